@@ -1,0 +1,266 @@
+"""The only file that names concrete classes: settings in, wired bridge out."""
+
+import asyncio
+import gc
+from datetime import datetime, timedelta
+
+from bridge.brokers.base import Broker
+from bridge.brokers.paper.adapter import PaperBroker
+from bridge.brokers.paper.rows import PAPER_CODECS
+from bridge.brokers.paper.shelves import PaperShelves
+from bridge.brokers.paper.values import PaperPolicy
+from bridge.core.clock import Clock, SystemClock
+from bridge.core.enums import Product
+from bridge.core.errors import ConfigError, StoreError
+from bridge.core.events import Event
+from bridge.core.money import ONE
+from bridge.core.reasons import AuditAction
+from bridge.core.scope import TradingState, account_scope
+from bridge.core.views import AccountView
+from bridge.desk import Desk
+from bridge.execution.gate import Gate
+from bridge.execution.outbox import Lane, LaneSteps
+from bridge.execution.reconcile import Reconciler
+from bridge.execution.throttle import Throttle
+from bridge.intake.admit import Intake
+from bridge.intake.verify import Verifier
+from bridge.log import log_fault
+from bridge.market.calendar import Calendar, load_calendar
+from bridge.market.instruments import Catalog, load_catalog
+from bridge.metrics import Metrics
+from bridge.pipeline import AccountRules, Pipeline, StrategyRules
+from bridge.portfolio.book import day_pnl
+from bridge.risk.halt import starting_state
+from bridge.settings import AccountSettings, Settings
+from bridge.store.backend import ProcessLock
+from bridge.store.paper_tables import paper_maps
+from bridge.store.store import Store
+from bridge.store.tx import Tx
+from bridge.vault import Vault, api_token
+from bridge.web.live import Hub
+from bridge.worker import Worker, announce
+
+# How long a stop waits for answers that are on their way from brokers.
+STOP_TIMEOUT_S = 10.0
+# An entry leaves within this many times the freshness of its own time, or never.
+SEND_WITHIN = 2
+# With everything long-lived frozen, collecting less often gained about a tenth of the throughput.
+_GC_THRESHOLD = 20_000
+
+
+class Bridge:
+    """Everything wired; nothing has happened yet until `start`."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None):
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.lock = ProcessLock(settings.data_dir)
+        self.vault = Vault(settings)
+        self.metrics = Metrics(self.clock.now)
+        self.hub = Hub()
+        self.paper_shelves = PaperShelves()
+        self.store = Store(
+            settings.database.url,
+            self.vault.key("audit"),
+            self.clock,
+            shelves=self.paper_shelves.by_name(),
+            maps=paper_maps(PAPER_CODECS),
+            threaded=settings.database.writer == "thread",
+        )
+        self.catalog: Catalog = load_catalog(settings.instruments, today=lambda: self.clock.now().date())
+        self.calendar: Calendar = load_calendar(settings.calendar)
+        self.brokers: dict[str, Broker] = {
+            name: self._make_broker(name, account) for name, account in settings.accounts.items()
+        }
+        self.gate = Gate()
+        self.pipeline = self._make_pipeline()
+        self.reconciler = Reconciler(self.brokers, self.store.write, self.pipeline.apply_reports, self.clock)
+        self.lanes = {name: self._make_lane(name) for name in settings.accounts}
+        self.worker = Worker(
+            clock=self.clock,
+            store=self.store,
+            pipeline=self.pipeline,
+            lanes=self.lanes,
+            brokers=self.brokers,
+            reconciler=self.reconciler,
+            publish=self.hub.publish,
+            on_fault=self.on_fault,
+        )
+        self.desk = Desk(
+            settings=settings,
+            clock=self.clock,
+            store=self.store,
+            pipeline=self.pipeline,
+            gate=self.gate,
+            reconciler=self.reconciler,
+            vault=self.vault,
+        )
+        self.started_at: datetime = self.clock.now()
+        self._wire_writer()
+
+    # -- wiring -------------------------------------------------------------------------------------------------------
+
+    def _make_broker(self, name: str, account: AccountSettings) -> Broker:
+        marks = self.store.ledger.marks
+        return PaperBroker(
+            name,
+            cash=account.cash,
+            policy=PaperPolicy(
+                slippage_bps=account.slippage_bps,
+                fill_ratio=account.fill_ratio,
+                leverage=dict(account.leverage),
+                charges=account.charges,
+            ),
+            store=self.store,
+            shelves=self.paper_shelves,
+            latest_price=lambda symbol: mark.price if (mark := marks.get(symbol)) else None,
+            instrument=self.catalog.get,
+            clock=self.clock,
+        )
+
+    def _make_pipeline(self) -> Pipeline:
+        settings = self.settings
+        accounts = {name: self._account_rules(name, account) for name, account in settings.accounts.items()}
+        strategies = {
+            name: StrategyRules(limits=settings.strategy_limits(name), quantity=strategy.quantity)
+            for name, strategy in settings.strategies.items()
+        }
+        verifier = Verifier(settings, self.vault, self._is_revoked)
+        pipeline = Pipeline(
+            clock=self.clock,
+            store=self.store,
+            intake=Intake(settings, self.clock, verifier, self.catalog),
+            accounts=accounts,
+            strategies=strategies,
+            instrument=self.catalog.get,
+            session=self.calendar.session,
+            send_within=timedelta(seconds=SEND_WITHIN * settings.webhook.freshness_s),
+        )
+        pipeline.on_fault = self.on_fault
+        return pipeline
+
+    def _account_rules(self, name: str, account: AccountSettings) -> AccountRules:
+        capabilities = self.brokers[name].capabilities
+        return AccountRules(
+            name=name,
+            is_paper=capabilities.is_paper,
+            always_open=capabilities.is_paper and account.session == "always",
+            limits=self.settings.account_limits(name),
+            leverage={product.value: account.leverage.get(product, ONE) for product in Product},
+            throttle=Throttle(account.orders_per_second),
+            max_in_flight=capabilities.max_in_flight,
+        )
+
+    def _make_lane(self, name: str) -> Lane:
+        steps = LaneSteps(
+            begin_send=self.pipeline.begin_send,
+            apply_outcome=self.pipeline.apply_outcome,
+            in_doubt=self.reconciler.doubt,
+            on_send=self.metrics.order_sent,
+            on_fault=self.on_fault,
+        )
+        return Lane(name, self.brokers[name], self.store.write, steps, self.gate, self.clock)
+
+    def _wire_writer(self) -> None:
+        self.store.writer.on_events = self._on_events
+        self.store.writer.on_group = self.metrics.group_committed
+        self.store.writer.on_fault = lambda error: self.on_fault("store", error)
+
+    def _on_events(self, events: list[Event]) -> None:
+        self.worker.on_events(events)
+
+    def _is_revoked(self, token_id: str) -> bool:
+        token = self.store.ledger.tokens.get(token_id)
+        return token is not None and token.revoked_at is not None
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up work where it was left; ConfigError or StoreError says why it cannot."""
+        if not self.lock.acquire():
+            raise ConfigError(f"another bridge is running on {self.settings.data_dir} (see {self.settings.data_dir}/bridge.lock)")
+        await asyncio.to_thread(self.store.open)
+        self.started_at = self.clock.now()
+        self.store.writer.bind(asyncio.get_running_loop())
+        await announce(self.store, self.clock, AuditAction.BRIDGE_STARTED, {"accounts": sorted(self.settings.accounts)})
+        await self.store.write(self._set_starting_states)
+        for name, broker in self.brokers.items():
+            await broker.start(self.worker.take_reports)
+            self.lanes[name].start()
+        await self.worker.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+    def _set_starting_states(self, tx: Tx) -> None:
+        for name, broker in self.brokers.items():
+            scope = account_scope(name)
+            if tx.ledger.states.get(scope) is None:
+                state = starting_state(name, live=not broker.capabilities.is_paper, at=self.clock.now())
+                tx.put(tx.ledger.states, scope, state)
+
+    async def stop(self) -> None:
+        """Lay work down: what is at a broker gets a while to answer, everything is written, the rest waits on disk."""
+        await self.worker.stop()
+        await asyncio.gather(*(lane.stop(STOP_TIMEOUT_S) for lane in self.lanes.values()))
+        await self.reconciler.stop()
+        for broker in self.brokers.values():
+            await broker.stop()
+        self.hub.close()
+        try:
+            await announce(self.store, self.clock, AuditAction.BRIDGE_STOPPED, {})
+        except StoreError as error:
+            self.on_fault("store", error)
+        await self.store.close()
+        self.lock.release()
+
+    # -- what others ask ----------------------------------------------------------------------------------------------
+
+    def on_fault(self, where: str, error: BaseException) -> None:
+        """Count and log a fault that was contained."""
+        self.metrics.fault(where, error)
+        log_fault(where, error)
+
+    @property
+    def api_token(self) -> str:
+        """The bearer token of the API."""
+        return api_token(self.settings)
+
+    def mode_now(self) -> list[TradingState]:
+        """Every trading state that is set."""
+        return list(self.store.ledger.states.values.values())
+
+    def accounts(self) -> list[AccountView]:
+        """Every account with its broker session and its money."""
+        ledger, now = self.store.ledger, self.clock.now()
+        views = []
+        for name, broker in self.brokers.items():
+            status, funds = broker.status(), ledger.funds.get(name)
+            views.append(
+                AccountView(
+                    name=name,
+                    broker=broker.capabilities.name,
+                    is_paper=broker.capabilities.is_paper,
+                    connected=status.connected,
+                    message=status.message,
+                    available=None if funds is None else funds.available,
+                    equity=None if funds is None else funds.equity,
+                    day_pnl=day_pnl(ledger, name, now),
+                )
+            )
+        return views
+
+    def ready(self) -> dict[str, tuple[bool, str]]:
+        """By part, whether it works and what is wrong; asks the database, so call it in a worker thread."""
+        parts: dict[str, tuple[bool, str]] = {}
+        try:
+            self.store.reads.ping()
+            parts["store"] = (True, "")
+        except Exception as error:  # whatever the driver says, the part is not ready
+            parts["store"] = (False, type(error).__name__)
+        for name, broker in self.brokers.items():
+            status = broker.status()
+            parts[f"broker {name}"] = (status.connected, status.message)
+        return parts
+
+

@@ -1,0 +1,77 @@
+"""The port to a broker: what every adapter, paper or live, offers the bridge, and nothing more."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from bridge.core.order import Order
+from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
+
+ReportSink = Callable[[list[Report]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerStatus:
+    """Whether the broker can be worked with now; `message` says what is wrong and the mend."""
+
+    connected: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the broker can do. `max_in_flight` is how many orders of one account may be on their way at once, in order."""
+
+    name: str
+    is_paper: bool
+    max_in_flight: int
+
+
+class BookUnreadableError(Exception):
+    """The broker's book, positions or funds could not be read; that is unknown, never empty."""
+
+
+class Broker(Protocol):
+    """One account at one broker. No method raises for what a broker may answer, but the reads may raise BookUnreadableError.
+
+    Cancellation of the calling task always propagates; a command that was cancelled has an unknown outcome.
+    """
+
+    capabilities: Capabilities
+
+    async def start(self, sink: ReportSink) -> None:
+        """Open the session and deliver reports to `sink` from now on; repeats and disorder are allowed."""
+        ...
+
+    async def stop(self) -> None:
+        """Close everything; no report is delivered afterwards."""
+        ...
+
+    def status(self) -> BrokerStatus:
+        """The session as it stands."""
+        ...
+
+    async def place(self, order: Order) -> Outcome:
+        """Send the order under `order.tag`. Calls are made in the order in which the orders shall arrive."""
+        ...
+
+    async def cancel(self, order: Order) -> Outcome:
+        """Ask to cancel; ACCEPTED means asked, the end comes as a report."""
+        ...
+
+    async def book(self) -> list[BookRow]:
+        """All orders of the day, ours and others."""
+        ...
+
+    async def positions(self) -> list[BrokerPosition]:
+        """Net positions that are not flat."""
+        ...
+
+    async def funds(self) -> Funds:
+        """Money now."""
+        ...
+
+    async def on_price(self, symbol: str, price: Decimal) -> None:
+        """A new latest price; only simulated brokers care."""
+        ...

@@ -1,0 +1,1 @@
+"""The words of the bridge: values and tables that every step shares; standard library only, no I/O."""

@@ -1,0 +1,46 @@
+"""What a commit tells the rest of the bridge once it is on disk."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReady:
+    """An order to send; `granted` when its sending is already recorded, so that the lane only has to make the call."""
+
+    account: str
+    cl_ord_id: str
+    reduce_only: bool
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelReady:
+    """An order whose cancellation is recorded and to be asked of the broker."""
+
+    account: str
+    cl_ord_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSeen:
+    """A new latest price."""
+
+    symbol: str
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """Something a page shows has changed: `what` is alert, order, position, trade, state or alarm."""
+
+    what: str
+    ident: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloaded:
+    """The working set was read again from the store; recovery has to run."""
+
+
+Event = OrderReady | CancelReady | PriceSeen | Changed | Reloaded

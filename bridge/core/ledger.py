@@ -1,0 +1,195 @@
+"""Ledger: the working set in memory, everything that is open now; changed only inside a store transaction, which can undo it."""
+
+from collections import defaultdict, deque
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Generic, TypeVar
+
+from bridge.core.alert import Alert
+from bridge.core.clock import to_us
+from bridge.core.day import Day
+from bridge.core.ids import make_cl_ord_id
+from bridge.core.market import Mark
+from bridge.core.money import ZERO
+from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
+from bridge.core.position import Position, PositionKey
+from bridge.core.report import Funds
+from bridge.core.scope import GLOBAL, Scope, TradingState, account_scope, strategy_scope
+from bridge.core.token import TokenRecord
+from bridge.core.trade import Trade
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+ORDER_WINDOW = timedelta(minutes=1)
+# Enough for any limit a person would set; the oldest fall out first.
+ORDER_TIMES_KEPT = 10_000
+# Late and repeated reports mostly concern these; for older ones the table is asked.
+CLOSED_ORDERS_KEPT = 1_000
+
+
+class Shelf(Generic[K, V]):
+    """One kind of value by key. `name` is how the store finds its table; `volatile` shelves have none."""
+
+    def __init__(self, name: str, *, volatile: bool = False):
+        self.name = name
+        self.volatile = volatile
+        self.values: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """The value, or None."""
+        return self.values.get(key)
+
+    def set(self, key: K, value: V | None) -> None:
+        """Put the value in its place; None takes it away."""
+        if value is None:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = value
+
+
+class OrderShelf(Shelf[str, Order]):
+    """Orders by `cl_ord_id`, with the open ones findable by account and symbol, and all by tag.
+
+    `unsent` holds those that wait to be sent, `sending` those whose answer is awaited, both by account.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("orders")
+        self.unsent: defaultdict[str, dict[str, Order]] = defaultdict(dict)
+        self.sending: defaultdict[str, dict[str, Order]] = defaultdict(dict)
+        self.closed: deque[str] = deque()
+        self.by_tag: dict[str, str] = {}
+        self.open: defaultdict[str, defaultdict[str, dict[str, Order]]] = defaultdict(lambda: defaultdict(dict))
+
+    def set(self, key: str, value: Order | None) -> None:
+        """Put or take away an order and keep the indexes true."""
+        old = self.values.get(key)
+        shown = value or old
+        if shown is None:
+            return
+        account = shown.intent.account
+        status = None if value is None else value.status
+        _file(self.open[account][shown.intent.symbol], key, value, wanted=status is not None and not status.is_closed)
+        _file(self.unsent[account], key, value, wanted=status is OrderStatus.NEW)
+        _file(self.sending[account], key, value, wanted=status is OrderStatus.PENDING)
+        if value is None:
+            self.by_tag.pop(shown.tag, None)
+            del self.values[key]
+        else:
+            self.by_tag[value.tag] = key
+            self.values[key] = value
+            if value.status.is_closed and (old is None or not old.status.is_closed):
+                self.closed.append(key)
+
+
+def _file(index: dict[str, Order], key: str, value: Order | None, *, wanted: bool) -> None:
+    if wanted and value is not None:
+        index[key] = value
+    else:
+        index.pop(key, None)
+
+
+class Ledger:
+    """What is open now, loaded at start and kept equal to the store by every commit.
+
+    `orders` also holds the latest closed ones, for late reports. `holds` names (account, symbol) pairs whose position at the
+    broker differs from ours, with the reason. `funds` is each broker's last word. `waiting` holds the open alerts whose size
+    depends on an order that has not ended. `last_fill_at` is when each account's last fill was booked; it only ever makes a
+    broker's word on funds count as too old, so nothing has to take it back.
+    """
+
+    def __init__(self) -> None:
+        self.alerts: Shelf[str, Alert] = Shelf("alerts")
+        self.orders = OrderShelf()
+        self.positions: Shelf[PositionKey, Position] = Shelf("positions")
+        self.trades: Shelf[PositionKey, Trade] = Shelf("trades")
+        self.marks: Shelf[str, Mark] = Shelf("marks")
+        self.states: Shelf[Scope, TradingState] = Shelf("states")
+        self.days: Shelf[str, Day] = Shelf("days")
+        self.holds: Shelf[tuple[str, str], str] = Shelf("holds")
+        self.tokens: Shelf[str, TokenRecord] = Shelf("tokens")
+        self.waiting: Shelf[str, Alert] = Shelf("waiting", volatile=True)
+        self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)
+        self.last_fill_at: dict[str, datetime] = {}
+        self._order_times: defaultdict[tuple[str, ...], deque[int]] = defaultdict(
+            lambda: deque(maxlen=ORDER_TIMES_KEPT)
+        )
+
+    def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:
+        """Orders that are not closed, of an account and, when given, one symbol."""
+        lanes = self.orders.open[account]
+        if symbol is not None:
+            return list(lanes[symbol].values()) if symbol in lanes else []
+        return [order for lane in lanes.values() for order in lane.values()]
+
+    def position_qty(self, key: PositionKey) -> Decimal:
+        """Signed units held; zero when nothing is known of the key, since positions come from our own fills alone."""
+        position = self.positions.values.get(key)
+        return position.quantity if position else ZERO
+
+    def in_flight(self, key: PositionKey) -> tuple[Decimal, Decimal]:
+        """Units that open orders may still buy and sell for this position, both positive."""
+        buys = sells = ZERO
+        for order in self.open_orders(key.account, key.symbol):
+            if order.intent.product != key.product:
+                continue
+            if order.intent.side.sign > 0:
+                buys += order.leaves_qty
+            else:
+                sells += order.leaves_qty
+        return buys, sells
+
+    def orders_of(self, alert: Alert) -> list[Order]:
+        """The orders of an open alert, by leg; all of them are in memory until the alert has ended."""
+        legs = range(1, len(alert.signal.accounts) + 1)
+        found = (self.orders.get(make_cl_ord_id(alert.alert_id, leg)) for leg in legs)
+        return [order for order in found if order is not None]
+
+    def forget_closed(self, keep: int = CLOSED_ORDERS_KEPT) -> None:
+        """Drop the oldest closed orders from memory beyond `keep`; those of an alert that is still open stay."""
+        closed = self.orders.closed
+        for _ in range(len(closed) - keep):
+            key = closed.popleft()
+            order = self.orders.get(key)
+            if order is None or not order.status.is_closed:
+                continue
+            if order.intent.alert_id in self.alerts.values:
+                closed.append(key)
+            else:
+                self.orders.set(key, None)
+
+    def states_over(self, account: str, strategy: str) -> list[TradingState]:
+        """The trading states that bear on an order, strictest first."""
+        scopes = (GLOBAL, account_scope(account), strategy_scope(strategy))
+        found = [state for scope in scopes if (state := self.states.values.get(scope))]
+        return sorted(found, key=lambda state: -state.mode.strictness)
+
+    def count_order(self, account: str, strategy: str, symbol: str, at: datetime) -> list[deque[int]]:
+        """Remember that an order was made; returns the windows it was put in, so that an undo can take it out again."""
+        return self.restore_order_time(account, strategy, symbol, to_us(at))
+
+    def restore_order_time(self, account: str, strategy: str, symbol: str, at_us: int) -> list[deque[int]]:
+        """`count_order` with the time in microseconds, as it is stored."""
+        keys = ((account,), (account, symbol), (account, strategy, ""), (account, strategy, symbol))
+        windows = [self._order_times[key] for key in keys]
+        for window in windows:
+            window.append(at_us)
+        return windows
+
+    def forget_order_times(self) -> None:
+        """Empty the rate windows, before they are loaded again."""
+        self._order_times.clear()
+
+    def order_times(self, account: str, now: datetime, *, strategy: str | None = None, symbol: str | None = None) -> deque[int]:
+        """When orders were made in the last minute (microseconds, oldest first), by account and optionally narrower."""
+        if strategy is not None:
+            key: tuple[str, ...] = (account, strategy, symbol or "")
+        else:
+            key = (account,) if symbol is None else (account, symbol)
+        window = self._order_times[key]
+        horizon = to_us(now - ORDER_WINDOW)
+        while window and window[0] <= horizon:
+            window.popleft()
+        return window

@@ -1,0 +1,112 @@
+"""Order: ours from approval on; changed only by events that its state table allows."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from bridge.core.decision import Approved
+from bridge.core.enums import OrdType, Side
+from bridge.core.fill import Fill
+from bridge.core.ids import make_cl_ord_id, make_tag
+from bridge.core.money import ZERO, average
+from bridge.core.order_states import OrderEventKind, OrderStatus, next_status
+from bridge.core.signal import OrderIntent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An order and what became of it so far.
+
+    `cum_qty` units are filled for `cum_value` rupees in all (price x quantity, without multiplier and charges);
+    `exec_ids` are the executions already counted, so that a repeated report changes nothing. `sends` counts the times
+    the order left for the broker, `sent_at` is the last of them. `code` is the Reason for which the bridge itself withdrew the order, `message` the broker's or
+    our own last word on it.
+    """
+
+    cl_ord_id: str
+    tag: str
+    intent: OrderIntent
+    status: OrderStatus
+    created_at: datetime
+    updated_at: datetime
+    cum_qty: Decimal = ZERO
+    cum_value: Decimal = ZERO
+    broker_order_id: str | None = None
+    exec_ids: tuple[str, ...] = ()
+    sends: int = 0
+    sent_at: datetime | None = None
+    code: str = ""
+    message: str = ""
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """Units that can still be filled; zero once the order is closed."""
+        if self.status.is_closed:
+            return ZERO
+        return max(ZERO, self.intent.order_qty - self.cum_qty)
+
+    @property
+    def signed_leaves(self) -> Decimal:
+        """`leaves_qty` with the sign of the side."""
+        leaves = self.leaves_qty
+        return leaves if self.intent.side is Side.BUY else -leaves
+
+    @property
+    def avg_px(self) -> Decimal:
+        """Mean price of what is filled; zero when nothing is."""
+        return average(self.cum_value, self.cum_qty)
+
+    @property
+    def is_resting(self) -> bool:
+        """True for an order that may lie in the book for long: a limit or stop order."""
+        return self.intent.ord_type is not OrdType.MARKET
+
+
+def create_order(approved: Approved, created_at: datetime) -> Order:
+    """The order of an approved intent; its id and tag derive from the alert, so a replay makes the same ones."""
+    intent = approved.intent
+    cl_ord_id = make_cl_ord_id(intent.alert_id, intent.leg)
+    return Order(
+        cl_ord_id=cl_ord_id,
+        tag=make_tag(cl_ord_id, created_at),
+        intent=intent,
+        status=OrderStatus.NEW,
+        created_at=created_at,
+        updated_at=created_at,
+    )
+
+
+def apply_event(
+    order: Order, event: OrderEventKind, at: datetime, *, broker_order_id: str | None = None, code: str = "",
+    message: str = "",
+) -> Order:
+    """The order after an event that moves no quantity; IllegalTransitionError leaves everything as it was."""
+    status = next_status(order.status, event, cum_qty=order.cum_qty, order_qty=order.intent.order_qty)
+    sending = event is OrderEventKind.SENDING
+    return replace(
+        order,
+        status=status,
+        updated_at=at,
+        broker_order_id=broker_order_id or order.broker_order_id,
+        sends=order.sends + sending,
+        sent_at=at if sending else order.sent_at,
+        code=code or order.code,
+        message=message or order.message,
+    )
+
+
+def apply_fill(order: Order, fill: Fill, at: datetime) -> Order:
+    """The order after one execution; the same `exec_id` again returns the very same order."""
+    if fill.exec_id in order.exec_ids:
+        return order
+    cum_qty = order.cum_qty + fill.last_qty
+    status = next_status(order.status, OrderEventKind.FILL, cum_qty=cum_qty, order_qty=order.intent.order_qty)
+    return replace(
+        order,
+        status=status,
+        updated_at=at,
+        cum_qty=cum_qty,
+        cum_value=order.cum_value + fill.last_qty * fill.last_px,
+        broker_order_id=fill.broker_order_id or order.broker_order_id,
+        exec_ids=(*order.exec_ids, fill.exec_id),
+    )

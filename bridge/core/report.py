@@ -1,0 +1,76 @@
+"""What a broker says: outcomes of commands, reports of orders, its book, positions and funds. Evidence, not yet fact."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from bridge.core.enums import OrdType, OutcomeKind, Product, ReportKind, Side
+from bridge.core.money import ZERO
+from bridge.core.order_states import OrderStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What is known after a broker command.
+
+    ACCEPTED carries the broker's id; REFUSED proves that the broker did not take it; NOT_SENT proves that no byte arrived;
+    UNKNOWN proves nothing. `retry_after_s` is the broker's own wish.
+    """
+
+    kind: OutcomeKind
+    broker_order_id: str | None = None
+    message: str = ""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One thing a broker says of one order, found by our `tag` (empty for orders that are not ours)."""
+
+    account: str
+    kind: ReportKind
+    tag: str
+    broker_order_id: str
+    transact_time: datetime
+    exec_id: str = ""
+    last_qty: Decimal = ZERO
+    last_px: Decimal = ZERO
+    charges: Decimal = ZERO
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookRow:
+    """One order of the broker's book. `fills` are its executions, as FILL reports."""
+
+    broker_order_id: str
+    tag: str
+    symbol: str
+    side: Side
+    product: Product
+    ord_type: OrdType
+    order_qty: Decimal
+    cum_qty: Decimal
+    status: OrderStatus
+    message: str
+    updated_at: datetime
+    fills: tuple[Report, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerPosition:
+    """The broker's own net position, signed units."""
+
+    symbol: str
+    product: Product
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funds:
+    """The broker's word on money, in rupees. `equity` is cash plus the value of positions; `available` can be spent."""
+
+    account: str
+    equity: Decimal
+    available: Decimal
+    at: datetime

@@ -1,0 +1,41 @@
+"""Trading state: what may leave, by scope; the strictest scope wins."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from bridge.core.enums import TradingMode
+
+
+class Scope(NamedTuple):
+    """Global when both are empty; else one account or one strategy."""
+
+    kind: str = "global"
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "global" else f"{self.kind} {self.name}"
+
+
+GLOBAL = Scope()
+
+
+def account_scope(name: str) -> Scope:
+    """The scope of one account."""
+    return Scope("account", name)
+
+
+def strategy_scope(name: str) -> Scope:
+    """The scope of one strategy."""
+    return Scope("strategy", name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradingState:
+    """The mode of a scope, since when, by whom and why."""
+
+    scope: Scope
+    mode: TradingMode
+    since: datetime
+    by: str
+    message: str = ""

@@ -1,0 +1,61 @@
+"""Signal: the validated wish in an alert. OrderIntent: a signal with account and quantity, before risk."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, TimeInForce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """What the strategy wants; every field checked at intake.
+
+    `quantity` is in units (None: the strategy's default for entries, everything for exits); `target` is the signed
+    position wanted and goes with Action.TARGET only. `price` is the limit price of LIMIT and SL orders and otherwise the
+    sender's reference price. `signal_at` is the alert's own time, else the time of receipt. `max_notional` is the token's cap
+    in rupees. `notes` are the keys of the alert that mean nothing to the bridge.
+    """
+
+    strategy: str
+    symbol: str
+    action: Action
+    accounts: tuple[str, ...]
+    product: Product
+    signal_at: datetime
+    quantity: Decimal | None = None
+    target: Decimal | None = None
+    state: MarketPosition | None = None
+    prev: MarketPosition | None = None
+    ord_type: OrdType = OrdType.MARKET
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.DAY
+    max_notional: Decimal | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderIntent:
+    """An order as wished, for one account; becomes an Order only with an Approved of the risk engine.
+
+    `reduce_only` says that it may never open or enlarge a position; sizing has capped it at the live position.
+    `signal_at` is the alert's own time, `received_at` when the bridge got it.
+    """
+
+    alert_id: str
+    leg: int
+    account: str
+    strategy: str
+    symbol: str
+    product: Product
+    side: Side
+    order_qty: Decimal
+    ord_type: OrdType
+    time_in_force: TimeInForce
+    price: Decimal | None
+    trigger_price: Decimal | None
+    reduce_only: bool
+    signal_at: datetime
+    received_at: datetime
+    max_notional: Decimal | None = None

@@ -1,0 +1,82 @@
+"""A Signal as text and back, lossless: how the store keeps it until the alert has ended."""
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from bridge.core.clock import from_us, to_us
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce
+from bridge.core.errors import InvariantError
+from bridge.core.signal import Signal
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def signal_to_json(signal: Signal) -> str:
+    """Compact JSON; what is None or empty is left out. The time is kept to the microsecond."""
+    data: dict[str, object] = {
+        "strategy": signal.strategy,
+        "symbol": signal.symbol,
+        "action": signal.action,
+        "accounts": signal.accounts,
+        "product": signal.product,
+        "signal_us": to_us(signal.signal_at),
+        "ord_type": signal.ord_type,
+        "time_in_force": signal.time_in_force,
+    }
+    if signal.quantity is not None:
+        data["quantity"] = str(signal.quantity)
+    if signal.target is not None:
+        data["target"] = str(signal.target)
+    if signal.state is not None:
+        data["state"] = signal.state
+    if signal.prev is not None:
+        data["prev"] = signal.prev
+    if signal.price is not None:
+        data["price"] = str(signal.price)
+    if signal.trigger_price is not None:
+        data["trigger_price"] = str(signal.trigger_price)
+    if signal.max_notional is not None:
+        data["max_notional"] = str(signal.max_notional)
+    if signal.notes:
+        data["notes"] = signal.notes
+    return _encode(data)
+
+
+def signal_from_json(text: str) -> Signal:
+    """The Signal that `signal_to_json` wrote; InvariantError when the text is not one."""
+    try:
+        return _build(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, InvalidOperation) as error:
+        raise InvariantError(f"a stored signal cannot be read: {error!r}") from None
+
+
+def _build(data: dict[str, Any]) -> Signal:
+    return Signal(
+        strategy=data["strategy"],
+        symbol=data["symbol"],
+        action=Action(data["action"]),
+        accounts=tuple(data["accounts"]),
+        product=Product(data["product"]),
+        signal_at=from_us(data["signal_us"]),
+        quantity=_decimal(data, "quantity"),
+        target=_decimal(data, "target"),
+        state=_position(data, "state"),
+        prev=_position(data, "prev"),
+        ord_type=OrdType(data["ord_type"]),
+        price=_decimal(data, "price"),
+        trigger_price=_decimal(data, "trigger_price"),
+        time_in_force=TimeInForce(data["time_in_force"]),
+        max_notional=_decimal(data, "max_notional"),
+        notes=data.get("notes", {}),
+    )
+
+
+def _decimal(data: dict[str, Any], name: str) -> Decimal | None:
+    text = data.get(name)
+    return None if text is None else Decimal(text)
+
+
+def _position(data: dict[str, Any], name: str) -> MarketPosition | None:
+    text = data.get(name)
+    return None if text is None else MarketPosition(text)

@@ -1,0 +1,187 @@
+"""The desk: what a person may order the bridge to do, from the page, the API or a command; each order is audited."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.core.clock import Clock
+from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce
+from bridge.core.errors import RefusedError
+from bridge.core.events import Changed
+from bridge.core.money import to_text
+from bridge.core.reasons import AuditAction, RefusalCode
+from bridge.core.scope import Scope, TradingState
+from bridge.core.signal import Signal
+from bridge.core.token import TokenRecord
+from bridge.execution.gate import Gate
+from bridge.execution.reconcile import Comparison, Reconciler
+from bridge.intake.tokens import KEY_ID, mint_token, token_keys
+from bridge.minting import alert_message, read_request, shown_claims
+from bridge.pipeline import Pipeline
+from bridge.risk.halt import MODES, HaltCommand, next_state
+from bridge.settings import Settings
+from bridge.store.store import Store
+from bridge.store.tx import Tx
+from bridge.vault import Vault
+
+WEBHOOK_PATH = "/webhook/tradingview"
+
+
+class Desk:
+    """Commands to the running bridge."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        store: Store,
+        pipeline: Pipeline,
+        gate: Gate,
+        reconciler: Reconciler,
+        vault: Vault,
+    ):
+        self._settings = settings
+        self._clock = clock
+        self._store = store
+        self._pipeline = pipeline
+        self._gate = gate
+        self._reconciler = reconciler
+        self._vault = vault
+
+    # -- trading state ------------------------------------------------------------------------------------------------
+
+    async def halt(self, scope: Scope, *, stop_all: bool, by: str) -> TradingState:
+        """Let only exits out, or with `stop_all` nothing but cancels; when this returns it is on disk and in force."""
+        self._check_scope(scope)
+        command = HaltCommand.HALT_ALL if stop_all else HaltCommand.HALT
+        self._gate.close(scope, MODES[command])  # at once; the record follows
+        return await self._set_state(scope, command, by)
+
+    async def resume(self, scope: Scope, *, by: str) -> TradingState:
+        """Let everything of this scope out again; stricter scopes over it stay in force."""
+        self._check_scope(scope)
+        state = await self._set_state(scope, HaltCommand.RESUME, by)
+        self._gate.open(scope)
+        return state
+
+    async def _set_state(self, scope: Scope, command: HaltCommand, by: str) -> TradingState:
+        def change(tx: Tx) -> TradingState:
+            now = self._clock.now()
+            current = tx.ledger.states.get(scope)
+            state = next_state(scope, command, current=current, at=now, by=by, message="")
+            if state is not current:
+                tx.put(tx.ledger.states, scope, state)
+            action = AuditAction.TRADING_RESUMED if command is HaltCommand.RESUME else AuditAction.TRADING_HALTED
+            tx.audit(action, now, code=state.mode.value, message=f"{scope}: {state.mode.value} by {by}")
+            tx.emit(Changed(what="state", ident=str(scope)))
+            return state
+
+        return await self._store.write(change)
+
+    def _check_scope(self, scope: Scope) -> None:
+        known: Mapping[str, object] = {"account": self._settings.accounts, "strategy": self._settings.strategies}.get(
+            scope.kind, {}
+        )
+        if scope.kind != "global" and scope.name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise RefusedError(
+                RefusalCode.E_FIELD, f"There is no {scope.kind} {scope.name!r}.", field=scope.kind, hint=f"Known: {names}."
+            )
+
+    # -- positions ----------------------------------------------------------------------------------------------------
+
+    async def flatten(self, account: str | None, *, by: str) -> list[str]:
+        """Close every position (of one account) by exits of our own; the ids of the alerts that do it."""
+        if account is not None:
+            self._check_scope(Scope("account", account))
+        ids = []
+        for key, position in list(self._store.ledger.positions.values.items()):
+            if not position.quantity or (account is not None and key.account != account):
+                continue
+            strategy = next(iter(position.by_strategy), None) or next(iter(self._settings.strategies))
+            if strategy not in self._settings.strategies:
+                strategy = next(iter(self._settings.strategies))
+            signal = Signal(
+                strategy=strategy,
+                symbol=key.symbol,
+                action=Action.EXIT,
+                accounts=(key.account,),
+                product=Product(key.product),
+                signal_at=self._clock.now(),
+                ord_type=OrdType.MARKET,
+                time_in_force=TimeInForce.DAY,
+            )
+            ids.append(await self._pipeline.accept_own(signal, Source.OPERATOR, by))
+        return ids
+
+    async def reconcile(self, *, by: str) -> Mapping[str, object]:
+        """Compare our books with every broker's now; drift holds entries and is told with both numbers."""
+        found = {name: _told(await self._reconciler.compare(name)) for name in self._settings.accounts}
+        agree = all(one["readable"] and not one["drift"] for one in found.values())
+        return {"by": by, "agree": agree, "accounts": found}
+
+    # -- tokens -------------------------------------------------------------------------------------------------------
+
+    async def mint_token(self, request: Mapping[str, object], *, by: str) -> Mapping[str, object]:
+        """A capability token and the alert message to paste into TradingView; RefusedError names a field that is wrong."""
+        claims = read_request(request, self._settings, KEY_ID, self._clock.now())
+        text = mint_token(claims, token_keys(self._vault)[KEY_ID])
+        record = TokenRecord(
+            token_id=claims.token_id,
+            claims=json.dumps(shown_claims(claims)),
+            created_at=self._clock.now(),
+            expires_at=claims.expires_at,
+        )
+
+        def keep(tx: Tx) -> None:
+            tx.put(tx.ledger.tokens, claims.token_id, record)
+            tx.audit(AuditAction.TOKEN_MINTED, record.created_at, message=f"token {claims.token_id} by {by}")
+
+        await self._store.write(keep)
+        return {
+            "token_id": claims.token_id,
+            "url": self._settings.public_url() + WEBHOOK_PATH,
+            "token": text,
+            "message": alert_message(claims, text),
+        }
+
+    async def revoke_token(self, token_id: str, *, by: str) -> bool:
+        """Make a token worthless from now on; False when there is none of that id."""
+
+        def revoke(tx: Tx) -> bool:
+            token = tx.ledger.tokens.get(token_id)
+            if token is None:
+                return False
+            now = self._clock.now()
+            if token.revoked_at is None:
+                revoked = TokenRecord(
+                    token_id=token_id,
+                    claims=token.claims,
+                    created_at=token.created_at,
+                    expires_at=token.expires_at,
+                    revoked_at=now,
+                )
+                tx.put(tx.ledger.tokens, token_id, revoked)
+                tx.audit(AuditAction.TOKEN_REVOKED, now, message=f"token {token_id} by {by}")
+            return True
+
+        return await self._store.write(revoke)
+
+    async def note_sign_in(self, ok: bool, peer: str) -> None:  # noqa: FBT001 - one fact, named by the method
+        """Write a sign-in, or a failed one, into the audit."""
+        action = AuditAction.OPERATOR_SIGNED_IN if ok else AuditAction.SIGN_IN_FAILED
+        await self._store.write(lambda tx: tx.audit(action, self._clock.now(), message=f"from {peer}"))
+
+
+def _told(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "readable": comparison.readable,
+        "message": comparison.message,
+        "orders": comparison.orders,
+        "external": comparison.external,
+        "drift": [
+            {"symbol": symbol, "ours": to_text(ours), "broker": to_text(theirs)}
+            for symbol, ours, theirs in comparison.drift
+        ],
+    }

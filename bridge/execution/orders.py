@@ -1,0 +1,152 @@
+"""Every change of an order: the state table decides, and the order, its audit record and its news go out together."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+
+from bridge.core.decision import Approved
+from bridge.core.events import CancelReady, Changed, OrderReady
+from bridge.core.fill import Fill
+from bridge.core.money import to_text
+from bridge.core.order import Order, apply_event, apply_fill, create_order
+from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.reasons import AuditAction
+from bridge.store.tx import Tx
+
+_ACTIONS: dict[OrderEventKind, AuditAction] = {
+    OrderEventKind.SENDING: AuditAction.ORDER_SENDING,
+    OrderEventKind.NOT_SENT: AuditAction.ORDER_NOT_SENT,
+    OrderEventKind.DOUBT: AuditAction.ORDER_IN_DOUBT,
+    OrderEventKind.PLACED: AuditAction.ORDER_PLACED,
+    OrderEventKind.FILL: AuditAction.ORDER_FILL,
+    OrderEventKind.CANCEL_ASKED: AuditAction.ORDER_CANCEL_ASKED,
+    OrderEventKind.CANCEL_REFUSED: AuditAction.ORDER_CANCEL_REFUSED,
+    OrderEventKind.REPLACE_ASKED: AuditAction.ORDER_REPLACE_ASKED,
+    OrderEventKind.REPLACED: AuditAction.ORDER_REPLACED,
+    OrderEventKind.REPLACE_REFUSED: AuditAction.ORDER_REPLACE_REFUSED,
+    OrderEventKind.CANCELLED: AuditAction.ORDER_CANCELLED,
+    OrderEventKind.REJECTED: AuditAction.ORDER_REJECTED,
+    OrderEventKind.EXPIRED: AuditAction.ORDER_EXPIRED,
+}
+
+
+def open_order(tx: Tx, approved: Approved, at: datetime) -> Order:
+    """Create and store the order of an approved intent, and put it into the outbox."""
+    order = create_order(approved, at)
+    intent = order.intent
+    tx.put(tx.ledger.orders, order.cl_ord_id, order)
+    tx.count_order(order, at)
+    data: dict[str, object] = {
+        "side": intent.side.value,
+        "order_qty": to_text(intent.order_qty),
+        "ord_type": intent.ord_type.value,
+        "product": intent.product.value,
+        "tag": order.tag,
+    }
+    if approved.reference_px is not None:
+        data["reference_px"] = to_text(approved.reference_px)
+    _tell(tx, order, AuditAction.ORDER_NEW, at, message=describe(order), data=data)
+    return order
+
+
+def describe(order: Order) -> str:
+    """The order in words: 'Buy 10 NSE:SBIN at market, MIS.'"""
+    intent = order.intent
+    how = "at market" if intent.price is None else f"at {to_text(intent.price)}"
+    if intent.trigger_price is not None:
+        how += f" when {to_text(intent.trigger_price)} trades"
+    closing = ", closing only" if intent.reduce_only else ""
+    return f"{intent.side.value.capitalize()} {to_text(intent.order_qty)} {intent.symbol} {how}, {intent.product}{closing}."
+
+
+def queue_order(tx: Tx, order: Order, *, granted: bool) -> None:
+    """Hand the order to its lane once this commit is on disk."""
+    tx.emit(
+        OrderReady(
+            account=order.intent.account,
+            cl_ord_id=order.cl_ord_id,
+            reduce_only=order.intent.reduce_only,
+            granted=granted,
+        )
+    )
+
+
+def record(
+    tx: Tx,
+    order: Order,
+    event: OrderEventKind,
+    at: datetime,
+    *,
+    broker_order_id: str | None = None,
+    code: str = "",
+    message: str = "",
+) -> Order:
+    """Apply an event that moves no quantity and store it; IllegalTransitionError changes nothing."""
+    moved = apply_event(order, event, at, broker_order_id=broker_order_id, code=code, message=message)
+    tx.put(tx.ledger.orders, order.cl_ord_id, moved)
+    data = {"broker_order_id": broker_order_id} if broker_order_id else None
+    _tell(tx, moved, _ACTIONS[event], at, code=code, message=message, data=data)
+    return moved
+
+
+def record_fill(tx: Tx, order: Order, fill: Fill, at: datetime) -> Order:
+    """Apply one execution to the order and store it; a fill of a closed order is told as late."""
+    moved = apply_fill(order, fill, at)
+    if moved is order:
+        return order
+    tx.put(tx.ledger.orders, order.cl_ord_id, moved)
+    action = AuditAction.ORDER_LATE_FILL if order.status.is_closed else AuditAction.ORDER_FILL
+    message = f"{to_text(fill.last_qty)} at {to_text(fill.last_px)}; {to_text(moved.cum_qty)} of " + to_text(
+        order.intent.order_qty
+    )
+    data = {"exec_id": fill.exec_id, "charges": to_text(fill.charges)}
+    _tell(tx, moved, action, at, message=message, data=data)
+    return moved
+
+
+def shrink(tx: Tx, order: Order, order_qty: Decimal, at: datetime, message: str) -> Order:
+    """Make an order that has not left smaller, because the position it closes has become smaller."""
+    smaller = replace(order, intent=replace(order.intent, order_qty=order_qty), updated_at=at)
+    tx.put(tx.ledger.orders, order.cl_ord_id, smaller)
+    _tell(tx, smaller, AuditAction.INTENT_CAPPED, at, message=message)
+    return smaller
+
+
+def adopt_broker_id(tx: Tx, order: Order, broker_order_id: str, at: datetime) -> Order:
+    """Keep the broker's id of an order whose reports overtook the answer."""
+    if order.broker_order_id == broker_order_id:
+        return order
+    known = replace(order, broker_order_id=broker_order_id, updated_at=at)
+    tx.put(tx.ledger.orders, order.cl_ord_id, known)
+    return known
+
+
+def ask_cancel(tx: Tx, order: Order, at: datetime, message: str) -> bool:
+    """Withdraw an order: at once while it is unsent, else through the broker. False: it cannot be asked for now."""
+    if order.status is OrderStatus.NEW:
+        record(tx, order, OrderEventKind.CANCELLED, at, message=message)
+        return True
+    if order.status in (OrderStatus.PLACED, OrderStatus.PARTIAL):
+        record(tx, order, OrderEventKind.CANCEL_ASKED, at, message=message)
+        tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
+        return True
+    return order.status is OrderStatus.CANCEL_PENDING
+
+
+def _tell(
+    tx: Tx,
+    order: Order,
+    action: AuditAction,
+    at: datetime,
+    *,
+    code: str = "",
+    message: str = "",
+    data: Mapping[str, object] | None = None,
+) -> None:
+    intent = order.intent
+    tx.audit(
+        action, at, alert_id=intent.alert_id, cl_ord_id=order.cl_ord_id, account=intent.account, code=code,
+        message=message, data=data,
+    )  # fmt: skip
+    tx.emit(Changed(what="order", ident=order.cl_ord_id))

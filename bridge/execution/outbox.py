@@ -1,0 +1,257 @@
+"""Lanes: one per account, in order, exits before entries; each broker call stands between two commits."""
+
+import asyncio
+import heapq
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from bridge.brokers.base import Broker
+from bridge.core.clock import Clock
+from bridge.core.enums import OutcomeKind
+from bridge.core.errors import StoreError
+from bridge.core.order import Order
+from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.report import Outcome
+from bridge.execution.gate import Gate
+from bridge.execution.orders import record
+from bridge.execution.retry import POLICY, NextStep, wait_before
+from bridge.store.tx import Tx
+
+T = TypeVar("T")
+# How long a lane waits before it looks again at a broker that is not connected.
+SESSION_POLL_S = 0.5
+_GRANTED, _EXIT, _ENTRY = range(3)
+
+
+class Granted(Protocol):
+    """Whether an order may leave, and when."""
+
+    @property
+    def order(self) -> Order | None:
+        """The order as recorded; None when it has ended."""
+        ...
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until it may be asked for again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSteps:
+    """What a lane calls of the pipeline, inside transactions, and whom it tells of what it cannot settle itself."""
+
+    begin_send: Callable[[Tx, str, datetime], Granted]
+    apply_outcome: Callable[[Tx, str, Outcome, datetime], Order | None]
+    in_doubt: Callable[[str, str], None]
+    on_send: Callable[[Order], None]
+    on_fault: Callable[[str, BaseException], None]
+
+
+class Lane:
+    """Sends one account's orders; at most `max_in_flight` broker calls at once, begun in order."""
+
+    def __init__(
+        self,
+        account: str,
+        broker: Broker,
+        write: Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"],
+        steps: LaneSteps,
+        gate: Gate,
+        clock: Clock,
+    ):
+        self.account = account
+        self._broker = broker
+        self._write = write
+        self._steps = steps
+        self._gate = gate
+        self._clock = clock
+        self._queue: list[tuple[int, int, str]] = []
+        self._queued: set[str] = set()
+        self._sequence = 0
+        self._sending: set[str] = set()
+        self._pausing: set[str] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._runner: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name=f"lane-{self.account}")
+
+    async def stop(self, timeout_s: float) -> None:
+        """Begin nothing more; give what is at the broker `timeout_s` to answer and be written down."""
+        self._stopping = True
+        self._wake.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in (*self._tasks, self._runner):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*self._tasks, *([self._runner] if self._runner else []), return_exceptions=True)
+
+    @property
+    def backlog(self) -> int:
+        """Orders that wait here or are on their way."""
+        return len(self._queued) + len(self._sending)
+
+    def knows(self, cl_ord_id: str) -> bool:
+        """True while the order waits here, is on its way, or is to be sent again after a pause."""
+        return cl_ord_id in self._queued or cl_ord_id in self._sending or cl_ord_id in self._pausing
+
+    def is_sending(self, cl_ord_id: str) -> bool:
+        """True while this process awaits the broker's answer for the order."""
+        return cl_ord_id in self._sending
+
+    def push(self, cl_ord_id: str, *, reduce_only: bool, granted: bool) -> None:
+        """Queue an order; one whose sending is recorded already goes first, then exits, then entries."""
+        if cl_ord_id in self._queued:
+            return
+        self._queued.add(cl_ord_id)
+        rank = _GRANTED if granted else _EXIT if reduce_only else _ENTRY
+        self._sequence += 1
+        heapq.heappush(self._queue, (rank, self._sequence, cl_ord_id))
+        self._wake.set()
+
+    def push_cancel(self, order: Order) -> None:
+        """Ask the broker to cancel; cancels do not queue behind orders."""
+        self._spawn(self._cancel(order))
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._drain()
+            except StoreError:
+                await asyncio.sleep(SESSION_POLL_S)
+                self._wake.set()
+            except Exception as error:  # a fault with one order must not stop the lane
+                self._steps.on_fault("lane", error)
+                await asyncio.sleep(SESSION_POLL_S)
+                self._wake.set()
+
+    async def _drain(self) -> None:
+        """Begin as many calls as the broker takes at once; more when one has ended."""
+        while self._queue and len(self._sending) < self._broker.capabilities.max_in_flight and not self._stopping:
+            if self._queue[0][0] != _GRANTED and not self._broker.status().connected:
+                await asyncio.sleep(SESSION_POLL_S)
+                self._wake.set()
+                return
+            item = heapq.heappop(self._queue)
+            rank, _sequence, cl_ord_id = item
+            try:
+                granted = await self._write(lambda tx, key=cl_ord_id, rank=rank: self._grant(tx, key, rank))
+            except StoreError:
+                heapq.heappush(self._queue, item)
+                raise
+            self._queued.discard(cl_ord_id)
+            if granted.order is None:
+                continue
+            if granted.wait_s:
+                self.push(cl_ord_id, reduce_only=granted.order.intent.reduce_only, granted=False)
+                await asyncio.sleep(granted.wait_s)
+                continue
+            self._begin(granted.order)
+
+    def _grant(self, tx: Tx, cl_ord_id: str, rank: int) -> Granted:
+        now = self._clock.now()
+        order = tx.ledger.orders.get(cl_ord_id)
+        if rank == _GRANTED and order is not None and order.status is OrderStatus.PENDING:
+            return _Recorded(order)
+        return self._steps.begin_send(tx, cl_ord_id, now)
+
+    def send_granted(self, order: Order) -> None:
+        """Send an order whose sending is on disk already, at once if the broker takes one more."""
+        full = len(self._sending) >= self._broker.capabilities.max_in_flight
+        if self._stopping or full or (self._queue and self._queue[0][0] == _GRANTED):
+            self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=True)
+        else:
+            self._begin(order)
+
+    def _begin(self, order: Order) -> None:
+        self._sending.add(order.cl_ord_id)
+        self._spawn(self._send(order))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, order: Order) -> None:
+        try:
+            if self._gate.lets_out(order):
+                self._steps.on_send(order)
+                outcome = await self._call(self._broker.place(order))
+            else:
+                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message="halted before it left")
+            after = await self._note(lambda tx: self._steps.apply_outcome(tx, order.cl_ord_id, outcome, self._clock.now()))
+        finally:
+            self._sending.discard(order.cl_ord_id)
+            if self._queue:
+                self._wake.set()
+        if after is not None:
+            self._follow_up(after, outcome)
+
+    def _follow_up(self, order: Order, outcome: Outcome) -> None:
+        step = POLICY[outcome.kind]
+        if step is NextStep.SEND_AGAIN and order.status is OrderStatus.NEW:
+            wait_s = wait_before(order.sends, outcome)
+            self._pausing.add(order.cl_ord_id)
+            asyncio.get_running_loop().call_later(wait_s, self._push_again, order)
+        elif step is NextStep.LOOK_UP and order.status is OrderStatus.IN_DOUBT:
+            self._steps.in_doubt(self.account, order.cl_ord_id)
+
+    def _push_again(self, order: Order) -> None:
+        self._pausing.discard(order.cl_ord_id)
+        if not self._stopping:
+            self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=False)
+
+    async def _call(self, command: Coroutine[Any, Any, Outcome]) -> Outcome:
+        try:
+            return await command
+        except Exception as error:  # an adapter must not raise; if it does, nothing is known of the order
+            self._steps.on_fault("broker", error)
+            return Outcome(kind=OutcomeKind.UNKNOWN, message=f"the adapter failed: {type(error).__name__}")
+
+    async def _note(self, command: Callable[[Tx], T]) -> T:
+        """Write down what happened at the broker; a store that is away is waited for, since the fact will not go away."""
+        attempt = 0
+        while True:
+            try:
+                noted: T = await self._write(command)
+                return noted
+            except StoreError:
+                attempt += 1
+                await asyncio.sleep(wait_before(attempt))
+
+    # -- cancelling ---------------------------------------------------------------------------------------------------
+
+    async def _cancel(self, order: Order) -> None:
+        """Ask until the broker has taken the request or refused it; the end itself comes as a report."""
+        for attempt in range(1, 6):
+            outcome = await self._call(self._broker.cancel(order))
+            if outcome.kind is OutcomeKind.ACCEPTED:
+                return
+            if outcome.kind is OutcomeKind.REFUSED:
+                break
+            await asyncio.sleep(wait_before(attempt, outcome))
+        await self._note(lambda tx: self._cancel_refused(tx, order.cl_ord_id, outcome))
+
+    def _cancel_refused(self, tx: Tx, cl_ord_id: str, outcome: Outcome) -> None:
+        order = tx.ledger.orders.get(cl_ord_id)
+        if order is not None and order.status is OrderStatus.CANCEL_PENDING:
+            record(tx, order, OrderEventKind.CANCEL_REFUSED, self._clock.now(), message=outcome.message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A grant that was given in the commit that made the order."""
+
+    order: Order | None
+    wait_s: float = 0

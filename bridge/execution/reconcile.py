@@ -1,0 +1,201 @@
+"""Settles what we believe against what the broker's own book says: orders in doubt, open orders, positions."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from bridge.brokers.base import BookUnreadableError, Broker
+from bridge.core.clock import Clock
+from bridge.core.enums import ReportKind
+from bridge.core.errors import StoreError
+from bridge.core.events import Changed
+from bridge.core.money import ZERO, to_text
+from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.position import PositionKey
+from bridge.core.reasons import AuditAction
+from bridge.core.report import BookRow, BrokerPosition, Report
+from bridge.execution.orders import queue_order, record
+from bridge.store.tx import Tx
+
+# A broker's book may lag behind its answers: absence counts only when it lasts this long, over this many clean reads.
+SETTLE = timedelta(seconds=5)
+CLEAN_READS = 3
+POLL_S = 1.0
+_ENDS = {
+    OrderStatus.CANCELLED: ReportKind.CANCELLED,
+    OrderStatus.REJECTED: ReportKind.REJECTED,
+    OrderStatus.EXPIRED: ReportKind.EXPIRED,
+}
+ApplyReports = Callable[[Tx, list[Report], datetime], None]
+Write = Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"]
+
+
+@dataclass(slots=True)
+class _Doubt:
+    since: datetime
+    clean_reads: int = 0
+    alarmed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What a look into one account's book came to. `external` counts orders there that carry no tag of ours."""
+
+    account: str
+    readable: bool
+    message: str = ""
+    orders: int = 0
+    external: int = 0
+    drift: tuple[tuple[str, Decimal, Decimal], ...] = field(default=())
+
+
+def reports_of(account: str, row: BookRow) -> list[Report]:
+    """A row of the broker's book as the reports that would have told it."""
+    said = {"account": account, "tag": row.tag, "broker_order_id": row.broker_order_id, "transact_time": row.updated_at}
+    if row.status is OrderStatus.REJECTED and not row.fills:
+        return [Report(kind=ReportKind.REJECTED, message=row.message, **said)]  # type: ignore[arg-type]
+    reports = [Report(kind=ReportKind.PLACED, **said), *row.fills]  # type: ignore[arg-type]
+    if row.status in _ENDS:
+        reports.append(Report(kind=_ENDS[row.status], message=row.message, **said))  # type: ignore[arg-type]
+    return reports
+
+
+class Reconciler:
+    """Looks into the brokers' books: for orders in doubt until they are settled, for everything at start and on demand."""
+
+    def __init__(self, brokers: Mapping[str, Broker], write: Write, apply_reports: ApplyReports, clock: Clock):
+        self._brokers = brokers
+        self._write = write
+        self._apply_reports = apply_reports
+        self._clock = clock
+        self._doubts: dict[str, dict[str, _Doubt]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def doubt(self, account: str, cl_ord_id: str) -> None:
+        """Settle this order, however long it takes; entries and exits after it go on meanwhile."""
+        self._doubts.setdefault(account, {}).setdefault(cl_ord_id, _Doubt(since=self._clock.now()))
+        task = self._tasks.get(account)
+        if task is None or task.done():
+            self._tasks[account] = asyncio.get_running_loop().create_task(self._settle_all(account))
+
+    async def stop(self) -> None:
+        """Leave what is in doubt to the next start."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _settle_all(self, account: str) -> None:
+        doubts = self._doubts[account]
+        while doubts:
+            try:
+                rows = {row.tag: row for row in await self._brokers[account].book() if row.tag}
+            except BookUnreadableError as error:
+                await self._unreadable(doubts, str(error))
+            else:
+                for cl_ord_id in list(doubts):
+                    if await self._settle_one(account, cl_ord_id, doubts[cl_ord_id], rows):
+                        del doubts[cl_ord_id]
+            if doubts:
+                await asyncio.sleep(POLL_S)
+
+    async def _settle_one(self, account: str, cl_ord_id: str, doubt: _Doubt, rows: Mapping[str, BookRow]) -> bool:
+        doubt.clean_reads += 1
+        absent = doubt.clean_reads >= CLEAN_READS and self._clock.now() - doubt.since >= SETTLE
+
+        def settle(tx: Tx) -> bool:
+            order, now = tx.ledger.orders.get(cl_ord_id), self._clock.now()
+            if order is None or order.status is not OrderStatus.IN_DOUBT:
+                return True
+            row = rows.get(order.tag)
+            if row is not None:
+                self._apply_reports(tx, reports_of(account, row), now)
+                return True
+            if absent:
+                message = f"not in the broker's book in {doubt.clean_reads} reads"
+                queue_order(tx, record(tx, order, OrderEventKind.NOT_SENT, now, message=message), granted=False)
+            return absent
+
+        try:
+            settled: bool = await self._write(settle)
+        except StoreError:
+            return False
+        return settled
+
+    async def _unreadable(self, doubts: dict[str, _Doubt], message: str) -> None:
+        """An unreadable book proves nothing: the orders stay in doubt, and a person is told once."""
+        for cl_ord_id, doubt in doubts.items():
+            doubt.clean_reads = 0
+            if not doubt.alarmed:
+                doubt.alarmed = True
+                text = f"Order {cl_ord_id} is in doubt and the broker's book cannot be read: {message}"
+                await self._alarm(cl_ord_id, text)
+
+    async def _alarm(self, cl_ord_id: str, message: str) -> None:
+        def tell(tx: Tx) -> None:
+            tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), cl_ord_id=cl_ord_id, message=message)
+            tx.emit(Changed(what="alarm", ident=cl_ord_id))
+
+        try:
+            await self._write(tell)
+        except StoreError:
+            return  # the next read of the book tells again whether there still is a doubt
+
+    async def compare(self, account: str) -> Comparison:
+        """Take over what the book says of our orders, and hold entries where positions differ. StoreError passes."""
+        try:
+            began = self._clock.now()
+            rows = await self._brokers[account].book()
+            positions = await self._brokers[account].positions()
+        except BookUnreadableError as error:
+            return Comparison(account=account, readable=False, message=str(error))
+        compared: Comparison = await self._write(lambda tx: self._take_over(tx, account, rows, positions))
+        return compared
+
+    def _take_over(self, tx: Tx, account: str, rows: list[BookRow], positions: list[BrokerPosition]) -> Comparison:
+        now, external = self._clock.now(), 0
+        for row in rows:
+            order = tx.find_order(tag=row.tag) if row.tag else None
+            if order is None or order.intent.account != account:
+                external += 1
+            elif not order.status.is_closed or len(row.fills) > len(order.exec_ids):
+                self._apply_reports(tx, reports_of(account, row), now)
+        drift = self._compare_positions(tx, account, positions, now)
+        data = {"orders": len(rows), "external": external, "drift": len(drift)}
+        tx.audit(AuditAction.RECONCILED, now, account=account, message=_sentence(drift), data=data)
+        return Comparison(
+            account=account, readable=True, orders=len(rows), external=external, drift=drift, message=_sentence(drift)
+        )
+
+    def _compare_positions(
+        self, tx: Tx, account: str, positions: list[BrokerPosition], now: datetime
+    ) -> tuple[tuple[str, Decimal, Decimal], ...]:
+        """Instruments where the broker's net quantity is not ours; those with orders under way are left for the next look."""
+        theirs = {PositionKey(account, p.symbol, p.product.value): p.quantity for p in positions}
+        ours = {key: p.quantity for key, p in tx.ledger.positions.values.items() if key.account == account}
+        found: dict[str, tuple[str, Decimal, Decimal]] = {}
+        unsure = set()
+        for key in theirs.keys() | ours.keys():
+            if tx.ledger.open_orders(account, key.symbol):
+                unsure.add(key.symbol)
+            elif theirs.get(key, ZERO) != ours.get(key, ZERO):
+                found[key.symbol] = (key.symbol, ours.get(key, ZERO), theirs.get(key, ZERO))
+        for symbol, mine, broker in found.values():
+            message = f"We hold {to_text(mine)} {symbol}, the broker says {to_text(broker)}."
+            if tx.ledger.holds.get((account, symbol)) != message:
+                tx.put(tx.ledger.holds, (account, symbol), message)
+                tx.audit(AuditAction.DRIFT_FOUND, now, account=account, message=message)
+                tx.emit(Changed(what="alarm", ident=symbol))
+        for key2 in [k for k in tx.ledger.holds.values if k[0] == account and k[1] not in found and k[1] not in unsure]:
+            tx.put(tx.ledger.holds, key2, None)
+            tx.audit(AuditAction.DRIFT_CLEARED, now, account=account, message=f"{key2[1]} agrees again.")
+        return tuple(found.values())
+
+
+def _sentence(drift: tuple[tuple[str, Decimal, Decimal], ...]) -> str:
+    if not drift:
+        return "Orders and positions agree."
+    told = (f"{symbol}: ours {to_text(mine)}, theirs {to_text(broker)}" for symbol, mine, broker in drift)
+    return "Positions differ: " + "; ".join(told) + "."

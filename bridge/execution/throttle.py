@@ -1,0 +1,25 @@
+"""Orders per calendar second, as exchanges count them: not a bucket, whose burst may straddle two seconds' limits."""
+
+from datetime import datetime
+
+
+class Throttle:
+    """At most `per_second` orders in any calendar second of the bridge's clock; None means no limit."""
+
+    def __init__(self, per_second: int | None):
+        self._limit = per_second
+        self._second = 0
+        self._used = 0
+
+    def take(self, now: datetime) -> float:
+        """Take a place: 0 when it may go now, else the seconds until the next calendar second begins."""
+        if self._limit is None:
+            return 0
+        stamp = now.timestamp()
+        second = int(stamp)
+        if second > self._second:
+            self._second, self._used = second, 0
+        if self._used >= self._limit or second < self._second:
+            return max(self._second + 1 - stamp, 0) or 1
+        self._used += 1
+        return 0

@@ -1,0 +1,171 @@
+"""What brokers report becomes fact here: matched to our order, checked by the state table, booked once."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from bridge.core.alert import Alert, Ending
+from bridge.core.enums import Disposition, ReportKind
+from bridge.core.events import Changed
+from bridge.core.fill import Fill
+from bridge.core.instrument import Instrument
+from bridge.core.money import ONE, to_text
+from bridge.core.order import Order
+from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.position import PositionKey
+from bridge.core.reasons import AuditAction
+from bridge.core.report import Report
+from bridge.core.trade import TradeEventKind
+from bridge.endings import order_ending, worst_of
+from bridge.execution.orders import adopt_broker_id, record, record_fill
+from bridge.portfolio.book import book_fill, note_exit
+from bridge.store.tx import Tx
+
+Settle = Callable[[Tx, str, datetime], None]
+
+_ENDS: dict[ReportKind, OrderEventKind] = {
+    ReportKind.CANCELLED: OrderEventKind.CANCELLED,
+    ReportKind.REJECTED: OrderEventKind.REJECTED,
+    ReportKind.EXPIRED: OrderEventKind.EXPIRED,
+}
+# Answers to a request of ours; they mean something only while that request is open.
+_ANSWERS: dict[ReportKind, tuple[OrderStatus, OrderEventKind]] = {
+    ReportKind.CANCEL_REFUSED: (OrderStatus.CANCEL_PENDING, OrderEventKind.CANCEL_REFUSED),
+    ReportKind.REPLACED: (OrderStatus.REPLACE_PENDING, OrderEventKind.REPLACED),
+    ReportKind.REPLACE_REFUSED: (OrderStatus.REPLACE_PENDING, OrderEventKind.REPLACE_REFUSED),
+}
+_UNACKNOWLEDGED = (OrderStatus.PENDING, OrderStatus.IN_DOUBT)
+
+
+class HasLeverage(Protocol):
+    """What following needs of an account's rules."""
+
+    @property
+    def leverage(self) -> Mapping[str, Decimal]:
+        """Rupees of order per rupee of buying power, by product."""
+        ...
+
+
+class Following:
+    """Applies reports; `settle` is told of every order that may have closed."""
+
+    def __init__(
+        self,
+        settle: Settle,
+        accounts: Mapping[str, HasLeverage],
+        instrument: Callable[[str], Instrument | None],
+    ):
+        self._settle = settle
+        self._accounts = accounts
+        self._instrument = instrument
+
+    def apply_report(self, tx: Tx, report: Report, now: datetime) -> None:
+        """Apply one report to the order that carries its tag; what is known already, and orders not ours, change nothing."""
+        order = tx.find_order(tag=report.tag) if report.tag else None
+        if order is None or order.intent.account != report.account:
+            return
+        if report.kind is ReportKind.FILL:
+            self._apply_fill(tx, order, report, now)
+        else:
+            self._apply_status(tx, order, report, now)
+        self._settle(tx, order.cl_ord_id, now)
+
+    def _apply_status(self, tx: Tx, order: Order, report: Report, now: datetime) -> None:
+        if order.status.is_closed:
+            return
+        if report.kind in _ANSWERS:
+            status, event = _ANSWERS[report.kind]
+            if order.status is status:
+                record(tx, order, event, now, message=report.message)
+            return
+        if report.kind is ReportKind.PLACED or order.status is OrderStatus.PENDING:
+            order = self._acknowledge(tx, order, report, now)
+        if report.kind in _ENDS:
+            record(tx, order, _ENDS[report.kind], now, broker_order_id=report.broker_order_id, message=report.message)
+
+    def _acknowledge(self, tx: Tx, order: Order, report: Report, now: datetime) -> Order:
+        """The broker has the order: an end may be reported before the answer to our command arrives."""
+        if order.status in _UNACKNOWLEDGED and report.kind is not ReportKind.REJECTED:
+            return record(tx, order, OrderEventKind.PLACED, now, broker_order_id=report.broker_order_id)
+        return adopt_broker_id(tx, order, report.broker_order_id, now)
+
+    def _apply_fill(self, tx: Tx, order: Order, report: Report, now: datetime) -> None:
+        if report.exec_id in order.exec_ids:
+            return
+        intent = order.intent
+        fill = Fill(
+            account=intent.account,
+            exec_id=report.exec_id,
+            cl_ord_id=order.cl_ord_id,
+            broker_order_id=report.broker_order_id,
+            strategy=intent.strategy,
+            symbol=intent.symbol,
+            product=intent.product,
+            side=intent.side,
+            last_qty=report.last_qty,
+            last_px=report.last_px,
+            charges=report.charges,
+            transact_time=report.transact_time,
+        )
+        late = order.status.is_closed
+        moved = record_fill(tx, order, fill, now)
+        instrument = self._instrument(intent.symbol)
+        book_fill(
+            tx,
+            fill,
+            multiplier=instrument.multiplier if instrument else ONE,
+            leverage=self._accounts[intent.account].leverage.get(intent.product, ONE),
+            now=now,
+        )
+        if late or moved.cum_qty > intent.order_qty:
+            told = f"{to_text(fill.last_qty)} {intent.symbol} at {to_text(fill.last_px)} on order {order.cl_ord_id}"
+            what = "A fill after the order had ended" if late else "More was filled than ordered"
+            raise_alarm(tx, order, f"{what}: {told}; the position was moved.", now)
+
+
+def raise_alarm(tx: Tx, order: Order, message: str, now: datetime) -> None:
+    """Something a person must look at; shown on the status page and in the log."""
+    tx.audit(
+        AuditAction.ALARM_RAISED,
+        now,
+        alert_id=order.intent.alert_id,
+        cl_ord_id=order.cl_ord_id,
+        account=order.intent.account,
+        message=message,
+    )
+    tx.emit(Changed(what="alarm", ident=order.cl_ord_id))
+
+
+def after_close(tx: Tx, order: Order, now: datetime) -> None:
+    """An exit that ended without closing what it should leaves the round trip open again, and says so."""
+    intent = order.intent
+    key = PositionKey(intent.account, intent.symbol, intent.product)
+    if not intent.reduce_only or order.status is OrderStatus.FILLED or not tx.ledger.position_qty(key):
+        return
+    others = [other for other in tx.ledger.open_orders(key.account, key.symbol) if other.intent.reduce_only]
+    if others or note_exit(tx, key, TradeEventKind.EXIT_FAILED) is None:
+        return
+    raise_alarm(tx, order, f"The exit of {intent.symbol} ended {order.status.value}; the position is still open.", now)
+
+
+def alert_ending(tx: Tx, alert: Alert) -> Ending | None:
+    """The ending of an alert whose orders are all closed; None while one is open."""
+    orders = tx.ledger.orders_of(alert)
+    if any(not order.status.is_closed for order in orders):
+        return None
+    parts = [(order.intent.account, order_ending(order)) for order in orders]
+    if len(alert.signal.accounts) > len(parts):
+        parts += _denied_parts(tx, alert, {account for account, _ending in parts})
+    return worst_of(parts)
+
+
+def _denied_parts(tx: Tx, alert: Alert, seen: set[str]) -> list[tuple[str, Ending]]:
+    """What became of the accounts that got no order, from the audit of the commit in which the others got theirs."""
+    sql = "SELECT account, code, message, action FROM audit WHERE alert_id = ? AND action IN (?, ?)"
+    denied, noop = AuditAction.INTENT_DENIED.value, AuditAction.INTENT_NOOP.value
+    found = {}
+    for account, code, message, action in tx.query(sql, alert.alert_id, denied, noop):
+        disposition = Disposition.DENIED if action == denied else Disposition.NOOP
+        found[account] = Ending(disposition=disposition, code=code, message=message)
+    return [(account, ending) for account, ending in found.items() if account not in seen]

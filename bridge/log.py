@@ -1,0 +1,35 @@
+"""Logs: an event name and fields, one JSON line each on standard error; never a secret, never a line per alert."""
+
+import sys
+import traceback
+
+import structlog
+
+_logger = structlog.get_logger("bridge")
+
+
+def configure(*, as_json: bool = True) -> None:
+    """Set up the log of this process."""
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+
+
+def log_event(event: str, **fields: object) -> None:
+    """Something the operator may want to know later."""
+    _logger.info(event, **fields)
+
+
+def log_fault(where: str, error: BaseException) -> None:
+    """A fault of ours or a dependency that was contained: its kind and place, not its text, which may quote a body."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    told = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    _logger.error("fault", where=where, kind=type(error).__name__, at=told)

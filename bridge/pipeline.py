@@ -1,0 +1,431 @@
+"""READ THIS FIRST. The whole way of an alert, from bytes to position; each step is one call, named like its folder.
+
+accept          verify → parse → claim → commit → answer            in the event loop, then the writer
+process         interpret → size → risk → order NEW                 rides in the same commit
+begin_send      halted? stale? still closing? a place this second?  the last gate; rides too when nothing is before it
+apply_outcome   what the broker command came to                     after the call
+apply_reports   report → order → fill → position → trade            whatever tells: stream, postback, the broker's book
+
+All but `accept` run inside a store transaction, one after the other, never two at once: what they read stays true until they
+have written. No broker is called in here; `execution/outbox` does that between transactions.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from bridge.answer import Answer, accepted, duplicate, refused, unavailable
+from bridge.core.alert import Alert, Claim, Ending
+from bridge.core.clock import Clock
+from bridge.core.decision import Denied
+from bridge.core.enums import Action, Disposition, OutcomeKind, Source
+from bridge.core.errors import RefusedError, StoreError
+from bridge.core.events import Changed, PriceSeen
+from bridge.core.instrument import Instrument
+from bridge.core.limits import Limits
+from bridge.core.market import ALWAYS_OPEN, Mark, SessionQuestion, SessionState
+from bridge.core.money import ONE, ZERO, to_text
+from bridge.core.order import Order
+from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.reasons import AuditAction, Reason, RefusalCode
+from bridge.core.report import Outcome, Report
+from bridge.core.scope import account_scope
+from bridge.core.signal import OrderIntent, Signal
+from bridge.core.trade import TradeEventKind
+from bridge.endings import denied_ending, worst_of
+from bridge.execution.orders import adopt_broker_id, ask_cancel, open_order, queue_order, record, shrink
+from bridge.execution.throttle import Throttle
+from bridge.following import Following, after_close, alert_ending
+from bridge.intake.admit import Admission, Intake, Refusal
+from bridge.intake.verify import Delivery
+from bridge.portfolio.book import note_exit
+from bridge.risk.context import RiskContext
+from bridge.risk.engine import check_risk
+from bridge.risk.halt import HaltCommand, may_send, next_state
+from bridge.risk.sizing import Nothing, Sized, Wait, size_signal
+from bridge.risk.usage import key_of, reach
+from bridge.store.store import Store
+from bridge.store.tx import Tx
+
+# A fault of ours is tried this often before the alert ends as failed.
+MAX_ATTEMPTS = 3
+# An exit waits this long for the entry before it to end; then it is sized with what is there.
+EXIT_WAIT = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRules:
+    """What the pipeline knows of an account. `max_in_flight` orders may be on their way to its broker at once."""
+
+    name: str
+    is_paper: bool
+    always_open: bool
+    limits: Limits
+    leverage: Mapping[str, Decimal]
+    throttle: Throttle
+    max_in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyRules:
+    """What the pipeline knows of a strategy."""
+
+    limits: Limits
+    quantity: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Whether an order may leave now. `order` is None when it has ended; else it goes after `wait_s` seconds."""
+
+    order: Order | None
+    wait_s: float = 0
+
+
+class Pipeline:
+    """The steps, over a store and the tables of rules; holds no state of its own but which alerts wait for an order's end."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        intake: Intake,
+        accounts: Mapping[str, AccountRules],
+        strategies: Mapping[str, StrategyRules],
+        instrument: Callable[[str], Instrument | None],
+        session: Callable[[SessionQuestion], SessionState],
+        send_within: timedelta,
+    ):
+        self._clock = clock
+        self._store = store
+        self._intake = intake
+        self._accounts = accounts
+        self._strategies = strategies
+        self._instrument = instrument
+        self._session = session
+        self._send_within = send_within
+        self._following = Following(self._settle, accounts, instrument)
+        self.on_fault: Callable[[str, BaseException], None] = lambda _where, _error: None
+
+    # -- accept: in the event loop ------------------------------------------------------------------------------------
+
+    async def accept(self, delivery: Delivery) -> Answer:
+        """Answer one delivery; a 200 only once the alert is on disk. Never raises for anything a sender can do."""
+        admitted = self._intake.admit(delivery)  # verify → parse → claim
+        if isinstance(admitted, Refusal):
+            return await self._refuse(admitted)
+        try:
+            return await self._store.write(lambda tx: self._accept(tx, admitted), admitted.claim)
+        except RefusedError as error:
+            return await self._refuse(self._intake.refuse_repeated_id(admitted, error))
+        except StoreError as error:
+            return unavailable(str(error))
+
+    async def accept_own(self, signal: Signal, source: Source, by: str) -> str:
+        """Take a signal that the bridge raises itself (operator, scanner) the same way; returns the alert's id."""
+        admission = self._intake.admit_own(signal, source, by, self._clock.now())
+        answer = await self._store.write(lambda tx: self._accept(tx, admission), admission.claim)
+        return answer.alert_id
+
+    def _accept(self, tx: Tx, admission: Admission) -> Answer:
+        alert = admission.alert
+        if tx.claimed is not None:
+            if tx.claimed.content != admission.claim.content:
+                raise RefusedError(
+                    RefusalCode.E_CONFLICT,
+                    field="id",
+                    hint=f"Alert {tx.claimed.alert_id} used this id for other content; give each alert an id of its own.",
+                )
+            return duplicate(tx.claimed.alert_id)
+        tx.put(tx.ledger.alerts, alert.alert_id, alert)
+        tx.audit(
+            AuditAction.ALERT_ACCEPTED,
+            alert.received_at,
+            alert_id=alert.alert_id,
+            data={"source": alert.source.value, "credential": alert.credential, "strategy": alert.signal.strategy},
+        )
+        tx.emit(Changed(what="alert", ident=alert.alert_id))
+        self.process(tx, alert)
+        return accepted(alert.alert_id)
+
+    async def _refuse(self, refusal: Refusal) -> Answer:
+        """Say no; keep what was authentic, so that the trader sees it."""
+        kept = refusal.kept
+        if kept is None:
+            return refused(refusal.error)
+
+        def store_refused(tx: Tx) -> None:
+            tx.add_refused(kept)
+            tx.audit(
+                AuditAction.ALERT_REFUSED, kept.received_at, alert_id=kept.alert_id, code=kept.code, message=kept.message
+            )
+            tx.emit(Changed(what="alert", ident=kept.alert_id))
+
+        try:
+            await self._store.write(store_refused)
+        except StoreError:
+            return refused(refusal.error)  # the refusal stands even when it cannot be kept
+        return refused(refusal.error, kept.alert_id)
+
+    # -- process: alert → signal → intent → decision → order ----------------------------------------------------------
+
+    def process(self, tx: Tx, alert: Alert) -> None:
+        """Carry an accepted alert to its orders or its end; a fault of ours leaves it open, to be tried again."""
+        mark = tx.mark()
+        try:
+            self._process(tx, alert)
+        except Exception as error:  # a fault in processing never costs the acknowledgement
+            tx.back_to(mark)
+            self._defer(tx, alert, error)
+
+    def _defer(self, tx: Tx, alert: Alert, error: Exception) -> None:
+        now = self._clock.now()
+        self.on_fault("process", error)
+        tried = replace(alert, attempts=alert.attempts + 1)
+        tx.put(tx.ledger.alerts, alert.alert_id, tried)
+        message = f"{type(error).__name__} in attempt {tried.attempts} of {MAX_ATTEMPTS}"
+        tx.audit(AuditAction.ALERT_DEFERRED, now, alert_id=alert.alert_id, code=Reason.INTERNAL, message=message)
+        if tried.attempts >= MAX_ATTEMPTS:
+            ending = Ending(
+                disposition=Disposition.FAILED, code=Reason.INTERNAL.value, message=Reason.INTERNAL.sentence
+            )
+            self._end(tx, alert.alert_id, ending, now)
+
+    def _process(self, tx: Tx, alert: Alert) -> None:
+        now, signal = self._clock.now(), alert.signal
+        self._note_price(tx, alert)
+        if alert.alert_id in tx.ledger.waiting.values:
+            tx.put(tx.ledger.waiting, alert.alert_id, None)
+        if signal.action is Action.CANCEL:
+            self._cancel_orders(tx, alert, now)
+            return
+        sized = [(account, self._size(tx, alert, account, leg, now)) for leg, account in _legs(signal)]
+        if any(isinstance(wish, Wait) for _account, wish in sized):
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order of the position ends, or the wait is over
+            return
+        endings = [self._decide(tx, alert, account, wish, now) for account, wish in sized]
+        orders = [order for order in endings if isinstance(order, Order)]
+        for order in orders:
+            granted = self._nothing_before(tx, order) and self.begin_send(tx, order.cl_ord_id, now).order
+            current = tx.ledger.orders.get(order.cl_ord_id)
+            if current is not None and not current.status.is_closed:
+                queue_order(tx, order, granted=bool(granted) and current.status is OrderStatus.PENDING)
+        if not orders:
+            parts = [(account, end) for (account, _), end in zip(sized, endings, strict=True) if isinstance(end, Ending)]
+            self._end(tx, alert.alert_id, worst_of(parts), now)
+
+    def _note_price(self, tx: Tx, alert: Alert) -> None:
+        """The alert's own price is the latest known of the instrument unless a newer one is there."""
+        signal = alert.signal
+        if signal.price is None or signal.ord_type.needs_price:
+            return
+        known = tx.ledger.marks.get(signal.symbol)
+        if known is None or known.at <= signal.signal_at:
+            mark = Mark(symbol=signal.symbol, price=signal.price, at=signal.signal_at, source="alert")
+            tx.put(tx.ledger.marks, signal.symbol, mark)
+            tx.emit(PriceSeen(symbol=signal.symbol, price=signal.price))
+
+    def _size(self, tx: Tx, alert: Alert, account: str, leg: int, now: datetime) -> Sized:
+        return size_signal(
+            alert_id=alert.alert_id,
+            leg=leg,
+            account=account,
+            signal=alert.signal,
+            instrument=self._known(alert.signal.symbol),
+            ledger=tx.ledger,
+            default_quantity=self._strategies[alert.signal.strategy].quantity,
+            received_at=alert.received_at,
+            no_wait=now - alert.received_at >= EXIT_WAIT,
+        )
+
+    def _decide(self, tx: Tx, alert: Alert, account: str, sized: Sized, now: datetime) -> Order | Ending:
+        """Put one account's wish to the risk engine: an order comes of it, or an ending."""
+        if isinstance(sized, Nothing):
+            ending = Ending(disposition=Disposition.NOOP, code=sized.reason.value, message=sized.message)
+            self._tell(tx, AuditAction.INTENT_NOOP, alert, account, ending, now)
+            return ending
+        decision = sized if isinstance(sized, Denied) else check_risk(self._risk_context(tx, account, sized, now))
+        if isinstance(decision, Denied):
+            ending = denied_ending(decision)
+            self._tell(tx, AuditAction.INTENT_DENIED, alert, account, ending, now, decision)
+            self._trip(tx, account, decision, now)
+            return ending
+        order = open_order(tx, decision, now)
+        if decision.capped_by is not None:
+            ending = denied_ending(decision.capped_by)
+            self._tell(tx, AuditAction.INTENT_CAPPED, alert, account, ending, now, decision.capped_by)
+            self._trip(tx, account, decision.capped_by, now)
+        if order.intent.reduce_only:
+            note_exit(tx, key_of(order.intent), TradeEventKind.EXIT_SENT)
+        return order
+
+    def _risk_context(self, tx: Tx, account: str, intent: OrderIntent, now: datetime) -> RiskContext:
+        rules, instrument = self._accounts[account], self._known(intent.symbol)
+        question = SessionQuestion(
+            instrument=instrument, ord_type=intent.ord_type, time_in_force=intent.time_in_force, at=now
+        )
+        return RiskContext(
+            intent=intent,
+            instrument=instrument,
+            ledger=tx.ledger,
+            now=now,
+            session=ALWAYS_OPEN if rules.always_open else self._session(question),
+            account_limits=rules.limits,
+            strategy_limits=self._strategies[intent.strategy].limits,
+            leverage=rules.leverage.get(intent.product, ONE),
+            max_age_s=int(self._send_within.total_seconds()),
+        )
+
+    def _trip(self, tx: Tx, account: str, denied: Denied, now: datetime) -> None:
+        """A limit that ends the day halts its account until a person resumes it."""
+        scope = account_scope(account)
+        current = tx.ledger.states.get(scope)
+        if denied.trips_halt:
+            state = next_state(scope, HaltCommand.HALT, current=current, at=now, by="risk", message=denied.message)
+            if state is not current:
+                tx.put(tx.ledger.states, scope, state)
+                tx.audit(AuditAction.TRADING_HALTED, now, account=account, code=denied.reason, message=denied.message)
+                tx.emit(Changed(what="state", ident=str(scope)))
+
+    def _cancel_orders(self, tx: Tx, alert: Alert, now: datetime) -> None:
+        signal, asked = alert.signal, 0
+        for account in signal.accounts:
+            for order in tx.ledger.open_orders(account, signal.symbol):
+                if order.intent.strategy == signal.strategy:
+                    if order.status in (OrderStatus.PENDING, OrderStatus.IN_DOUBT) and now - alert.received_at < EXIT_WAIT:
+                        tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until the broker has answered
+                        return
+                    asked += ask_cancel(tx, order, now, f"cancelled by alert {alert.alert_id}")
+                    self._settle(tx, order.cl_ord_id, now)
+        noun = "order was" if asked == 1 else "orders were"
+        ending = Ending(disposition=Disposition.DONE, code=Reason.CANCELS_SENT.value, message=f"{asked} open {noun} cancelled.")
+        if not asked:
+            ending = Ending(
+                disposition=Disposition.NOOP, code=Reason.NOTHING_OPEN.value, message=Reason.NOTHING_OPEN.sentence
+            )
+        self._end(tx, alert.alert_id, ending, now)
+
+    # -- begin_send: the last gate before the broker ------------------------------------------------------------------
+
+    def _nothing_before(self, tx: Tx, order: Order) -> bool:
+        """True when the lane has nothing to send before this order and the broker can take one more at once."""
+        account = order.intent.account
+        unsent, sending = tx.ledger.orders.unsent[account], tx.ledger.orders.sending[account]
+        return len(unsent) == 1 and order.cl_ord_id in unsent and len(sending) < self._accounts[account].max_in_flight
+
+    def begin_send(self, tx: Tx, cl_ord_id: str, now: datetime) -> Grant:
+        """Record that the order is on its way, if it still may go; after this only the broker's word moves it."""
+        order = tx.ledger.orders.get(cl_ord_id)
+        if order is None or order.status is not OrderStatus.NEW:
+            return Grant(order=None)
+        intent = order.intent
+        halted = may_send(tx.ledger.states_over(intent.account, intent.strategy), reduce_only=intent.reduce_only)
+        if halted is not None:
+            return self._withdraw(tx, order, OrderEventKind.CANCELLED, halted, now)
+        if not intent.reduce_only and now - intent.signal_at > self._send_within:
+            stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=Reason.STALE_BEFORE_SEND.sentence)
+            return self._withdraw(tx, order, OrderEventKind.EXPIRED, stale, now)
+        if intent.reduce_only:
+            left = intent.order_qty - max(ZERO, reach(tx.ledger, key_of(intent), intent.side))
+            if left <= 0:
+                flat = Denied(reason=Reason.FLAT, message="The position was closed before the exit was sent.")
+                return self._withdraw(tx, order, OrderEventKind.CANCELLED, flat, now)
+            if left < intent.order_qty:
+                order = shrink(tx, order, left, now, f"Only {to_text(left)} are left to close.")
+        wait_s = self._accounts[intent.account].throttle.take(now)
+        if wait_s:
+            return Grant(order=order, wait_s=wait_s)
+        return Grant(order=record(tx, order, OrderEventKind.SENDING, now))
+
+    def expire_unsent(self, tx: Tx, now: datetime) -> None:
+        """End the entries that became too old while their lane was held up; exits keep their place."""
+        for orders in list(tx.ledger.orders.unsent.values()):
+            for order in list(orders.values()):
+                if not order.intent.reduce_only and now - order.intent.signal_at > self._send_within:
+                    stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=Reason.STALE_BEFORE_SEND.sentence)
+                    self._withdraw(tx, order, OrderEventKind.EXPIRED, stale, now)
+
+    def _withdraw(self, tx: Tx, order: Order, event: OrderEventKind, why: Denied, now: datetime) -> Grant:
+        record(tx, order, event, now, code=why.reason, message=why.message)
+        self._settle(tx, order.cl_ord_id, now)
+        return Grant(order=None)
+
+    # -- after the call -----------------------------------------------------------------------------------------------
+
+    def apply_outcome(self, tx: Tx, cl_ord_id: str, outcome: Outcome, now: datetime) -> Order | None:
+        """Write down what a send came to; reports that overtook the answer have moved the order already."""
+        order = tx.ledger.orders.get(cl_ord_id)
+        if order is None:
+            return None
+        if order.status is not OrderStatus.PENDING:
+            return adopt_broker_id(tx, order, outcome.broker_order_id, now) if outcome.broker_order_id else order
+        event = {
+            OutcomeKind.ACCEPTED: OrderEventKind.PLACED,
+            OutcomeKind.REFUSED: OrderEventKind.REJECTED,
+            OutcomeKind.NOT_SENT: OrderEventKind.NOT_SENT,
+            OutcomeKind.UNKNOWN: OrderEventKind.DOUBT,
+        }[outcome.kind]
+        order = record(tx, order, event, now, broker_order_id=outcome.broker_order_id, message=outcome.message)
+        self._settle(tx, cl_ord_id, now)
+        return order
+
+    def apply_reports(self, tx: Tx, reports: list[Report], now: datetime) -> None:
+        """Apply what a broker says; repeats and disorder change nothing twice."""
+        for report in reports:
+            self._following.apply_report(tx, report, now)
+
+    # -- endings ------------------------------------------------------------------------------------------------------
+
+    def _settle(self, tx: Tx, cl_ord_id: str, now: datetime) -> None:
+        """After an order changed: end its alert when that was the last of its orders, and take up who waited for it."""
+        order = tx.ledger.orders.get(cl_ord_id)
+        if order is None or not order.status.is_closed:
+            return
+        after_close(tx, order, now)
+        alert = tx.ledger.alerts.get(order.intent.alert_id)
+        if alert is not None and (ending := alert_ending(tx, alert)) is not None:
+            self._end(tx, alert.alert_id, ending, now)
+        for waiting in [alert for alert in tx.ledger.waiting.values.values() if alert.signal.symbol == order.intent.symbol]:
+            self.process(tx, waiting)
+
+    def _end(self, tx: Tx, alert_id: str, ending: Ending, now: datetime) -> None:
+        tx.end_alert(alert_id, ending, now)
+        tx.audit(
+            AuditAction.ALERT_ENDED,
+            now,
+            alert_id=alert_id,
+            code=ending.code,
+            message=ending.message,
+            data={"disposition": ending.disposition.value},
+        )
+        tx.emit(Changed(what="alert", ident=alert_id))
+
+    def _tell(
+        self,
+        tx: Tx,
+        action: AuditAction,
+        alert: Alert,
+        account: str,
+        ending: Ending,
+        now: datetime,
+        denied: Denied | None = None,
+    ) -> None:
+        data: dict[str, object] = {"disposition": ending.disposition.value}
+        if denied is not None:
+            data |= {"scope": denied.scope, "limit": denied.limit, "observed": denied.observed}
+        tx.audit(
+            action, now, alert_id=alert.alert_id, account=account, code=ending.code, message=ending.message, data=data
+        )
+
+    def _known(self, symbol: str) -> Instrument:
+        instrument = self._instrument(symbol)
+        if instrument is None:
+            raise LookupError(f"{symbol} is no longer in the list of instruments")
+        return instrument
+
+
+def _legs(signal: Signal) -> list[tuple[int, str]]:
+    return list(enumerate(signal.accounts, start=1))
+

@@ -1,0 +1,1 @@
+"""Books from fills alone: positions, trades, the day's profit and loss."""

@@ -1,0 +1,76 @@
+"""Halts: what a trading state lets out, asked when an order is judged and again right before it is sent."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+from bridge.core.clock import iso
+from bridge.core.decision import Denied
+from bridge.core.enums import TradingMode
+from bridge.core.reasons import Reason
+from bridge.core.scope import Scope, TradingState, account_scope
+
+
+class HaltCommand(StrEnum):
+    """What a person or a rule may ask of a scope."""
+
+    HALT = "halt"
+    HALT_ALL = "halt --all"
+    RESUME = "resume"
+
+
+MODES = {
+    HaltCommand.HALT: TradingMode.REDUCING,
+    HaltCommand.HALT_ALL: TradingMode.HALTED,
+    HaltCommand.RESUME: TradingMode.ACTIVE,
+}
+
+
+def may_send(states: Iterable[TradingState], *, reduce_only: bool) -> Denied | None:
+    """None when an order may leave under these states; the strictest of them wins, in whatever order they come."""
+    for state in states:
+        if state.mode is TradingMode.HALTED or (state.mode is TradingMode.REDUCING and not reduce_only):
+            return _halted(state)
+    return None
+
+
+def _halted(state: TradingState) -> Denied:
+    lets_out = "only exits leave" if state.mode is TradingMode.REDUCING else "no order leaves"
+    why = f", {state.message}" if state.message else ""
+    since = f"{state.mode} since {iso(state.since)} by {state.by}"
+    return Denied(
+        reason=Reason.HALTED,
+        message=f"Trading is halted ({state.scope}, {since}{why}): {lets_out}.",
+        scope=str(state.scope),
+        limit=TradingMode.ACTIVE,
+        observed=state.mode,
+    )
+
+
+def next_state(
+    scope: Scope,
+    command: HaltCommand,
+    *,
+    current: TradingState | None,
+    at: datetime,
+    by: str,
+    message: str = "",
+) -> TradingState:
+    """The state of `scope` after a command; a halt never loosens a stricter one, only a resume does."""
+    mode = MODES[command]
+    if current is not None and command is not HaltCommand.RESUME and current.mode.strictness >= mode.strictness:
+        return current
+    return TradingState(scope=scope, mode=mode, since=at, by=by, message=message)
+
+
+def starting_state(account: str, *, live: bool, at: datetime) -> TradingState:
+    """The state of an account never seen before: with real money only exits leave until a person resumes it."""
+    if not live:
+        return TradingState(scope=account_scope(account), mode=TradingMode.ACTIVE, since=at, by="bridge")
+    return TradingState(
+        scope=account_scope(account),
+        mode=TradingMode.REDUCING,
+        since=at,
+        by="bridge",
+        message="a live account waits for a person to resume it",
+    )

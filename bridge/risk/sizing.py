@@ -1,0 +1,169 @@
+"""Sizing: turns a signal into one order intent for one account, from what is held and under way there."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from bridge.core.decision import Denied
+from bridge.core.enums import Action, OrdType, Side, TimeInForce
+from bridge.core.errors import InvariantError
+from bridge.core.instrument import Instrument
+from bridge.core.ledger import Ledger
+from bridge.core.money import ZERO, to_text
+from bridge.core.order import Order
+from bridge.core.position import PositionKey
+from bridge.core.reasons import Reason
+from bridge.core.signal import OrderIntent, Signal
+from bridge.risk.usage import closable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """There is nothing to do, and that is right: the alert ends as a no-op."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Ask again when an order of the same position has ended; until then no size would be right."""
+
+    message: str
+
+
+Sized = OrderIntent | Nothing | Denied | Wait
+
+
+@dataclass(slots=True, kw_only=True)  # not frozen: made for every alert, and that would cost as much as sizing it
+class _Wish:
+    alert_id: str
+    leg: int
+    key: PositionKey
+    signal: Signal
+    ledger: Ledger
+    received_at: datetime
+    no_wait: bool
+
+    def open_orders(self) -> list[Order]:
+        orders = self.ledger.open_orders(self.key.account, self.key.symbol)
+        return [order for order in orders if order.intent.product == self.key.product]
+
+
+def size_signal(
+    *,
+    alert_id: str,
+    leg: int,
+    account: str,
+    signal: Signal,
+    instrument: Instrument,
+    ledger: Ledger,
+    default_quantity: Decimal | None,
+    received_at: datetime,
+    no_wait: bool = False,
+) -> Sized:
+    """What `signal` means for `account` now; `no_wait` says that the wait has had its time and what is there must do.
+
+    Exits never open: whatever is returned with `reduce_only` fits, with the open orders of its side, into the position.
+    """
+    wish = _Wish(
+        alert_id=alert_id,
+        leg=leg,
+        key=PositionKey(account, instrument.symbol, signal.product),
+        signal=signal,
+        ledger=ledger,
+        received_at=received_at,
+        no_wait=no_wait,
+    )
+    if signal.action is Action.EXIT:
+        return _size_exit(wish)
+    if signal.action is Action.TARGET:
+        return _size_target(wish)
+    if signal.action is Action.CANCEL:
+        raise InvariantError("a cancel names orders, not a quantity: it cannot be sized")
+    return _size_entry(wish, default_quantity)
+
+
+def _size_entry(wish: _Wish, default_quantity: Decimal | None) -> Sized:
+    quantity = wish.signal.quantity if wish.signal.quantity is not None else default_quantity
+    if quantity is None:
+        return Denied(reason=Reason.NO_QUANTITY, message=Reason.NO_QUANTITY.sentence)
+    return _intent(wish, Side.BUY if wish.signal.action is Action.BUY else Side.SELL, quantity)
+
+
+def _size_exit(wish: _Wish) -> Sized:
+    if not wish.no_wait:
+        for order in wish.open_orders():
+            if _ends_soon(order) and not order.intent.reduce_only:
+                return Wait(message=f"An entry is under way ({order.cl_ord_id}); the exit is sized when it has ended.")
+    held = wish.ledger.position_qty(wish.key)
+    if not held:
+        return Nothing(reason=Reason.FLAT, message=f"There is no {_name(wish.key)} position to close.")
+    side = Side.SELL if held > 0 else Side.BUY
+    room = closable(wish.ledger, wish.key, side)
+    if not room:
+        return Nothing(
+            reason=Reason.EXIT_IN_FLIGHT,
+            message=f"Open orders close all of the position of {to_text(held)} {_name(wish.key)} already.",
+        )
+    wanted = wish.signal.quantity
+    return _intent(wish, side, room if wanted is None else min(wanted, room))
+
+
+def _size_target(wish: _Wish) -> Sized:
+    """The order never trades beyond the target by itself: orders that lie the other way may never fill."""
+    target = wish.signal.target
+    if target is None:
+        raise InvariantError("a target signal without a target")
+    orders = wish.open_orders()
+    if not wish.no_wait:
+        for order in orders:
+            if _ends_soon(order):
+                return Wait(
+                    message=f"An order is under way ({order.cl_ord_id}); the target is sized when it has ended."
+                )
+    held = wish.ledger.position_qty(wish.key)
+    coming = sum((order.signed_leaves for order in orders), ZERO)
+    needed = target - held
+    missing = needed - coming
+    if not missing or not needed or (missing > 0) != (needed > 0):
+        under_way = f" with {to_text(coming)} under way" if coming else ""
+        return Nothing(
+            reason=Reason.AT_TARGET,
+            message=f"The position is {to_text(held)} {_name(wish.key)}{under_way}; {to_text(target)} needs no order.",
+        )
+    return _intent(wish, Side.BUY if needed > 0 else Side.SELL, min(abs(missing), abs(needed)))
+
+
+def _ends_soon(order: Order) -> bool:
+    """True for an order that fills or ends by itself at once, so that waiting for it is short."""
+    intent = order.intent
+    if intent.ord_type is OrdType.LIMIT:
+        return intent.time_in_force is TimeInForce.IOC
+    return not order.is_resting
+
+
+def _name(key: PositionKey) -> str:
+    return f"{key.symbol} {key.product}"
+
+
+def _intent(wish: _Wish, side: Side, quantity: Decimal) -> OrderIntent:
+    signal = wish.signal
+    return OrderIntent(
+        alert_id=wish.alert_id,
+        leg=wish.leg,
+        account=wish.key.account,
+        strategy=signal.strategy,
+        symbol=wish.key.symbol,
+        product=signal.product,
+        side=side,
+        order_qty=quantity,
+        ord_type=signal.ord_type,
+        time_in_force=signal.time_in_force,
+        price=signal.price,
+        trigger_price=signal.trigger_price,
+        reduce_only=quantity <= closable(wish.ledger, wish.key, side),
+        signal_at=signal.signal_at,
+        received_at=wish.received_at,
+        max_notional=signal.max_notional,
+    )

@@ -1,0 +1,206 @@
+"""What is held and under way, in numbers; an order in flight counts as used until it has ended."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from itertools import chain
+
+from bridge.core.enums import OrdType, Product, Side
+from bridge.core.ledger import Ledger
+from bridge.core.market import Mark
+from bridge.core.money import ONE, ZERO
+from bridge.core.position import Position, PositionKey
+from bridge.core.signal import OrderIntent
+
+
+def key_of(intent: OrderIntent) -> PositionKey:
+    """The position that an intent moves."""
+    return PositionKey(intent.account, intent.symbol, intent.product)
+
+
+def reach(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
+    """Units the position would have on `side` if every open order of that side filled and none of the other.
+
+    Negative while it would still stand on the other side: so much may one more order of `side` close.
+    """
+    buys, sells = ledger.in_flight(key)
+    held = ledger.position_qty(key)
+    return held + buys if side is Side.BUY else sells - held
+
+
+def closable(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
+    """Units an order of `side` may close: the opposite position less what open orders of `side` close already."""
+    return max(ZERO, -reach(ledger, key, side))
+
+
+def price_of(mark: Mark | None) -> Decimal | None:
+    """The price of a mark; zero is how a feed says that it has none, so it counts as unknown."""
+    return mark.price if mark is not None and mark.price > 0 else None
+
+
+def worst_price(intent: OrderIntent, mark: Mark | None) -> Decimal | None:
+    """The dearest price at which the order may trade, as far as is known; None when nothing is known.
+
+    That is its own limit or trigger, and the market's price where the order would trade at that at once: a sell limit
+    far below the market is filled at the market, so its own price would understate it.
+    """
+    market = price_of(mark)
+    kind = intent.ord_type
+    if kind is OrdType.MARKET:
+        return market
+    if kind is OrdType.LIMIT:
+        return intent.price if intent.side is Side.BUY else _dearest(intent.price, market)
+    if kind is OrdType.SL:
+        return _dearest(intent.price, intent.trigger_price)
+    return _dearest(intent.trigger_price, market) if intent.side is Side.BUY else intent.trigger_price
+
+
+def _dearest(own: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return own if own is None or other is None else max(own, other)
+
+
+_Leaves = tuple[Decimal, Decimal, Decimal]  # of the orders of one side: units, rupees, and the cheapest price
+
+
+class Line:
+    """One instrument and product in a book: what is held, and what its orders may still trade on each side."""
+
+    __slots__ = ("buys", "held", "multiplier", "product", "sells")
+
+    def __init__(self, product: Product, multiplier: Decimal):
+        self.product = product
+        self.multiplier = multiplier
+        self.held = ZERO
+        self.buys: _Leaves | None = None
+        self.sells: _Leaves | None = None
+
+    def add_order(self, side: Side, quantity: Decimal, price: Decimal) -> None:
+        """Count `quantity` units that may still trade, at `price` at worst."""
+        known = self.buys if side is Side.BUY else self.sells
+        if known is None:
+            known = (quantity, quantity * price, price)
+        else:
+            units, rupees, cheapest = known
+            known = (units + quantity, rupees + quantity * price, min(cheapest, price))
+        if side is Side.BUY:
+            self.buys = known
+        else:
+            self.sells = known
+
+    def opening_value(self) -> Decimal:
+        """Rupees of exposure that the orders may add; the cheapest count as those that close: never too little."""
+        held = self.held
+        longs = _opening(self.buys, max(ZERO, -held)) if self.buys else ZERO
+        shorts = _opening(self.sells, max(ZERO, held)) if self.sells else ZERO
+        return (longs + shorts) * self.multiplier
+
+
+def _opening(leaves: _Leaves, closes: Decimal) -> Decimal:
+    units, rupees, cheapest = leaves
+    return rupees - closes * cheapest if units > closes else ZERO
+
+
+class Book:
+    """All that an account, or one strategy in it, holds and has under way, in rupees.
+
+    `exposure` is what is held at market plus what orders may add; `open_positions` counts instruments held or being
+    entered; `adding` is what orders may add, by product. `unmarked` and `unpriced` name an instrument held, and one
+    ordered, for which no price is known: sums over them are worthless, so whoever uses a sum denies first.
+    """
+
+    __slots__ = ("_lines", "adding", "exposure", "held", "open_positions", "unmarked", "unpriced")
+
+    def __init__(self) -> None:
+        self.exposure = ZERO
+        self.open_positions = 0
+        self.adding: list[tuple[Product, Decimal]] = []
+        self.held: list[tuple[Position, Decimal, Decimal]] = []
+        self.unmarked: str | None = None
+        self.unpriced: str | None = None
+        self._lines: dict[str, list[Line]] = {}  # by symbol: hashing a whole key costs more than the rest of a line
+
+    def count_order(self, intent: OrderIntent, leaves: Decimal, mark: Mark | None, multiplier: Decimal) -> None:
+        """Count an order with `leaves` units still to trade."""
+        price = worst_price(intent, mark)
+        if price is None:
+            self.unpriced = intent.symbol
+            return
+        line = self._line_of(intent.symbol, intent.product)
+        if line is None:
+            line = Line(intent.product, multiplier)
+            self._lines.setdefault(intent.symbol, []).append(line)
+        line.add_order(intent.side, leaves, price)
+
+    def count_position(self, position: Position, held: Decimal, mark: Mark | None) -> None:
+        """Count `held` units of a position; a strategy holds its share of it."""
+        self.open_positions += 1
+        line = self._line_of(position.key.symbol, position.key.product)
+        if line is not None:
+            line.held, line.multiplier = held, position.multiplier
+        price = price_of(mark)
+        if price is None:
+            self.unmarked = position.key.symbol
+            return
+        self.held.append((position, held, price))
+        self.exposure += abs(held) * price * position.multiplier
+
+    def close(self) -> None:
+        """Add up what the orders may add to the positions, once all are counted."""
+        for line in chain.from_iterable(self._lines.values()):
+            value = line.opening_value()
+            if value:
+                self.exposure += value
+                self.adding.append((line.product, value))
+                self.open_positions += not line.held
+
+    def money_bound(self, product: Product, leverage: Decimal) -> Decimal:
+        """Rupees of buying power that orders bind: `leverage` is that of `product`, others count in full."""
+        bound = ZERO
+        for kind, value in self.adding:
+            bound += value / leverage if kind == product else value
+        return bound
+
+    def _line_of(self, symbol: str, product: str) -> Line | None:
+        for line in self._lines.get(symbol, ()):
+            if line.product == product:
+                return line
+        return None
+
+    def unrealized(self) -> Decimal:
+        """Paper profit of what is held, before charges; a strategy has its share of each position, pro rata."""
+        total = ZERO
+        for position, held, price in self.held:
+            if held == position.quantity:
+                total += position.unrealized_pnl(price)
+            elif position.quantity:
+                total += position.unrealized_pnl(price) * held / position.quantity
+        return total
+
+
+def open_book(
+    ledger: Ledger,
+    intent: OrderIntent,
+    *,
+    multiplier: Decimal,
+    multipliers: Mapping[str, Decimal],
+    strategy: str | None,
+) -> Book:
+    """The book of the intent's account, or of one strategy in it, with the intent counted as an order already sent.
+
+    `multiplier` is that of the intent's instrument; `multipliers` those of others, 1 for what is not named.
+    """
+    account, marks = intent.account, ledger.marks.values
+    multipliers = {**multipliers, intent.symbol: multiplier}
+    book = Book()
+    book.count_order(intent, intent.order_qty, marks.get(intent.symbol), multiplier)
+    for order in ledger.open_orders(account):
+        other = order.intent
+        if strategy is None or other.strategy == strategy:
+            book.count_order(other, order.leaves_qty, marks.get(other.symbol), multipliers.get(other.symbol, ONE))
+    for position in ledger.positions.values.values():
+        if position.key.account != account:
+            continue
+        held = position.quantity if strategy is None else position.by_strategy.get(strategy, ZERO)
+        if held:
+            book.count_position(position, held, marks.get(position.key.symbol))
+    book.close()
+    return book

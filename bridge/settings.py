@@ -1,0 +1,249 @@
+"""One frozen tree of settings: config/bridge.yaml under BRIDGE_* of the environment; what is wrong refuses to start."""
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from bridge.core.enums import Product
+from bridge.core.errors import ConfigError
+from bridge.core.limits import CAREFUL, LIMIT_NAMES, OFF, Limits
+
+ENV_PREFIX = "BRIDGE_"
+CONFIG_VARIABLE = "BRIDGE_CONFIG"
+DEFAULT_CONFIG = Path("config/bridge.yaml")
+RESOURCES = Path(__file__).parent / "_resources"
+# TradingView's published sender addresses (support article "How to configure webhook alerts").
+TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
+
+
+def resource_dir(name: str) -> Path:
+    """The folder `templates` or `config`: in a checkout beside the package, in an installed wheel inside it."""
+    packed = RESOURCES / name
+    return packed if packed.is_dir() else Path(__file__).parent.parent / name
+
+
+def is_loopback(host: str) -> bool:
+    """True when only this machine can reach `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_network(value: str) -> str:
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address or network such as 10.0.0.5 or 10.0.0.0/24") from None
+    return value
+
+
+Network = Annotated[str, AfterValidator(_check_network)]
+Positive = Annotated[Decimal, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
+
+
+class Section(BaseModel):
+    """A branch of the tree: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(Section):
+    """Where the bridge listens. `trusted_proxies` may name the sender in X-Forwarded-For."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str | None = None
+    trusted_proxies: tuple[Network, ...] = ()
+
+
+class DatabaseSettings(Section):
+    """`sqlite:///…` or `postgresql+psycopg://…`; `writer` is where commits run: a thread of their own, or inline."""
+
+    url: str = "sqlite:///data/bridge.db"
+    writer: Literal["thread", "inline"] = "thread"
+
+    @field_validator("url")
+    @classmethod
+    def _known_dialect(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("use sqlite:///path/to/file.db or postgresql+psycopg://user@host/name")
+        return value
+
+
+class WebhookSettings(Section):
+    """Intake. `addresses`: None = TradingView's own unless bound to loopback; [] = any; else only these."""
+
+    freshness_s: int = Field(default=60, ge=1, le=86_400)
+    future_s: int = Field(default=5, ge=0, le=300)
+    duplicate_window_s: int = Field(default=120, ge=30, le=3_600)
+    duplicate_days: int = Field(default=7, ge=1, le=60)
+    rate_per_minute: int = Field(default=600, ge=1, le=1_000_000)
+    signing_secrets: tuple[str, ...] = ()
+    signature_tolerance_s: int = Field(default=300, ge=10, le=3_600)
+    addresses: tuple[Network, ...] | None = None
+
+
+class RiskSettings(Section):
+    """`profile` and single limits; a limit named here replaces the profile's, null switches it off."""
+
+    profile: Literal["careful", "none"] | None = None
+    max_order_qty: Positive | None = None
+    max_order_value: Positive | None = None
+    max_position_qty: Positive | None = None
+    max_exposure: Positive | None = None
+    max_open_positions: Annotated[int, Field(ge=1)] | None = None
+    max_orders_per_minute: Annotated[int, Field(ge=1)] | None = None
+    max_orders_per_minute_per_symbol: Annotated[int, Field(ge=1)] | None = None
+    min_order_gap_s: Positive | None = None
+    max_daily_loss: Positive | None = None
+    max_daily_loss_pct: Positive | None = None
+    max_price_age_s: Positive | None = None
+    require_buying_power: bool | None = None
+    allowed_symbols: frozenset[str] | None = None
+
+    def over(self, base: Limits) -> Limits:
+        """`base` (or this section's own profile) with the limits that are named here."""
+        if self.profile is not None:
+            base = CAREFUL if self.profile == "careful" else OFF
+        named = {name: getattr(self, name) for name in LIMIT_NAMES if name in self.model_fields_set}
+        for name in ("require_buying_power", "allowed_symbols"):
+            if name in named and named[name] is None:
+                named[name] = getattr(OFF, name)
+        return Limits(**{name: named.get(name, getattr(base, name)) for name in LIMIT_NAMES})
+
+
+class AccountSettings(Section):
+    """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's.
+
+    `leverage` is how many rupees of order one rupee of buying power carries, by product. `fill_ratio` is the part of a resting
+    paper order that fills at each new price.
+    """
+
+    broker: Literal["paper"]
+    cash: Decimal = Field(default=Decimal(1_000_000), ge=0)
+    slippage_bps: Decimal = Field(default=Decimal(1), ge=0, le=1_000)
+    fill_ratio: Decimal = Field(default=Decimal(1), gt=0, le=1)
+    charges: bool = True
+    session: Literal["market", "always"] = "market"
+    leverage: Mapping[Product, Positive] = {}
+    orders_per_second: int | None = Field(default=None, ge=1)
+    risk: RiskSettings = RiskSettings()
+
+
+class StrategySettings(Section):
+    """Where a strategy's alerts go. `quantity` is the default size of an entry, in units."""
+
+    accounts: tuple[Name, ...] = Field(min_length=1)
+    product: Product = Product.MIS
+    quantity: Positive | None = None
+    risk: RiskSettings = RiskSettings()
+
+
+class ApiSettings(Section):
+    """`token` overrides the bearer token kept in data/api.token."""
+
+    token: str | None = Field(default=None, min_length=16)
+
+
+class OperatorSettings(Section):
+    """`password_hash` (argon2) overrides the one that `bridge operator password` keeps."""
+
+    password_hash: str | None = None
+
+
+class Settings(BaseSettings):
+    """The whole tree. Relative paths are relative to the working directory."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Path("data")
+    secret_key: str | None = None
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    risk: RiskSettings = RiskSettings()
+    accounts: Mapping[Name, AccountSettings] = Field(min_length=1)
+    strategies: Mapping[Name, StrategySettings] = Field(min_length=1)
+    instruments: Path = Path("config/instruments.csv")
+    calendar: Path | None = None
+    api: ApiSettings = ApiSettings()
+    operator: OperatorSettings = OperatorSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, _config_path())
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> "Settings":
+        for name, strategy in self.strategies.items():
+            for account in strategy.accounts:
+                if account not in self.accounts:
+                    raise ValueError(f"strategies.{name}.accounts names {account!r}, which is not among accounts")
+        for name, account_settings in self.accounts.items():
+            if self._profile_of(account_settings) == "none" and account_settings.broker != "paper":
+                raise ValueError(f"accounts.{name}: risk profile 'none' is for paper accounts only; use 'careful'")
+        return self
+
+    def _profile_of(self, account: AccountSettings) -> str:
+        return account.risk.profile or self.risk.profile or "careful"
+
+    def account_limits(self, account: str) -> Limits:
+        """The limits of an account: its own over the general ones over the profile."""
+        return self.accounts[account].risk.over(self.risk.over(CAREFUL))
+
+    def strategy_limits(self, strategy: str) -> Limits:
+        """A strategy's own limits, held in addition to the account's; off where it names none."""
+        return self.strategies[strategy].risk.over(OFF)
+
+    def public_url(self) -> str:
+        """What TradingView is told to call, without a slash at the end."""
+        return (self.server.public_url or f"http://{self.server.host}:{self.server.port}").rstrip("/")
+
+
+def _config_path() -> Path:
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise ConfigError(f"{CONFIG_VARIABLE} names {named}, and there is no such file")
+        return Path(named)
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else resource_dir("config") / "bridge.yaml"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process; ConfigError names every key that is wrong and the mend."""
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE, "BRIDGE_DOMAIN"}
+    for variable in os.environ:
+        if variable.startswith(ENV_PREFIX) and variable.split("__")[0].upper() not in known:
+            raise ConfigError(f"{variable} is not a setting; settings are {', '.join(sorted(known))} and their branches")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{_config_path()} cannot be read: {error}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        where = ".".join(str(part) for part in item["loc"]) or "settings"
+        lines.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
+    return "The settings are wrong:\n  " + "\n  ".join(lines)

@@ -1,0 +1,46 @@
+"""Reading the working set and the end of the audit chain, at start and after a lost connection."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from bridge.core.clock import IST, market_day, to_us
+from bridge.core.ledger import ORDER_WINDOW, Ledger
+from bridge.store.audit import AuditChain
+from bridge.store.mapping import RowMap
+from bridge.store.sql import columns_of, table_of
+
+
+def load_shelves(connection: Any, shelves: Mapping[str, Any], maps: Mapping[str, RowMap[Any, Any]], now: datetime) -> None:
+    """Fill every shelf that has a table with what its map says is open."""
+    midnight = now.astimezone(IST).replace(hour=0, minute=0, second=0, microsecond=0)
+    for name, rowmap in maps.items():
+        shelf = shelves[name]
+        for key in list(shelf.values):
+            shelf.set(key, None)
+        where = rowmap.load_where.replace(":today_us", str(to_us(midnight))).replace(":today", str(market_day(now)))
+        names = ", ".join(f'"{column}"' for column in columns_of(rowmap.table))
+        sql = f'SELECT {names} FROM "{table_of(rowmap.table).name}"' + (f" WHERE {where}" if where else "")  # noqa: S608
+        for row in connection.execute(sql).fetchall():
+            key, value = rowmap.decode(row)
+            shelf.set(key, value)
+
+
+def load_order_times(connection: Any, ledger: Ledger, now: datetime, mark: str) -> None:
+    """Fill the rate windows with the orders of the last minute."""
+    since = to_us(now - ORDER_WINDOW)
+    # The primary key is time-ordered, so the latest orders are at its end; no index on created_at is needed.
+    sql = (
+        "SELECT created_at, account, strategy, symbol FROM "  # noqa: S608
+        f"(SELECT cl_ord_id, created_at, account, strategy, symbol FROM orders ORDER BY cl_ord_id DESC LIMIT 5000) AS latest "
+        f"WHERE created_at > {mark} ORDER BY created_at"
+    )
+    ledger.forget_order_times()
+    for created_at, account, strategy, symbol in connection.execute(sql, (since,)).fetchall():
+        ledger.restore_order_time(account, strategy, symbol, created_at)
+
+
+def load_chain(connection: Any, key: bytes) -> AuditChain:
+    """The chain, at its end."""
+    row = connection.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
+    return AuditChain(key, row[0], bytes(row[1])) if row else AuditChain(key)

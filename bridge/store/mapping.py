@@ -1,0 +1,227 @@
+"""How a shelf of the ledger becomes rows of a table and back; rows are plain tuples in the order of the columns."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+from sqlmodel import SQLModel
+
+from bridge.core.alert import Alert
+from bridge.core.clock import from_us, to_us
+from bridge.core.day import Day
+from bridge.core.enums import OrdType, Product, Side, Source, TimeInForce, TradingMode
+from bridge.core.fill import Fill
+from bridge.core.market import Mark
+from bridge.core.money import to_text
+from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
+from bridge.core.position import Position, PositionKey
+from bridge.core.scope import Scope, TradingState
+from bridge.core.signal import OrderIntent
+from bridge.core.signal_codec import signal_from_json, signal_to_json
+from bridge.core.token import TokenRecord
+from bridge.core.trade import Trade, TradeStatus
+from bridge.store import tables
+
+K = TypeVar("K")
+V = TypeVar("V")
+Row = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class RowMap(Generic[K, V]):
+    """`encode` gives the values in the order of the table's columns; `load_where` is what is read at start.
+
+    The condition may use :today (YYYYMMDD) and :today_us (midnight IST in microseconds). `keyed_by` names the row where the
+    shelf's own key does not: a shelf of open trades by position has many rows per key over time.
+    """
+
+    table: type[SQLModel]
+    encode: Callable[[K, V], tuple[Any, ...]]
+    decode: Callable[[Row], tuple[K, V]]
+    load_where: str = ""
+    keyed_by: Callable[[V], Any] | None = None
+
+
+def _maybe(value: Decimal | None) -> str | None:
+    return None if value is None else to_text(value)
+
+
+def _decimal(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
+def _maybe_us(at: datetime | None) -> int | None:
+    return None if at is None else to_us(at)
+
+
+def _shares_out(shares: Any) -> str:
+    return json.dumps({name: to_text(value) for name, value in shares.items()}) if shares else "{}"
+
+
+def _shares_in(text: str) -> dict[str, Decimal]:
+    return {name: Decimal(value) for name, value in json.loads(text).items()}
+
+
+def encode_alert(alert: Alert) -> tuple[Any, ...]:
+    """The row of an alert that has not ended."""
+    signal = alert.signal
+    return (
+        alert.alert_id, to_us(alert.received_at), alert.source.value, alert.credential, signal.strategy, signal.symbol,
+        signal.action.value, alert.body, signal_to_json(signal), to_us(signal.signal_at), alert.attempts,
+        None, "", "", None, None,
+    )  # fmt: skip
+
+
+def _decode_alert(row: Row) -> tuple[str, Alert]:
+    return row[0], Alert(
+        alert_id=row[0],
+        received_at=from_us(row[1]),
+        source=Source(row[2]),
+        credential=row[3],
+        body=row[7],
+        signal=signal_from_json(row[8]),
+        attempts=row[10],
+    )
+
+
+def _encode_order(_key: str, order: Order) -> tuple[Any, ...]:
+    intent = order.intent
+    return (
+        order.cl_ord_id, order.tag, intent.alert_id, intent.leg, intent.account, intent.strategy, intent.symbol,
+        intent.product.value, intent.side.value, intent.ord_type.value, intent.time_in_force.value,
+        to_text(intent.order_qty), _maybe(intent.price), _maybe(intent.trigger_price), int(intent.reduce_only),
+        to_us(intent.signal_at), to_us(intent.received_at), _maybe(intent.max_notional),
+        order.status.value, int(not order.status.is_closed), to_text(order.cum_qty), to_text(order.cum_value),
+        to_text(order.avg_px), order.broker_order_id, ",".join(order.exec_ids), order.sends,
+        _maybe_us(order.sent_at), order.code, order.message,
+        to_us(order.created_at), to_us(order.updated_at),
+    )  # fmt: skip
+
+
+def decode_order(row: Row) -> tuple[str, Order]:
+    """The order of a row of `orders`."""
+    intent = OrderIntent(
+        alert_id=row[2], leg=row[3], account=row[4], strategy=row[5], symbol=row[6], product=Product(row[7]),
+        side=Side(row[8]), ord_type=OrdType(row[9]), time_in_force=TimeInForce(row[10]), order_qty=Decimal(row[11]),
+        price=_decimal(row[12]), trigger_price=_decimal(row[13]), reduce_only=bool(row[14]),
+        signal_at=from_us(row[15]), received_at=from_us(row[16]), max_notional=_decimal(row[17]),
+    )  # fmt: skip
+    return row[0], Order(
+        cl_ord_id=row[0], tag=row[1], intent=intent, status=OrderStatus(row[18]), cum_qty=Decimal(row[20]),
+        cum_value=Decimal(row[21]), broker_order_id=row[23], exec_ids=tuple(row[24].split(",")) if row[24] else (),
+        sends=row[25], sent_at=None if row[26] is None else from_us(row[26]), code=row[27], message=row[28],
+        created_at=from_us(row[29]), updated_at=from_us(row[30]),
+    )  # fmt: skip
+
+
+def encode_fill(fill: Fill) -> tuple[Any, ...]:
+    """The row of a fill."""
+    return (
+        fill.account, fill.exec_id, fill.cl_ord_id, fill.broker_order_id, fill.strategy, fill.symbol, fill.product.value,
+        fill.side.value, to_text(fill.last_qty), to_text(fill.last_px), to_text(fill.charges), to_text(fill.realized_pnl),
+        to_us(fill.transact_time),
+    )  # fmt: skip
+
+
+def _encode_position(key: PositionKey, position: Position) -> tuple[Any, ...]:
+    return (
+        *key, to_text(position.multiplier), to_text(position.quantity), to_text(position.cost),
+        to_text(position.realized_pnl), to_text(position.charges), _shares_out(position.by_strategy),
+    )  # fmt: skip
+
+
+def decode_position(row: Row) -> tuple[PositionKey, Position]:
+    """The position of a row of `positions`."""
+    key = PositionKey(row[0], row[1], row[2])
+    return key, Position(
+        key=key, multiplier=Decimal(row[3]), quantity=Decimal(row[4]), cost=Decimal(row[5]), realized_pnl=Decimal(row[6]),
+        charges=Decimal(row[7]), by_strategy=_shares_in(row[8]),
+    )  # fmt: skip
+
+
+def _encode_trade(_key: PositionKey, trade: Trade) -> tuple[Any, ...]:
+    return (
+        trade.trade_id, *trade.key, trade.strategy, trade.side.value, trade.status.value, to_text(trade.multiplier),
+        to_text(trade.entry_qty), to_text(trade.entry_value), to_text(trade.exit_qty), to_text(trade.exit_value),
+        to_text(trade.realized_pnl), to_text(trade.charges), to_us(trade.opened_at),
+        _maybe_us(trade.closed_at),
+    )  # fmt: skip
+
+
+def decode_trade(row: Row) -> tuple[PositionKey, Trade]:
+    """The trade of a row of `trades`."""
+    key = PositionKey(row[1], row[2], row[3])
+    return key, Trade(
+        trade_id=row[0], key=key, strategy=row[4], side=Side(row[5]), status=TradeStatus(row[6]),
+        multiplier=Decimal(row[7]), entry_qty=Decimal(row[8]), entry_value=Decimal(row[9]), exit_qty=Decimal(row[10]),
+        exit_value=Decimal(row[11]), realized_pnl=Decimal(row[12]), charges=Decimal(row[13]), opened_at=from_us(row[14]),
+        closed_at=None if row[15] is None else from_us(row[15]),
+    )  # fmt: skip
+
+
+def _encode_state(scope: Scope, state: TradingState) -> tuple[Any, ...]:
+    return (scope.kind, scope.name, state.mode.value, to_us(state.since), state.by, state.message)
+
+
+def _decode_state(row: Row) -> tuple[Scope, TradingState]:
+    scope = Scope(row[0], row[1])
+    return scope, TradingState(
+        scope=scope, mode=TradingMode(row[2]), since=from_us(row[3]), by=row[4], message=row[5]
+    )
+
+
+def _encode_day(_account: str, day: Day) -> tuple[Any, ...]:
+    return (
+        day.account, day.day, _maybe(day.opening_equity), to_text(day.opening_unrealized), to_text(day.realized_pnl),
+        to_text(day.charges), _shares_out(day.by_strategy),
+    )  # fmt: skip
+
+
+def _decode_day(row: Row) -> tuple[str, Day]:
+    return row[0], Day(
+        account=row[0], day=row[1], opening_equity=_decimal(row[2]), opening_unrealized=Decimal(row[3]),
+        realized_pnl=Decimal(row[4]), charges=Decimal(row[5]), by_strategy=_shares_in(row[6]),
+    )  # fmt: skip
+
+
+def _encode_mark(symbol: str, mark: Mark) -> tuple[Any, ...]:
+    return (symbol, to_text(mark.price), to_us(mark.at), mark.source)
+
+
+def _decode_mark(row: Row) -> tuple[str, Mark]:
+    return row[0], Mark(symbol=row[0], price=Decimal(row[1]), at=from_us(row[2]), source=row[3])
+
+
+def _encode_token(token_id: str, token: TokenRecord) -> tuple[Any, ...]:
+    return (token_id, token.claims, to_us(token.created_at), _maybe_us(token.expires_at), _maybe_us(token.revoked_at))
+
+
+def _decode_token(row: Row) -> tuple[str, TokenRecord]:
+    return row[0], TokenRecord(
+        token_id=row[0], claims=row[1], created_at=from_us(row[2]),
+        expires_at=None if row[3] is None else from_us(row[3]), revoked_at=None if row[4] is None else from_us(row[4]),
+    )  # fmt: skip
+
+
+LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
+    "alerts": RowMap(tables.AlertRow, lambda _key, alert: encode_alert(alert), _decode_alert, "disposition IS NULL"),
+    "orders": RowMap(
+        tables.OrderRow,
+        _encode_order,
+        decode_order,
+        "is_open = 1 OR alert_id IN (SELECT alert_id FROM alerts WHERE disposition IS NULL)",
+    ),
+    "positions": RowMap(tables.PositionRow, _encode_position, decode_position),
+    "trades": RowMap(tables.TradeRow, _encode_trade, decode_trade, "closed_at IS NULL", lambda trade: trade.trade_id),
+    "states": RowMap(tables.StateRow, _encode_state, _decode_state),
+    "days": RowMap(tables.DayRow, _encode_day, _decode_day, "day = :today", lambda day: (day.account, day.day)),
+    "tokens": RowMap(tables.TokenRow, _encode_token, _decode_token),
+    "marks": RowMap(tables.MarkRow, _encode_mark, _decode_mark),
+    "holds": RowMap(
+        tables.HoldRow, lambda key, message: (*key, message), lambda row: ((row[0], row[1]), row[2])
+    ),
+}

@@ -1,0 +1,42 @@
+"""Brings the tables to the newest shape at start; loads Alembic only when there is something to do."""
+
+from pathlib import Path
+
+from sqlalchemy import inspect, text
+
+from bridge.core.errors import ConfigError, StoreError
+from bridge.store.backend import Backend
+
+HEAD = "0001"
+_FOLDER = Path(__file__).parent / "migrations"
+
+
+def current_revision(backend: Backend) -> str | None:
+    """The revision the database is at; None for an empty one."""
+    try:
+        with backend.engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
+            return str(row[0]) if row else None
+    except Exception as error:
+        if backend.is_database_error(error) or type(error).__module__.startswith("sqlalchemy"):
+            raise StoreError(f"the database cannot be reached: {str(error).splitlines()[0]}") from None
+        raise
+
+
+def upgrade(backend: Backend) -> None:
+    """Migrate to HEAD; a database of a newer bridge is refused rather than guessed at."""
+    revision = current_revision(backend)
+    if revision == HEAD:
+        return
+    if revision is not None and revision > HEAD:
+        raise ConfigError(f"the database is of a newer bridge (revision {revision}); upgrade the bridge")
+    from alembic import command  # noqa: PLC0415 - ten megabytes that a running bridge does not need
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER))
+    with backend.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, HEAD)

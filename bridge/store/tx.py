@@ -1,0 +1,215 @@
+"""Tx: one group of commands on their way to disk; changes memory at once and can take every change back."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from bridge.core.alert import Alert, Claimed, Ending, RefusedAlert
+from bridge.core.clock import to_us
+from bridge.core.enums import Disposition
+from bridge.core.errors import InvariantError
+from bridge.core.events import Event
+from bridge.core.fill import Fill
+from bridge.core.ledger import Ledger, Shelf
+from bridge.core.order import Order
+from bridge.core.reasons import AuditAction
+from bridge.store import tables
+from bridge.store.audit import AuditChain, AuditTuple
+from bridge.store.mapping import RowMap, decode_order, encode_alert, encode_fill
+from bridge.store.sql import columns_of, end_alerts_sql, flatten, insert_sql, upsert_sql, delete_sql, MAX_ROWS
+
+K = TypeVar("K")
+V = TypeVar("V")
+Row = tuple[Any, ...]
+Mark = tuple[int, int, int, int, int, bytes, int]
+_GONE = object()
+
+
+class Tx:
+    """A transaction in the making. Commands run in it one after the other, in the writer's thread.
+
+    `claimed` is the earlier alert that holds the running command's claim, None when the claim is won.
+    """
+
+    def __init__(self, ledger: Ledger, chain: AuditChain, maps: Mapping[str, RowMap[Any, Any]], connection: Any, mark: str):
+        self.ledger = ledger
+        self.claimed: Claimed | None = None
+        self.events: list[Event] = []
+        self._chain = chain
+        self._maps = maps
+        self._connection = connection
+        self._param = mark
+        self._start = (chain.seq, chain.head)
+        self._undo: list[tuple[Any, ...]] = []
+        self._dirty: dict[str, dict[Row, Any]] = {}
+        self._deleted: list[tuple[str, Row]] = []
+        self._fills: list[Row] = []
+        self._refused: list[Row] = []
+        self._endings: dict[str, Row] = {}
+        self._audit: list[AuditTuple] = []
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    def put(self, shelf: Shelf[K, V], key: K, value: V | None, *, keep: bool = True) -> None:
+        """Set a value in memory and in its table. `keep=False` writes the row and lets memory forget it; None deletes."""
+        old = shelf.get(key)
+        self._undo.append((shelf, key, old))
+        if value is None:
+            shelf.set(key, None)
+            if old is not None and not shelf.volatile:
+                self._mark_deleted(shelf.name, key, old)
+            return
+        shelf.set(key, value if keep else None)
+        if shelf.volatile:
+            return
+        rowmap = self._maps[shelf.name]
+        dirty = self._dirty.setdefault(shelf.name, {})
+        row_key = _row_key(rowmap, key, value)
+        self._undo.append((dirty, row_key, dirty.get(row_key, _GONE)))
+        dirty[row_key] = (key, value)
+
+    def _mark_deleted(self, name: str, key: Any, old: Any) -> None:
+        rowmap = self._maps[name]
+        row_key = _row_key(rowmap, key, old)
+        dirty = self._dirty.setdefault(name, {})
+        if row_key in dirty:
+            self._undo.append((dirty, row_key, dirty.pop(row_key)))
+        self._deleted.append((name, row_key))
+        self._undo.append((self._deleted, None, None))
+
+    def add_fill(self, fill: Fill) -> None:
+        """Append an execution; the same (account, exec_id) twice fails the commit with DuplicateError."""
+        self._fills.append(encode_fill(fill))
+
+    def add_refused(self, refused: RefusedAlert) -> None:
+        """Keep a delivery that was authentic and not accepted."""
+        at = to_us(refused.received_at)
+        self._refused.append((
+            refused.alert_id, at, refused.source.value, refused.credential, refused.strategy, refused.symbol, "",
+            refused.body, "", at, 0, Disposition.REFUSED.value, refused.code, refused.message, refused.field, at,
+        ))  # fmt: skip
+
+    def end_alert(self, alert_id: str, ending: Ending, at: datetime) -> Alert:
+        """Give an open alert its one final disposition; a second one raises InvariantError."""
+        alert = self.ledger.alerts.get(alert_id)
+        if alert is None:
+            raise InvariantError(f"alert {alert_id} is not open, so it cannot end again")
+        self._undo.append((self.ledger.alerts, alert_id, alert))
+        self.ledger.alerts.set(alert_id, None)
+        self._endings[alert_id] = (alert_id, ending.disposition.value, ending.code, ending.message, to_us(at))
+        return alert
+
+    def audit(
+        self,
+        action: AuditAction,
+        at: datetime,
+        *,
+        alert_id: str = "",
+        cl_ord_id: str = "",
+        account: str = "",
+        code: str = "",
+        message: str = "",
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        """Append a record to the audit chain."""
+        self._audit.append(
+            self._chain.append(to_us(at), action.value, alert_id, cl_ord_id, account, code, message, data)
+        )
+
+    def count_order(self, order: Order, at: datetime) -> None:
+        """Count an order in the rate windows."""
+        intent = order.intent
+        for window in self.ledger.count_order(intent.account, intent.strategy, intent.symbol, at):
+            self._undo.append((window, None, None))
+
+    def emit(self, event: Event) -> None:
+        """Tell the rest of the bridge, once the commit is on disk."""
+        self.events.append(event)
+
+    # -- reads --------------------------------------------------------------------------------------------------------
+
+    def find_order(self, *, tag: str) -> Order | None:
+        """An order by its tag, from memory or else from the table."""
+        found = self.ledger.orders.by_tag.get(tag)
+        if found is not None:
+            return self.ledger.orders.get(found)
+        names = ", ".join(f'"{name}"' for name in columns_of(tables.OrderRow))
+        sql = f"SELECT {names} FROM orders WHERE tag = {self._param}"  # noqa: S608
+        row = self._connection.execute(sql, (tag,)).fetchone()
+        return decode_order(row)[1] if row else None
+
+    def query(self, sql: str, *params: object) -> list[Any]:
+        """Rows of a SELECT written with `?` marks, as the store stood before this group."""
+        return list(self._connection.execute(sql.replace("?", self._param), params).fetchall())
+
+    # -- taking back --------------------------------------------------------------------------------------------------
+
+    def mark(self) -> Mark:
+        """A point to come back to."""
+        return (
+            len(self._undo), len(self._fills), len(self._refused), len(self._audit), self._chain.seq, self._chain.head,
+            len(self.events),
+        )  # fmt: skip
+
+    def back_to(self, mark: Mark) -> None:
+        """Undo everything since `mark`, in memory and in what is to be written."""
+        undo, fills, refused, audit, seq, head, events = mark
+        while len(self._undo) > undo:
+            where, key, old = self._undo.pop()
+            if isinstance(where, Shelf):
+                where.set(key, old)
+                if where is self.ledger.alerts and old is not None:
+                    self._endings.pop(key, None)
+            elif isinstance(where, dict):
+                if old is _GONE:
+                    where.pop(key, None)
+                else:
+                    where[key] = old
+            elif where:
+                where.pop()
+        del self._fills[fills:], self._refused[refused:], self._audit[audit:], self.events[events:]
+        self._chain.seq, self._chain.head = seq, head
+
+    def undo_all(self) -> None:
+        """Undo the whole group."""
+        self.back_to((0, 0, 0, 0, *self._start, 0))
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send every row to the database, inside its open transaction."""
+        for name, row_key in self._deleted:
+            self._connection.execute(delete_sql(self._maps[name].table, self._param), row_key)
+        self._flush_alerts()
+        for name, dirty in self._dirty.items():
+            if name != "alerts" and dirty:
+                rowmap = self._maps[name]
+                rows = [rowmap.encode(key, value) for key, value in dirty.values()]
+                self._send(upsert_sql, rowmap.table, rows)
+        self._send(insert_sql, tables.FillRow, self._fills)
+        self._send(insert_sql, tables.AuditRow, self._audit)
+
+    def _flush_alerts(self) -> None:
+        rows = list(self._refused)
+        endings = dict(self._endings)
+        for key, alert in self._dirty.get("alerts", {}).values():
+            row = encode_alert(alert)
+            ending = endings.pop(key, None)
+            rows.append(row if ending is None else (*row[:11], *ending[1:4], None, ending[4]))
+        self._send(upsert_sql, tables.AlertRow, rows)
+        left = list(endings.values())
+        for start in range(0, len(left), MAX_ROWS):
+            part = left[start : start + MAX_ROWS]
+            self._connection.execute(end_alerts_sql(len(part), self._param), flatten(part))
+
+    def _send(self, statement: Any, model: Any, rows: list[Row]) -> None:
+        for start in range(0, len(rows), MAX_ROWS):
+            part = rows[start : start + MAX_ROWS]
+            self._connection.execute(statement(model, len(part), self._param), flatten(part))
+
+
+def _row_key(rowmap: RowMap[Any, Any], key: Any, value: Any) -> Row:
+    """What tells rows of a table apart: the shelf's key, or the row's primary key where those differ."""
+    if rowmap.keyed_by is not None:
+        return (rowmap.keyed_by(value),)
+    return key if isinstance(key, tuple) else (key,)

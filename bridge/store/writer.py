@@ -1,0 +1,313 @@
+"""The one writer: commands gather while a commit is on its way, and the next commit takes them all."""
+
+import asyncio
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from bridge.core.alert import Claim, Claimed
+from bridge.core.clock import Clock, to_us
+from bridge.core.errors import BridgeError, DuplicateError, InvariantError, StoreError
+from bridge.core.events import Event, Reloaded
+from bridge.core.ledger import Ledger
+from bridge.store import tables
+from bridge.store.audit import AuditChain
+from bridge.store.backend import Backend
+from bridge.store.load import load_chain, load_order_times, load_shelves
+from bridge.store.mapping import RowMap
+from bridge.store.sql import MAX_ROWS, claim_sql, delete_sql, find_claims_sql, flatten
+from bridge.store.tx import Tx
+
+T = TypeVar("T")
+Command = Callable[[Tx], Any]
+
+# Stands in for the content of a claim whose command failed, so that its repetitions in the group fail too.
+_FAULTY = b"\x00faulty"
+MAX_GROUP = 256
+MAX_WAITING = 20_000
+# With the default of 5 ms the writer waits that long for the interpreter at each statement beside a busy event loop.
+SWITCH_INTERVAL_S = 0.0005
+
+
+@dataclass(slots=True)
+class _Waiting:
+    run: Command
+    claim: Claim | None
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Runs commands one after the other in group transactions, and resolves them once their commit is on disk.
+
+    A command that raises is taken back alone; a commit that fails takes the whole group back, in memory too, so that memory
+    and disk never differ. When it is not known whether a commit arrived, memory is read again from disk.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        maps: Mapping[str, RowMap[Any, Any]],
+        shelves: Mapping[str, Any],
+        ledger: Ledger,
+        audit_key: bytes,
+        clock: Clock,
+        *,
+        threaded: bool,
+    ):
+        self.ledger = ledger
+        self._backend = backend
+        self._maps = maps
+        self._shelves = shelves
+        self._audit_key = audit_key
+        self._clock = clock
+        self._threaded = threaded
+        self._connection: Any = None
+        self._chain = AuditChain(audit_key)
+        self._stale = True
+        self._waiting: list[_Waiting] = []
+        self._busy = False
+        self._kicked = False
+        self._closed = False
+        self._groups: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle: asyncio.Event | None = None
+        self.on_events: Callable[[list[Event]], None] = lambda _events: None
+        self.on_group: Callable[[int, float], None] = lambda _size, _seconds: None
+
+    # -- the event loop's side ----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect, load the working set, and be ready for `run`; ConfigError when another bridge has the database."""
+        self._connect()
+        if self._threaded:
+            sys.setswitchinterval(SWITCH_INTERVAL_S)
+            self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+            self._thread.start()
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Name the event loop in which results and news are delivered."""
+        self._loop = loop
+
+    def run(self, command: Callable[[Tx], T], claim: Claim | None = None) -> "asyncio.Future[T]":
+        """Queue a command; the future resolves after its commit. StoreError: nothing of it was written."""
+        loop = self._loop
+        if loop is None:
+            raise InvariantError("the writer was not told its event loop")
+        future: asyncio.Future[T] = loop.create_future()
+        if self._closed or len(self._waiting) >= MAX_WAITING:
+            future.set_exception(StoreError("the store is closed" if self._closed else "too much is waiting to be stored"))
+            return future
+        self._waiting.append(_Waiting(command, claim, future))
+        if not self._busy and not self._kicked:
+            self._kicked = True
+            loop.call_soon(self._kick)
+        return future
+
+    def _kick(self) -> None:
+        self._kicked = False
+        if self._busy or not self._waiting:
+            return
+        group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
+        self._busy = True
+        if self._threaded:
+            self._groups.put(group)
+        else:
+            self._finish(group, self._commit(group))
+
+    def _finish(self, group: list[_Waiting], events: list[Event]) -> None:
+        self._busy = False
+        for item in group:
+            if item.future.done():  # its waiter went away; the command was carried out all the same
+                continue
+            if item.error is None:
+                item.future.set_result(item.result)
+            else:
+                item.future.set_exception(item.error)
+        if events:
+            self.on_events(events)
+        if self._waiting:
+            self._kick()
+        elif self._idle is not None:
+            self._idle.set()
+
+    async def close(self) -> None:
+        """Commit what is waiting and stop."""
+        self._closed = True
+        if self._busy or self._waiting:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
+        if self._thread is not None:
+            self._groups.put(None)
+            await asyncio.to_thread(self._thread.join)
+        self._disconnect()
+
+    # -- the writer's side --------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (group := self._groups.get()) is not None:
+            events = self._commit(group)
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._finish, group, events)
+
+    def _commit(self, group: list[_Waiting]) -> list[Event]:
+        began = self._clock.monotonic()
+        events: list[Event] = []
+        try:
+            events += self._refresh()
+            events += self._try_group(group)
+        except DuplicateError:
+            events += self._one_by_one(group)
+        except StoreError as error:
+            for item in group:
+                item.result, item.error = None, error
+        self.on_group(len(group), self._clock.monotonic() - began)
+        return events
+
+    def _one_by_one(self, group: list[_Waiting]) -> list[Event]:
+        """One command of the group holds a fact that is stored already; find it, and let the others through."""
+        events: list[Event] = []
+        for item in group:
+            item.result = item.error = None
+            try:
+                events += self._try_group([item])
+            except (DuplicateError, StoreError) as error:
+                item.result, item.error = None, error
+        return events
+
+    def _try_group(self, group: list[_Waiting]) -> list[Event]:
+        tx = Tx(self.ledger, self._chain, self._maps, self._connection, self._backend.mark)
+        committing = False
+        try:
+            self._connection.execute(self._backend.begin)
+            held = self._claim([item.claim for item in group if item.claim is not None])
+            for item in group:
+                self._run_one(tx, item, held)
+            tx.flush()
+            committing = True
+            self._connection.execute("COMMIT")
+        except Exception as error:  # whatever went wrong, memory goes back to what is on disk
+            tx.undo_all()
+            self._roll_back(sure=not committing)
+            if self._backend.is_integrity_error(error):
+                raise DuplicateError(str(error)) from error
+            if self._backend.is_database_error(error):
+                raise StoreError(f"the store did not commit: {error}") from error
+            raise StoreError(f"the group could not be written: {error!r}") from error
+        self.ledger.forget_closed()
+        return tx.events
+
+    def _run_one(self, tx: Tx, item: _Waiting, held: dict[bytes, Claim | Claimed]) -> None:
+        mark = tx.mark()
+        claim = item.claim
+        holder = held[claim.key] if claim is not None else None
+        if isinstance(holder, Claim):
+            if holder.content is _FAULTY:
+                item.error = StoreError("the first of these alerts could not be stored")
+                return
+            tx.claimed = None if holder is claim else Claimed(alert_id=holder.alert_id, content=holder.content)
+        else:
+            tx.claimed = holder
+        try:
+            item.result, item.error = item.run(tx), None
+        except Exception as error:  # a fault of one command must not take its neighbours down
+            tx.back_to(mark)
+            item.result, item.error = None, error
+            if self._backend.is_database_error(error):
+                raise
+            if holder is claim and claim is not None:
+                self._connection.execute(delete_sql(tables.ClaimRow, self._backend.mark), (claim.bucket, claim.key))
+                held[claim.key] = replace(claim, content=_FAULTY)
+            if not isinstance(error, BridgeError):
+                self.on_fault(error)
+
+    def on_fault(self, error: BaseException) -> None:
+        """A command raised what it never should; replaced by the owner to count and log it."""
+
+    # -- claims -------------------------------------------------------------------------------------------------------
+
+    def _claim(self, claims: list[Claim]) -> dict[bytes, Claim | Claimed]:
+        """Who holds each key once this group's claims are inserted: an earlier alert, or the claim of the group that won."""
+        if not claims:
+            return {}
+        held: dict[bytes, Claim | Claimed] = {}
+        held.update(self._look_back([claim for claim in claims if claim.lookback]))
+        fresh: dict[bytes, Claim] = {}
+        for claim in claims:
+            if claim.key not in held:
+                fresh.setdefault(claim.key, claim)
+        now = to_us(self._clock.now())
+        rows = [(c.bucket, c.key, c.content, c.alert_id, now) for c in fresh.values()]
+        for start in range(0, len(rows), MAX_ROWS):
+            part = rows[start : start + MAX_ROWS]
+            sql = claim_sql(tables.ClaimRow, len(part), self._backend.mark)
+            new = {bytes(row[1]) for row in self._connection.execute(sql, flatten(part)).fetchall()}
+            taken = [fresh[row[1]] for row in part if row[1] not in new]
+            held.update(self._find([(claim.bucket, claim.key) for claim in taken]))
+        for key, claim in fresh.items():
+            held.setdefault(key, claim)
+        return held
+
+    def _look_back(self, claims: list[Claim]) -> dict[bytes, Claimed]:
+        held: dict[bytes, Claimed] = {}
+        for claim in claims:
+            since = 0 if claim.since is None else to_us(claim.since)
+            held.update(self._find([(bucket, claim.key) for bucket in claim.lookback], since))
+        return held
+
+    def _find(self, pairs: list[tuple[int, bytes]], since: int = 0) -> dict[bytes, Claimed]:
+        found: dict[bytes, Claimed] = {}
+        for start in range(0, len(pairs), MAX_ROWS):
+            part = pairs[start : start + MAX_ROWS]
+            sql = find_claims_sql(len(part), self._backend.mark)
+            for _bucket, key, alert_id, content, received_at in self._connection.execute(sql, flatten(part)).fetchall():
+                if received_at >= since:
+                    found[bytes(key)] = Claimed(alert_id=alert_id, content=bytes(content))
+        return found
+
+    # -- the connection -----------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        try:
+            self._connection = self._backend.raw()
+        except Exception as error:
+            raise StoreError(f"the database cannot be reached: {error}") from error
+        if not self._backend.lock(self._connection):
+            self._disconnect()
+            raise StoreError("another bridge is working on this database; stop it first")
+        try:
+            load_shelves(self._connection, self._shelves, self._maps, self._clock.now())
+            load_order_times(self._connection, self.ledger, self._clock.now(), self._backend.mark)
+            self._chain = load_chain(self._connection, self._audit_key)
+        except Exception as error:
+            self._disconnect()
+            raise StoreError(f"the database cannot be read: {error}") from error
+        self._stale = False
+
+    def _refresh(self) -> list[Event]:
+        if not self._stale and self._connection is not None:
+            return []
+        self._disconnect()
+        self._connect()
+        return [Reloaded()]
+
+    def _roll_back(self, *, sure: bool) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except Exception:  # a connection that cannot even roll back is replaced
+            sure = False
+        if not sure:
+            self._stale = True
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.close()
+            except Exception as error:  # closing a broken connection must not hide why it broke
+                self.on_fault(error)
+            self._connection = None

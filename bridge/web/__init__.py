@@ -1,0 +1,1 @@
+"""The web side: webhook, pages, API and live updates, over the port in `port`."""

@@ -1,0 +1,376 @@
+"""What each template is given: frozen values made from views, everything already in words and numbers as shown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from markupsafe import Markup
+
+from bridge.core.enums import Disposition
+from bridge.core.money import ZERO
+from bridge.core.order_states import OrderStatus
+from bridge.core.reasons import AuditAction
+from bridge.core.views import AccountView, AlertView, FillView, OrderView, PositionView, StepView
+from bridge.web.svg import NARROW, WIDE, Point, draw_day
+from bridge.web.text import (
+    NOTHING,
+    Amount,
+    clock_ms,
+    clock_time,
+    duration,
+    full_time,
+    money,
+    price,
+    quantity,
+    short_time,
+    signed,
+)
+
+WORKING = "working"
+DISPOSITION_TONES: dict[str, str] = {
+    Disposition.DONE: "good",
+    Disposition.NOOP: "quiet",
+    Disposition.DENIED: "warn",
+    Disposition.EXPIRED: "warn",
+    Disposition.FAILED: "bad",
+    Disposition.REFUSED: "bad",
+    WORKING: "busy",
+}
+STATUS_TONES: dict[OrderStatus, str] = {
+    OrderStatus.NEW: "busy",
+    OrderStatus.PENDING: "busy",
+    OrderStatus.IN_DOUBT: "warn",
+    OrderStatus.PLACED: "busy",
+    OrderStatus.PARTIAL: "busy",
+    OrderStatus.CANCEL_PENDING: "busy",
+    OrderStatus.REPLACE_PENDING: "busy",
+    OrderStatus.FILLED: "good",
+    OrderStatus.CANCELLED: "quiet",
+    OrderStatus.REJECTED: "bad",
+    OrderStatus.EXPIRED: "warn",
+}
+STEP_TONES: dict[str, str] = {
+    AuditAction.ALERT_REFUSED: "bad",
+    AuditAction.ALERT_DEFERRED: "warn",
+    AuditAction.INTENT_DENIED: "warn",
+    AuditAction.INTENT_CAPPED: "warn",
+    AuditAction.ORDER_NOT_SENT: "warn",
+    AuditAction.ORDER_IN_DOUBT: "warn",
+    AuditAction.ORDER_FILL: "good",
+    AuditAction.ORDER_REJECTED: "bad",
+    AuditAction.ORDER_LATE_FILL: "bad",
+    AuditAction.ALARM_RAISED: "bad",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A word in a coloured frame."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountCard:
+    """An account and its session."""
+
+    name: str
+    broker: str
+    session: Chip
+    message: str
+    day_pnl: Amount
+    equity: str
+    available: str
+    cash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayPart:
+    """The day's profit; no drawings when nothing has happened yet."""
+
+    total: Amount
+    realized: Amount
+    charges: str
+    fills: int
+    wide: Markup | None
+    narrow: Markup | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionLine:
+    """A position at the latest price known."""
+
+    account: str
+    symbol: str
+    product: str
+    side: Chip
+    quantity: str
+    avg_px: str
+    mark_px: str
+    unrealized: Amount
+    realized: Amount
+    charges: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderLine:
+    """An order as it stands."""
+
+    cl_ord_id: str
+    alert_id: str
+    at: str
+    account: str
+    strategy: str
+    symbol: str
+    side: Chip
+    kind: str
+    filled: str
+    order_qty: str
+    avg_px: str
+    status: Chip
+    message: str
+    broker_order_id: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertLine:
+    """An alert in the list. `latency` runs from receipt to the broker, or to the end where nothing was sent."""
+
+    alert_id: str
+    at: str
+    strategy: str
+    symbol: str
+    action: str
+    source: str
+    chip: Chip
+    code: str
+    message: str
+    latency: str
+    latency_to: str
+    age: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmLine:
+    """Something that needs a person."""
+
+    at: str
+    account: str
+    message: str
+    alert_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLine:
+    """An instrument in which nothing is opened until the books agree."""
+
+    account: str
+    symbol: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLine:
+    """A step of an alert's way; `delta` since the step before, `since_start` since the first."""
+
+    at: str
+    delta: str
+    name: str
+    tone: str
+    code: str
+    message: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPage:
+    """The whole way of one alert."""
+
+    line: AlertLine
+    received_at: str
+    signal_at: str
+    ended_at: str
+    credential: str
+    field: str
+    steps: tuple[StepLine, ...]
+    orders: tuple[OrderLine, ...]
+    body: str
+
+
+def make_account(view: AccountView) -> AccountCard:
+    """The card of an account."""
+    return AccountCard(
+        name=view.name,
+        broker=view.broker,
+        session=Chip(text="connected", tone="good") if view.connected else Chip(text="not connected", tone="bad"),
+        message=view.message,
+        day_pnl=signed(view.day_pnl),
+        equity=money(view.equity),
+        available=money(view.available),
+        cash=money(view.cash),
+    )
+
+
+def make_day(
+    fills: Sequence[FillView], positions: Iterable[PositionView], accounts: Sequence[AccountView], now: datetime
+) -> DayPart:
+    """The day's line: realised profit after charges at each fill, then the total now, open positions included.
+
+    The total is the accounts' own figure where all of them know it: only that leaves out what was carried into the day.
+    """
+    points: list[Point] = []
+    realized = charges = ZERO
+    for fill in fills:
+        realized += fill.realized_pnl
+        charges += fill.charges
+        points.append((fill.at, realized - charges))
+    days = [view.day_pnl for view in accounts if view.day_pnl is not None]
+    open_pnl = sum((view.unrealized_pnl or ZERO for view in positions), ZERO)
+    total = sum(days, ZERO) if len(days) == len(accounts) > 0 else realized - charges + open_pnl
+    is_empty = not points and not total
+    return DayPart(
+        total=signed(total),
+        realized=signed(realized - charges),
+        charges=money(charges),
+        fills=len(points),
+        wide=None if is_empty else draw_day(points, now, total, WIDE),
+        narrow=None if is_empty else draw_day(points, now, total, NARROW),
+    )
+
+
+def make_position(view: PositionView) -> PositionLine:
+    """The line of a position."""
+    is_long = view.quantity >= 0
+    return PositionLine(
+        account=view.account,
+        symbol=view.symbol,
+        product=view.product,
+        side=Chip(text="long" if is_long else "short", tone="long" if is_long else "short"),
+        quantity=quantity(view.quantity),
+        avg_px=price(view.avg_px),
+        mark_px=price(view.mark_px),
+        unrealized=signed(view.unrealized_pnl),
+        realized=signed(view.realized_pnl),
+        charges=money(view.charges),
+    )
+
+
+def make_order(view: OrderView, now: datetime) -> OrderLine:
+    """The line of an order."""
+    is_buy = view.side == "BUY"
+    limits = [price(value) for value in (view.price, view.trigger_price) if value is not None]
+    return OrderLine(
+        cl_ord_id=view.cl_ord_id,
+        alert_id=view.alert_id,
+        at=short_time(view.created_at, now),
+        account=view.account,
+        strategy=view.strategy,
+        symbol=view.symbol,
+        side=Chip(text=view.side.lower(), tone="long" if is_buy else "short"),
+        kind=" ".join([view.ord_type, " / ".join(limits)]).strip() if view.ord_type != "MARKET" else "MARKET",
+        filled=quantity(view.cum_qty),
+        order_qty=quantity(view.order_qty),
+        avg_px=price(view.avg_px) if view.cum_qty else NOTHING,
+        status=Chip(text=view.status.value.replace("_", " ").lower(), tone=STATUS_TONES[view.status]),
+        message=view.message,
+        broker_order_id=view.broker_order_id or NOTHING,
+        tag=view.tag,
+    )
+
+
+def make_alert(view: AlertView, orders: Sequence[OrderView], now: datetime) -> AlertLine:
+    """The line of an alert."""
+    latency, latency_to = _latency(view, orders)
+    disposition = view.disposition or WORKING
+    return AlertLine(
+        alert_id=view.alert_id,
+        at=short_time(view.received_at, now),
+        strategy=view.strategy or NOTHING,
+        symbol=view.symbol or NOTHING,
+        action=view.action,
+        source=view.source,
+        chip=Chip(text=disposition, tone=DISPOSITION_TONES[disposition]),
+        code=view.code,
+        message=view.message,
+        latency=latency,
+        latency_to=latency_to,
+        age=_age(view),
+    )
+
+
+def _latency(view: AlertView, orders: Sequence[OrderView]) -> tuple[str, str]:
+    sent = [order.sent_at for order in orders if order.sent_at is not None]
+    if sent:
+        return duration(min(sent) - view.received_at), "to broker"
+    if view.ended_at is not None:
+        return duration(view.ended_at - view.received_at), "to end"
+    return NOTHING, ""
+
+
+def _age(view: AlertView) -> str:
+    """How old the alert was when it arrived; unknown where it told no time of its own."""
+    return NOTHING if view.signal_at == view.received_at else duration(view.received_at - view.signal_at)
+
+
+def make_alarm(view: StepView, now: datetime) -> AlarmLine:
+    """The line of an alarm."""
+    return AlarmLine(
+        at=short_time(view.at, now), account=view.account, message=view.message, alert_id=view.cl_ord_id.partition("-")[0]
+    )
+
+
+def make_steps(views: Sequence[StepView]) -> tuple[StepLine, ...]:
+    """The steps of an alert with the time that each took."""
+    lines = []
+    before: datetime | None = None
+    for view in views:
+        lines.append(
+            StepLine(
+                at=clock_ms(view.at),
+                delta="" if before is None else f"+{duration(view.at - before)}",
+                name=view.step.replace("_", " "),
+                tone=STEP_TONES.get(view.step, "plain"),
+                code=view.code,
+                message=view.message,
+                account=view.account,
+            )
+        )
+        before = view.at
+    return tuple(lines)
+
+
+def make_alert_page(
+    view: AlertView, steps: Sequence[StepView], orders: Sequence[OrderView], now: datetime
+) -> AlertPage:
+    """Everything there is to tell of an alert."""
+    return AlertPage(
+        line=make_alert(view, orders, now),
+        received_at=full_time(view.received_at),
+        signal_at=NOTHING if view.signal_at == view.received_at else full_time(view.signal_at),
+        ended_at=full_time(view.ended_at) if view.ended_at else "not yet",
+        credential=view.credential or NOTHING,
+        field=view.field or "",
+        steps=make_steps(steps),
+        orders=tuple(make_order(order, now) for order in orders),
+        body=view.body,
+    )
+
+
+def make_alerts(
+    views: Sequence[AlertView], orders: Mapping[str, Sequence[OrderView]], now: datetime
+) -> tuple[AlertLine, ...]:
+    """The list of alerts."""
+    return tuple(make_alert(view, orders.get(view.alert_id, ()), now) for view in views)
+
+
+def total_unrealized(views: Iterable[PositionView]) -> Amount:
+    """The sum over positions with a known price; unknown when one has none."""
+    values: list[Decimal] = []
+    for view in views:
+        if view.unrealized_pnl is None:
+            return signed(None)
+        values.append(view.unrealized_pnl)
+    return signed(sum(values, ZERO))

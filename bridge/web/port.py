@@ -1,0 +1,160 @@
+"""What the web side needs of the bridge; `bootstrap` hands in the real one, tests hand in a small one."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+from bridge.answer import Answer
+from bridge.core.clock import Clock
+from bridge.core.scope import Scope, TradingState
+from bridge.core.views import AccountView
+from bridge.intake.verify import Delivery
+from bridge.settings import Settings
+from bridge.store.reads import Reads
+from bridge.web.live import Hub
+
+
+class HasReads(Protocol):
+    """The store, as far as pages may see it."""
+
+    @property
+    def reads(self) -> Reads:
+        """Committed rows."""
+        ...
+
+
+class Accepts(Protocol):
+    """The pipeline's one door for deliveries."""
+
+    async def accept(self, delivery: Delivery) -> Answer:
+        """Answer one delivery; a 200 only once the alert is on disk."""
+        ...
+
+
+class Desk(Protocol):
+    """What a person may order the bridge to do; `by` goes into the audit.
+
+    RefusedError: the request is wrong, and says where. StoreError: nothing was written, so nothing was done.
+    """
+
+    async def halt(self, scope: Scope, *, stop_all: bool, by: str) -> TradingState:
+        """Let only exits out, or with `stop_all` nothing but cancels."""
+        ...
+
+    async def resume(self, scope: Scope, *, by: str) -> TradingState:
+        """Let everything out again."""
+        ...
+
+    async def flatten(self, account: str | None, *, by: str) -> list[str]:
+        """Close every position (of one account); the ids of the alerts that do it."""
+        ...
+
+    async def reconcile(self, *, by: str) -> Mapping[str, object]:
+        """Compare our books with the brokers' now."""
+        ...
+
+    async def mint_token(self, request: dict[str, object], *, by: str) -> Mapping[str, object]:
+        """A capability token: `url`, `token`, `message` and `token_id`."""
+        ...
+
+    async def revoke_token(self, token_id: str, *, by: str) -> bool:
+        """False when there is no such token."""
+        ...
+
+    async def note_sign_in(self, ok: bool, peer: str) -> None:  # noqa: FBT001 - one fact, named by the method
+        """Write a sign-in, or a failed one, into the audit."""
+        ...
+
+
+class RendersMetrics(Protocol):
+    """The counters."""
+
+    def render(self) -> bytes:
+        """All of them in Prometheus' text format."""
+        ...
+
+
+class HasKeys(Protocol):
+    """The vault, as far as the web side may use it."""
+
+    def key(self, purpose: str) -> bytes:
+        """32 bytes for this purpose only."""
+        ...
+
+
+class Bridge(Protocol):
+    """The wired bridge. All but the async methods return at once and never wait for a disk or a broker."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        ...
+
+    @property
+    def store(self) -> HasReads:
+        """The store."""
+        ...
+
+    @property
+    def pipeline(self) -> Accepts:
+        """Where deliveries go."""
+        ...
+
+    @property
+    def desk(self) -> Desk:
+        """Where commands go."""
+        ...
+
+    @property
+    def metrics(self) -> RendersMetrics:
+        """The counters."""
+        ...
+
+    @property
+    def hub(self) -> Hub:
+        """Who listens for changes."""
+        ...
+
+    @property
+    def vault(self) -> HasKeys:
+        """Keys."""
+        ...
+
+    @property
+    def api_token(self) -> str:
+        """The bearer token of the API."""
+        ...
+
+    @property
+    def started_at(self) -> datetime:
+        """When this process took up work."""
+        ...
+
+    def accounts(self) -> list[AccountView]:
+        """Every account with its broker session and its money."""
+        ...
+
+    def mode_now(self) -> list[TradingState]:
+        """Every trading state that is set; scopes without one are ACTIVE."""
+        ...
+
+    def ready(self) -> dict[str, tuple[bool, str]]:
+        """By part (`store`, `broker <account>`): whether it works, and what is wrong. Called in a worker thread."""
+        ...
+
+    def on_fault(self, where: str, error: BaseException) -> None:
+        """Count and log an error that nobody expected."""
+        ...
+
+    async def start(self) -> None:
+        """Take up work."""
+        ...
+
+    async def stop(self) -> None:
+        """Lay work down; everything acknowledged is on disk."""
+        ...

@@ -1,0 +1,216 @@
+"""The worker: at start it puts everything back where it was, and then keeps an eye on what only time can move."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from bridge.brokers.base import BookUnreadableError, Broker
+from bridge.core.clock import Clock
+from bridge.core.errors import StoreError
+from bridge.core.events import CancelReady, Changed, Event, OrderReady, PriceSeen, Reloaded
+from bridge.core.order import Order
+from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.reasons import AuditAction
+from bridge.core.report import Report
+from bridge.execution.orders import queue_order, record
+from bridge.execution.outbox import Lane
+from bridge.execution.reconcile import Reconciler
+from bridge.pipeline import Pipeline
+from bridge.portfolio.book import roll_day
+from bridge.store.store import Store
+from bridge.store.tx import Tx
+
+TICK_S = 1.0
+# An alert is taken up again by the clock only after this; sooner, the end of an order does it.
+RETRY_AFTER = timedelta(seconds=1)
+FUNDS_EVERY_S = 5.0
+
+
+class Worker:
+    """Drives what was left undone: alerts without orders, orders without answers, entries too old to send."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        pipeline: Pipeline,
+        lanes: Mapping[str, Lane],
+        brokers: Mapping[str, Broker],
+        reconciler: Reconciler,
+        publish: Callable[[list[Event]], None],
+        on_fault: Callable[[str, BaseException], None],
+    ):
+        self._clock = clock
+        self._store = store
+        self._pipeline = pipeline
+        self._lanes = lanes
+        self._brokers = brokers
+        self._reconciler = reconciler
+        self._publish = publish
+        self._on_fault = on_fault
+        self._task: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._funds_due: dict[str, float] = {}
+
+    # -- what commits tell --------------------------------------------------------------------------------------------
+
+    def on_events(self, events: list[Event]) -> None:
+        """Runs in the event loop after every commit: orders go to their lanes, news to the pages."""
+        prices: dict[str, Decimal] = {}
+        for event in events:
+            if isinstance(event, OrderReady):
+                self._to_lane(event)
+            elif isinstance(event, CancelReady):
+                order = self._store.ledger.orders.get(event.cl_ord_id)
+                if order is not None:
+                    self._lanes[event.account].push_cancel(order)
+            elif isinstance(event, PriceSeen):
+                prices[event.symbol] = event.price
+            elif isinstance(event, Reloaded):
+                self._spawn(self.recover())
+        if prices:
+            self._spawn(self._tell_prices(prices))
+        self._publish(events)
+
+    def _to_lane(self, event: OrderReady) -> None:
+        lane = self._lanes[event.account]
+        order = self._store.ledger.orders.get(event.cl_ord_id)
+        if event.granted and order is not None and order.status is OrderStatus.PENDING:
+            lane.send_granted(order)
+        else:
+            lane.push(event.cl_ord_id, reduce_only=event.reduce_only, granted=event.granted)
+
+    async def take_reports(self, reports: list[Report]) -> None:
+        """The sink of every broker; raises StoreError when they could not be stored, and the broker delivers again."""
+        await self._store.write(lambda tx: self._pipeline.apply_reports(tx, reports, self._clock.now()))
+        for report in reports:
+            self._funds_due[report.account] = 0
+
+    # -- start and stop -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bring everything to where it was, then begin to tick."""
+        for account in self._brokers:
+            await self._refresh_funds(account)
+        await self.recover()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="worker")
+
+    async def stop(self) -> None:
+        """Stop ticking; what is undone is taken up at the next start."""
+        tasks = [task for task in (self._task, *self._background) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def recover(self) -> None:
+        """Re-enter every alert and order at its recorded point. The same pass serves a start and a lost database."""
+        doubted: list[Order] = await self._store.write(self._recover_orders)
+        for account in self._brokers:
+            comparison = await self._reconciler.compare(account)
+            if not comparison.readable:
+                self._on_fault("reconcile", BookUnreadableError(comparison.message))
+        for order in doubted:
+            self._reconciler.doubt(order.intent.account, order.cl_ord_id)
+        await self._store.write(self._take_up_alerts)
+
+    def _recover_orders(self, tx: Tx) -> list[Order]:
+        """PENDING without an answer is in doubt, unless this very process still awaits the answer; NEW goes to its lane."""
+        now = self._clock.now()
+        doubted = []
+        for order in list(tx.ledger.orders.values.values()):
+            if order.status is OrderStatus.PENDING and not self._lanes[order.intent.account].is_sending(order.cl_ord_id):
+                doubted.append(record(tx, order, OrderEventKind.DOUBT, now, message="the bridge restarted before the answer"))
+            elif order.status is OrderStatus.IN_DOUBT:
+                doubted.append(order)
+            elif order.status is OrderStatus.NEW:
+                queue_order(tx, order, granted=False)
+        return doubted
+
+    def _take_up_alerts(self, tx: Tx) -> None:
+        now = self._clock.now()
+        for alert in list(tx.ledger.alerts.values.values()):
+            if not tx.ledger.orders_of(alert) and now - alert.received_at >= RETRY_AFTER:
+                self._pipeline.process(tx, alert)
+
+    # -- ticking ------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self.tick()
+            except StoreError:
+                continue  # the store is away; the next tick finds the same work
+            except Exception as error:  # the worker must outlive any fault of one pass
+                self._on_fault("worker", error)
+
+    async def tick(self) -> None:
+        """One pass: entries too old, alerts taken up again, orders that no lane knows, the day, the funds."""
+        if self._undone():
+            await self._store.write(self._sweep)
+        now = self._clock.monotonic()
+        for account in self._brokers:
+            if now >= self._funds_due.get(account, 0):
+                await self._refresh_funds(account)
+                self._funds_due[account] = now + FUNDS_EVERY_S
+
+    def _undone(self) -> bool:
+        ledger = self._store.ledger
+        return bool(ledger.alerts.values) or any(ledger.orders.unsent.values())
+
+    def _sweep(self, tx: Tx) -> None:
+        now = self._clock.now()
+        self._pipeline.expire_unsent(tx, now)
+        self._take_up_alerts(tx)
+        for account, orders in list(tx.ledger.orders.unsent.items()):
+            for order in orders.values():
+                if now - order.updated_at >= RETRY_AFTER and not self._lanes[account].knows(order.cl_ord_id):
+                    queue_order(tx, order, granted=False)
+
+    async def _refresh_funds(self, account: str) -> None:
+        """Ask for the broker's word on money; a word that a booked fill has overtaken is not taken."""
+        asked_at = self._clock.now()
+        try:
+            funds = await self._brokers[account].funds()
+        except BookUnreadableError as error:
+            self._on_fault("funds", error)
+            return
+
+        def take(tx: Tx) -> None:
+            if tx.ledger.last_fill_at.get(account, asked_at) <= asked_at:
+                tx.put(tx.ledger.funds, account, funds)
+            roll_day(tx, account, self._clock.now())
+
+        await self._store.write(take)
+
+    async def _tell_prices(self, prices: Mapping[str, Decimal]) -> None:
+        for broker in self._brokers.values():
+            for symbol, price in prices.items():
+                await broker.on_price(symbol, price)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guard(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except StoreError:
+            return  # whatever it was, the next tick or the next price does it again
+        except Exception as error:  # a fault here must not vanish with its task
+            self._on_fault("background", error)
+
+
+def announce(store: Store, clock: Clock, action: AuditAction, data: dict[str, object]) -> "asyncio.Future[None]":
+    """Put the start or stop of the bridge into the audit."""
+
+    def tell(tx: Tx) -> None:
+        tx.audit(action, clock.now(), data=data)
+        tx.emit(Changed(what="state", ident="bridge"))
+
+    return store.write(tell)
+

@@ -1,0 +1,420 @@
+"""What every order must be: each rule on both sides of its boundary, and with its input missing."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal as D
+
+import pytest
+
+from bridge.core.enums import InstrumentKind, OrdType, Product, Side, TradingMode
+from bridge.core.errors import InvariantError
+from bridge.core.market import SessionState
+from bridge.core.reasons import Reason
+from bridge.core.scope import GLOBAL, account_scope, strategy_scope
+from bridge.risk.context import Case
+from bridge.risk.engine import ENTRY_RULES, EXIT_RULES
+from bridge.risk.rules import money
+from tests.unit.risk.builders import (
+    ACCOUNT,
+    NOW,
+    OTHER,
+    STRATEGY,
+    SYMBOL,
+    World,
+    approved,
+    capped,
+    denied,
+    make_instrument,
+    make_intent,
+)
+
+FUTURE = {"kind": InstrumentKind.FUT, "lot": D(10)}
+
+
+def entry(qty=10, side=Side.BUY, **changes):
+    return make_intent(qty, side, **changes)
+
+
+def an_exit(qty=10, side=Side.SELL, **changes):
+    return make_intent(qty, side, reduce_only=True, **changes)
+
+
+def test_rules_stand_in_the_documented_order():
+    """The first rule that is not kept names the reason, so their order is part of what a trader sees."""
+    assert [rule.__name__ for rule in ENTRY_RULES] == [
+        *("signal_fresh", "trading_state", "position_sure", "tradable", "session_open", "symbol_allowed"),
+        *("whole_lots", "prices_on_tick", "short_allowed", "price_known", "price_young"),
+        *("order_qty", "order_value", "position_qty", "exposure", "open_positions"),
+        *("order_rate", "symbol_order_rate", "order_gap", "daily_loss", "daily_loss_pct"),
+        *("buying_power", "token_notional"),
+    ]
+    of_exits = [rule for rule in EXIT_RULES if rule.__name__ != "only_closes"]
+    assert of_exits == [rule for rule in ENTRY_RULES if rule in of_exits]
+    assert len(of_exits) == 5
+
+
+# --- freshness ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("age", "fresh"), [(timedelta(seconds=60), True), (timedelta(seconds=60, microseconds=1), False)])
+def test_entry_is_denied_when_its_signal_is_older_than_allowed(age, fresh):
+    """Exactly as old as allowed still passes."""
+    decision = World().check(entry(signal_at=NOW - age))
+    if fresh:
+        approved(decision)
+    else:
+        found = denied(decision, Reason.STALE)
+        assert (found.limit, found.observed) == ("60 s", "60 s")
+
+
+def test_exit_is_never_too_old():
+    """An old exit still leaves: staying in a position is not safer."""
+    approved(World().hold(10).check(an_exit(signal_at=NOW - timedelta(hours=1))))
+
+
+# --- exits only close -----------------------------------------------------------------------------------------------
+
+
+def test_exit_of_all_that_is_closable_passes():
+    """What fits beside the open exits may go."""
+    world = World().hold(10)
+    world.order(an_exit(4))
+    approved(world.check(an_exit(6)))
+
+
+def test_exit_larger_than_closable_is_capped():
+    """A claim to only reduce is checked again: the part beyond the position never leaves."""
+    world = World().hold(10)
+    world.order(an_exit(4))
+    assert capped(world.check(an_exit(7)), Reason.EXIT_IN_FLIGHT).intent.order_qty == 6
+
+
+def test_exit_with_nothing_closable_is_denied():
+    """With the position gone or all of it being closed, an order marked as exit would open."""
+    world = World()
+    assert denied(world.check(an_exit()), Reason.FLAT).observed == "10"
+    world.hold(10).order(an_exit())
+    denied(world.check(an_exit(1)), Reason.EXIT_IN_FLIGHT)
+
+
+def test_exit_in_the_positions_own_direction_is_denied():
+    """A buy closes nothing of a long position."""
+    denied(World().hold(10).check(an_exit(5, Side.BUY)), Reason.EXIT_IN_FLIGHT)
+
+
+def test_exit_of_nothing_is_denied():
+    """No order is for zero units."""
+    denied(World().check(an_exit(0)), Reason.FLAT)
+    denied(World().hold(10).check(an_exit(0)), Reason.LOT)
+
+
+# --- trading state ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", [GLOBAL, account_scope(ACCOUNT), strategy_scope(STRATEGY)])
+def test_halt_of_any_scope_over_the_order_denies_entries(scope):
+    """REDUCING at any of the three scopes lets exits out and no entry."""
+    world = World().hold(10).state(scope, TradingMode.REDUCING)
+    assert denied(world.check(entry()), Reason.HALTED).scope == str(scope)
+    approved(world.check(an_exit()))
+
+
+def test_full_halt_denies_exits_too():
+    """HALTED lets nothing out."""
+    denied(World().hold(10).state(GLOBAL, TradingMode.HALTED).check(an_exit()), Reason.HALTED)
+
+
+def test_halt_of_another_scope_bears_on_nothing():
+    """An account's halt stays with the account."""
+    approved(World().state(account_scope("other"), TradingMode.HALTED).check(entry()))
+
+
+# --- position hold --------------------------------------------------------------------------------------------------
+
+
+def test_entry_is_denied_while_the_brokers_position_differs():
+    """Drift holds entries of that instrument in that account; the hold's own words are in the reason."""
+    world = World().hold(10)
+    world.ledger.holds.set((ACCOUNT, SYMBOL), "Broker 12, bridge 10.")
+    assert "Broker 12, bridge 10." in denied(world.check(entry()), Reason.POSITION_UNSURE).message
+    approved(world.check(an_exit()))
+    approved(world.check(entry(symbol=OTHER)))
+
+
+# --- tradable -------------------------------------------------------------------------------------------------------
+
+
+def test_index_can_not_be_traded():
+    """An index is quoted only; not even an exit can go."""
+    index = make_instrument(kind=InstrumentKind.INDEX, lot=D(0), tick=D(0))
+    denied(World().check(entry(), instrument=index), Reason.NOT_TRADABLE)
+    denied(World().hold(10).check(an_exit(), instrument=index), Reason.NOT_TRADABLE)
+
+
+@pytest.mark.parametrize(("expiry", "passes"), [(date(2026, 11, 20), True), (date(2026, 11, 19), False)])
+def test_contract_trades_up_to_the_day_of_its_expiry(expiry, passes):
+    """The last day is the day of expiry."""
+    decision = World().check(entry(), instrument=make_instrument(expiry=expiry, **FUTURE))
+    if passes:
+        approved(decision)
+    else:
+        assert denied(decision, Reason.INSTRUMENT_EXPIRED).limit == "2026-11-19"
+
+
+def test_contract_expires_at_midnight_in_india():
+    """Days turn in India: 18:30 UTC is the next day there."""
+    contract = make_instrument(expiry=date(2026, 11, 20), **FUTURE)
+    late = NOW.replace(hour=18, minute=29)
+    approved(World().check(entry(signal_at=late), instrument=contract, now=late))
+    past = NOW.replace(hour=18, minute=30)
+    denied(World().check(entry(signal_at=past), instrument=contract, now=past), Reason.INSTRUMENT_EXPIRED)
+
+
+def test_exit_of_an_expired_contract_is_denied():
+    """What has expired cannot be traded at all."""
+    contract = make_instrument(expiry=date(2026, 11, 19), **FUTURE)
+    denied(World().hold(10).check(an_exit(), instrument=contract), Reason.INSTRUMENT_EXPIRED)
+
+
+def test_contract_of_unknown_expiry_denies_entries_and_lets_exits_out():
+    """A missing expiry denies what adds; it does not lock a position in."""
+    contract = make_instrument(kind=InstrumentKind.CE, lot=D(10))
+    message = denied(World().check(entry(), instrument=contract), Reason.INSTRUMENT_EXPIRED).message
+    assert "a day that is not known" in message
+    approved(World().hold(10).check(an_exit(), instrument=contract))
+
+
+# --- session --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", [Reason.MARKET_CLOSED, Reason.CALENDAR_UNKNOWN])
+def test_closed_session_denies_entries_and_exits_with_its_own_reason(reason):
+    """The calendar says why, also when it does not know the day."""
+    closed = SessionState(is_open=False, reason=reason, message="NSE opens at 09:15.")
+    for intent in (entry(), an_exit()):
+        assert denied(World().hold(10).check(intent, session=closed), reason).message == "NSE opens at 09:15."
+
+
+def test_closed_session_without_a_reason_is_a_closed_market():
+    """A session that says nothing but that it is closed still denies in a sentence."""
+    found = denied(World().check(entry(), session=SessionState(is_open=False)), Reason.MARKET_CLOSED)
+    assert found.message == Reason.MARKET_CLOSED.sentence
+
+
+# --- lots -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("qty", "passes"), [(20, True), (10, True), (15, False), ("0.5", False), (0, False), (-10, False)])
+def test_entry_is_a_whole_positive_number_of_lots(qty, passes):
+    """A multiple of the lot, above zero."""
+    decision = World().check(entry(qty), instrument=make_instrument(lot=D(10)))
+    if passes:
+        approved(decision)
+    else:
+        assert denied(decision, Reason.LOT).limit == "10"
+
+
+def test_unknown_lot_denies():
+    """A lot of zero is how lists of instruments say that they know none."""
+    denied(World().check(entry(), instrument=make_instrument(lot=D(0))), Reason.LOT)
+
+
+def test_exit_of_an_odd_rest_passes_only_when_it_closes_all():
+    """Odd units can be sold off whole; a part of them is a mistake in the alert."""
+    world, lots_of_ten = World().hold(15), make_instrument(lot=D(10))
+    approved(world.check(an_exit(15), instrument=lots_of_ten))
+    approved(world.check(an_exit(10), instrument=lots_of_ten))
+    denied(world.check(an_exit(14), instrument=lots_of_ten), Reason.LOT)
+
+
+# --- ticks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({"ord_type": OrdType.LIMIT, "price": D("100.05")}, True),
+        ({"ord_type": OrdType.LIMIT, "price": D("100.07")}, False),
+        ({"ord_type": OrdType.LIMIT, "price": D(0)}, False),
+        ({"ord_type": OrdType.LIMIT, "price": D(-5)}, False),
+        ({"ord_type": OrdType.SL, "price": D("100.05"), "trigger_price": D(100)}, True),
+        ({"ord_type": OrdType.SL, "price": D("100.07"), "trigger_price": D(100)}, False),
+        ({"ord_type": OrdType.SL, "price": D("100.05"), "trigger_price": D("99.99")}, False),
+        ({"ord_type": OrdType.SL_M, "trigger_price": D("100.10")}, True),
+        ({"ord_type": OrdType.SL_M, "trigger_price": D("100.11")}, False),
+        ({"ord_type": OrdType.SL_M, "trigger_price": D("100.10"), "price": D("100.07")}, True),
+        ({"ord_type": OrdType.MARKET, "price": D("100.07"), "trigger_price": D("0.01")}, True),
+    ],
+)
+def test_prices_that_the_order_type_needs_are_whole_positive_ticks(changes, passes):
+    """The limit price of LIMIT and SL and the trigger of SL and SL-M; a reference price is not sent and may be any."""
+    decision = World().check(entry(**changes))
+    if passes:
+        approved(decision)
+    else:
+        assert denied(decision, Reason.TICK).limit == "0.05"
+
+
+def test_exit_obeys_the_tick():
+    """The exchange refuses an exit off the tick too."""
+    denied(World().hold(10).check(an_exit(ord_type=OrdType.LIMIT, price=D("100.01"))), Reason.TICK)
+
+
+def test_unknown_tick_denies_orders_with_a_price():
+    """A tick of zero is how lists of instruments say that they know none."""
+    limit = entry(ord_type=OrdType.LIMIT, price=D(100))
+    denied(World().check(limit, instrument=make_instrument(tick=D(0))), Reason.TICK)
+    approved(World().check(entry(), instrument=make_instrument(tick=D(0))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"ord_type": OrdType.LIMIT}, "limit price"),
+        ({"ord_type": OrdType.SL, "trigger_price": D(100)}, "limit price"),
+        ({"ord_type": OrdType.SL, "price": D(100)}, "trigger price"),
+        ({"ord_type": OrdType.SL_M}, "trigger price"),
+    ],
+)
+def test_order_type_without_its_price_is_denied(changes, missing):
+    """A price that the order type needs and that is not there denies, for exits as well."""
+    assert missing in denied(World().check(entry(**changes)), Reason.NO_PRICE).message
+    assert missing in denied(World().hold(10).check(an_exit(**changes)), Reason.NO_PRICE).message
+
+
+# --- short ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("product", [Product.CNC, Product.MTF])
+def test_product_without_shorts_denies_a_sell_beyond_the_position(product):
+    """Delivery can be sold down to zero and no further: the rest of a larger sell stays here."""
+    world = World().hold(10, product=product)
+    approved(world.check(an_exit(10, product=product)))
+    capped(world.check(entry(11, Side.SELL, product=product)), Reason.SHORT_NOT_ALLOWED)
+    assert denied(World().check(entry(1, Side.SELL, product=product)), Reason.SHORT_NOT_ALLOWED).observed == "-1"
+
+
+def test_product_without_shorts_counts_sells_in_flight():
+    """Sells under way count as filled, buys under way as not: the worst case must not be short."""
+    world = World().hold(10, product=Product.CNC)
+    world.order(entry(10, product=Product.CNC))
+    world.order(an_exit(10, product=Product.CNC))
+    denied(world.check(entry(1, Side.SELL, product=Product.CNC)), Reason.SHORT_NOT_ALLOWED)
+
+
+def test_sell_that_only_closes_passes_without_being_marked():
+    """A delivery sell within the position is no short even when nobody marked it as an exit."""
+    approved(World().hold(10, product=Product.CNC).check(entry(10, Side.SELL, product=Product.CNC)))
+
+
+@pytest.mark.parametrize("product", [Product.MIS, Product.NRML])
+def test_product_with_shorts_may_sell_from_flat(product):
+    """Intraday and overnight derivatives may be short."""
+    approved(World().check(entry(1, Side.SELL, product=product)))
+
+
+# --- price ----------------------------------------------------------------------------------------------------------
+
+
+def test_market_entry_without_a_price_is_denied_with_all_limits_off():
+    """Missing data denies: nobody knows what the order is worth."""
+    denied(World().mark(price=None).check(entry()), Reason.NO_PRICE)
+
+
+def test_price_of_zero_counts_as_unknown():
+    """A feed's zero is no price."""
+    denied(World().mark(price=0).check(entry()), Reason.NO_PRICE)
+
+
+def test_entry_with_a_price_of_its_own_needs_no_mark():
+    """A limit order is reckoned with its limit."""
+    decision = approved(World().mark(price=None).check(entry(ord_type=OrdType.LIMIT, price=D(90))))
+    assert decision.reference_px == 90
+
+
+def test_exit_needs_no_price():
+    """A trader must get out also when no price is known here."""
+    assert approved(World().hold(10).mark(price=None).check(an_exit())).reference_px is None
+
+
+@pytest.mark.parametrize(
+    ("side", "changes", "reference"),
+    [
+        (Side.BUY, {}, 100),
+        (Side.SELL, {}, 100),
+        (Side.BUY, {"ord_type": OrdType.LIMIT, "price": D(90)}, 90),
+        (Side.BUY, {"ord_type": OrdType.LIMIT, "price": D(110)}, 110),
+        (Side.SELL, {"ord_type": OrdType.LIMIT, "price": D(110)}, 110),
+        (Side.SELL, {"ord_type": OrdType.LIMIT, "price": D(1)}, 100),
+        (Side.BUY, {"ord_type": OrdType.SL, "price": D(112), "trigger_price": D(110)}, 112),
+        (Side.SELL, {"ord_type": OrdType.SL, "price": D(88), "trigger_price": D(90)}, 90),
+        (Side.BUY, {"ord_type": OrdType.SL_M, "trigger_price": D(110)}, 110),
+        (Side.BUY, {"ord_type": OrdType.SL_M, "trigger_price": D(1)}, 100),
+        (Side.SELL, {"ord_type": OrdType.SL_M, "trigger_price": D(90)}, 90),
+    ],
+)
+def test_order_is_reckoned_with_the_dearest_price_it_may_trade_at(side, changes, reference):
+    """Its own limit or trigger, and the market's price where it would trade at that at once."""
+    assert approved(World().check(entry(10, side, **changes))).reference_px == reference
+
+
+@pytest.mark.parametrize(
+    ("side", "changes"),
+    [(Side.SELL, {"ord_type": OrdType.LIMIT, "price": D(90)}), (Side.BUY, {"ord_type": OrdType.SL_M, "trigger_price": D(90)})],
+)
+def test_order_is_reckoned_with_its_own_price_when_the_market_is_unknown(side, changes):
+    """What is known counts."""
+    assert approved(World().mark(price=None).check(entry(10, side, **changes))).reference_px == 90
+
+
+def test_valuing_an_order_without_a_price_is_a_fault():
+    """Limits rely on the rule that a price is known; a value made of nothing would pass them all."""
+    world = World().mark(price=None)
+    with pytest.raises(InvariantError, match="price"):
+        _ = Case(world.context(entry())).value
+
+
+# --- token ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("qty", "passes"), [(50, True), (51, False)])
+def test_order_is_worth_no_more_than_its_token_allows(qty, passes):
+    """Exactly the token's rupees pass."""
+    decision = World().check(entry(qty, max_notional=D(5000)))
+    if passes:
+        approved(decision)
+    else:
+        found = denied(decision, Reason.TOKEN_NOTIONAL)
+        assert (found.scope, found.limit, found.observed) == ("token", "₹5,000.00", "₹5,100.00")
+
+
+def test_tokens_limit_counts_the_multiplier():
+    """One unit of a contract is worth price x multiplier."""
+    contract = make_instrument(multiplier=D(100))
+    approved(World().check(entry(1, max_notional=D(10_000)), instrument=contract))
+    denied(World().check(entry(2, max_notional=D(10_000)), instrument=contract), Reason.TOKEN_NOTIONAL)
+
+
+def test_exit_may_be_worth_more_than_its_token_allows():
+    """The token's limit is for what it adds."""
+    approved(World().hold(1000).check(an_exit(1000, max_notional=D(1))))
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------
+
+
+def test_money_reads_as_rupees_with_separators():
+    """Two decimals, thousands apart."""
+    assert money(D("1234567.891")) == "₹1,234,567.89"
+
+
+def test_amount_too_large_for_two_decimals_is_still_a_sentence():
+    """Absurd numbers are an answer, never a crash."""
+    huge = entry("999999999999999999", max_notional=D(1), ord_type=OrdType.LIMIT, price=D("99999999999999999"))
+    assert "₹1.00E+35" in denied(World().check(huge), Reason.TOKEN_NOTIONAL).message
+
+
+def test_instrument_of_another_symbol_is_what_the_sentence_names():
+    """The reason names what would have been traded."""
+    other = replace(make_instrument(OTHER), lot=D(3))
+    assert OTHER in denied(World().check(entry(symbol=OTHER), instrument=other), Reason.LOT).message
