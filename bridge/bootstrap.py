@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from datetime import datetime, timedelta
+from functools import partial
 
 from bridge.brokers.base import Broker
 from bridge.brokers.paper.adapter import PaperBroker
@@ -164,7 +165,7 @@ class Bridge:
     def _wire_writer(self) -> None:
         self.store.writer.on_events = self._on_events
         self.store.writer.on_group = self.metrics.group_committed
-        self.store.writer.on_fault = lambda error: self.on_fault("store", error)
+        self.store.writer.on_fault = partial(self.on_fault, "store")
 
     def _on_events(self, events: list[Event]) -> None:
         self.worker.on_events(events)
@@ -178,8 +179,11 @@ class Bridge:
     async def start(self) -> None:
         """Take up work where it was left; ConfigError or StoreError says why it cannot."""
         if not self.lock.acquire():
-            raise ConfigError(f"another bridge is running on {self.settings.data_dir} (see {self.settings.data_dir}/bridge.lock)")
+            raise ConfigError(
+                f"another bridge is running on {self.settings.data_dir} (see {self.settings.data_dir}/bridge.lock)"
+            )
         await asyncio.to_thread(self.store.open)
+        self._check_accounts_known()
         self.started_at = self.clock.now()
         self.store.writer.bind(asyncio.get_running_loop())
         await announce(self.store, self.clock, AuditAction.BRIDGE_STARTED, {"accounts": sorted(self.settings.accounts)})
@@ -191,6 +195,14 @@ class Bridge:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+    def _check_accounts_known(self) -> None:
+        """Orders and positions of an account that is no longer in the settings would be followed by nobody."""
+        ledger = self.store.ledger
+        holding = {key.account for key, position in ledger.positions.values.items() if position.quantity}
+        working = {order.intent.account for order in ledger.orders.values.values() if not order.status.is_closed}
+        for name in sorted((holding | working) - set(self.settings.accounts)):
+            raise ConfigError(f"accounts.{name}: has open orders or positions and is not in the settings; put it back")
 
     def _set_starting_states(self, tx: Tx) -> None:
         for name, broker in self.brokers.items():
@@ -243,6 +255,7 @@ class Bridge:
                     is_paper=broker.capabilities.is_paper,
                     connected=status.connected,
                     message=status.message,
+                    cash=None if funds is None else funds.cash,
                     available=None if funds is None else funds.available,
                     equity=None if funds is None else funds.equity,
                     day_pnl=day_pnl(ledger, name, now),
@@ -262,5 +275,3 @@ class Bridge:
             status = broker.status()
             parts[f"broker {name}"] = (status.connected, status.message)
         return parts
-
-

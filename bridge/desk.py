@@ -7,7 +7,6 @@ from typing import Any
 from bridge.core.clock import Clock
 from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce
 from bridge.core.errors import RefusedError
-from bridge.core.events import Changed
 from bridge.core.money import to_text
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.core.scope import Scope, TradingState
@@ -74,7 +73,7 @@ class Desk:
                 tx.put(tx.ledger.states, scope, state)
             action = AuditAction.TRADING_RESUMED if command is HaltCommand.RESUME else AuditAction.TRADING_HALTED
             tx.audit(action, now, code=state.mode.value, message=f"{scope}: {state.mode.value} by {by}")
-            tx.emit(Changed(what="state", ident=str(scope)))
+            tx.touch("state")
             return state
 
         return await self._store.write(change)
@@ -86,7 +85,10 @@ class Desk:
         if scope.kind != "global" and scope.name not in known:
             names = ", ".join(sorted(known)) or "none"
             raise RefusedError(
-                RefusalCode.E_FIELD, f"There is no {scope.kind} {scope.name!r}.", field=scope.kind, hint=f"Known: {names}."
+                RefusalCode.E_FIELD,
+                f"There is no {scope.kind} {scope.name!r}.",
+                field=scope.kind,
+                hint=f"Known: {names}.",
             )
 
     # -- positions ----------------------------------------------------------------------------------------------------
@@ -181,7 +183,6 @@ def _told(comparison: Comparison) -> dict[str, Any]:
         "orders": comparison.orders,
         "external": comparison.external,
         "drift": [
-            {"symbol": symbol, "ours": to_text(ours), "broker": to_text(theirs)}
-            for symbol, ours, theirs in comparison.drift
+            {"symbol": symbol, "ours": to_text(ours), "broker": to_text(theirs)} for symbol, ours, theirs in comparison.drift
         ],
     }

@@ -46,6 +46,20 @@ def order_ending(order: Order) -> Ending:
     return _ending(Disposition.DONE, Reason.CANCELLED_UNFILLED, f"{what}: cancelled, nothing filled: {why}")
 
 
+def cancel_ending(asked: int, found: int) -> Ending:
+    """The ending of an alert that cancels: `asked` of `found` open orders could be withdrawn."""
+    if not found:
+        return _ending(Disposition.NOOP, Reason.NOTHING_OPEN, Reason.NOTHING_OPEN.sentence)
+    if asked < found:
+        return _ending(
+            Disposition.FAILED,
+            Reason.CANCEL_IMPOSSIBLE,
+            f"{asked} of {found} open orders were cancelled; the broker has not said what became of the others.",
+        )
+    noun = "order was" if asked == 1 else "orders were"
+    return _ending(Disposition.DONE, Reason.CANCELS_SENT, f"{asked} open {noun} cancelled.")
+
+
 def worst_of(parts: Sequence[tuple[str, Ending]]) -> Ending:
     """One ending of several accounts': (account, ending) each; the sentence tells them all."""
     if len(parts) == 1:

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from bridge.core.alert import Alert, Ending
 from bridge.core.enums import Disposition, ReportKind
-from bridge.core.events import Changed
 from bridge.core.fill import Fill
 from bridge.core.instrument import Instrument
 from bridge.core.money import ONE, to_text
@@ -65,6 +64,8 @@ class Following:
         order = tx.find_order(tag=report.tag) if report.tag else None
         if order is None or order.intent.account != report.account:
             return
+        if order.status is OrderStatus.NEW:  # counted as not sent, and the broker has it after all: it must not be sent again
+            order = record(tx, order, OrderEventKind.SENDING, now, message="the broker has the order")
         if report.kind is ReportKind.FILL:
             self._apply_fill(tx, order, report, now)
         else:
@@ -79,7 +80,7 @@ class Following:
             if order.status is status:
                 record(tx, order, event, now, message=report.message)
             return
-        if report.kind is ReportKind.PLACED or order.status is OrderStatus.PENDING:
+        if report.kind is ReportKind.PLACED or order.status in _UNACKNOWLEDGED:
             order = self._acknowledge(tx, order, report, now)
         if report.kind in _ENDS:
             record(tx, order, _ENDS[report.kind], now, broker_order_id=report.broker_order_id, message=report.message)
@@ -134,7 +135,7 @@ def raise_alarm(tx: Tx, order: Order, message: str, now: datetime) -> None:
         account=order.intent.account,
         message=message,
     )
-    tx.emit(Changed(what="alarm", ident=order.cl_ord_id))
+    tx.touch("alarm")
 
 
 def after_close(tx: Tx, order: Order, now: datetime) -> None:
@@ -162,10 +163,9 @@ def alert_ending(tx: Tx, alert: Alert) -> Ending | None:
 
 def _denied_parts(tx: Tx, alert: Alert, seen: set[str]) -> list[tuple[str, Ending]]:
     """What became of the accounts that got no order, from the audit of the commit in which the others got theirs."""
-    sql = "SELECT account, code, message, action FROM audit WHERE alert_id = ? AND action IN (?, ?)"
-    denied, noop = AuditAction.INTENT_DENIED.value, AuditAction.INTENT_NOOP.value
     found = {}
-    for account, code, message, action in tx.query(sql, alert.alert_id, denied, noop):
-        disposition = Disposition.DENIED if action == denied else Disposition.NOOP
+    for step in tx.steps_of(alert.alert_id, AuditAction.INTENT_DENIED, AuditAction.INTENT_NOOP):
+        account, code, message = step.account, step.code, step.message
+        disposition = Disposition.DENIED if step.action is AuditAction.INTENT_DENIED else Disposition.NOOP
         found[account] = Ending(disposition=disposition, code=code, message=message)
     return [(account, ending) for account, ending in found.items() if account not in seen]

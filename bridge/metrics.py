@@ -20,9 +20,7 @@ class Metrics:
             "bridge_answers", "Deliveries answered, by status and code.", ["status", "code"], registry=self.registry
         )
         self.faults = Counter("bridge_faults", "Faults of the bridge itself, by place.", ["where"], registry=self.registry)
-        self.to_answer = Histogram(
-            "bridge_answer_seconds", "From receipt to answer.", buckets=_FINE, registry=self.registry
-        )
+        self.to_answer = Histogram("bridge_answer_seconds", "From receipt to answer.", buckets=_FINE, registry=self.registry)
         self.to_broker = Histogram(
             "bridge_alert_to_broker_seconds", "From receipt to the broker call.", buckets=_FINE, registry=self.registry
         )

@@ -10,18 +10,18 @@ All but `accept` run inside a store transaction, one after the other, never two 
 have written. No broker is called in here; `execution/outbox` does that between transactions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bridge.answer import Answer, accepted, duplicate, refused, unavailable
-from bridge.core.alert import Alert, Claim, Ending
+from bridge.core.alert import Alert, Ending
 from bridge.core.clock import Clock
 from bridge.core.decision import Denied
 from bridge.core.enums import Action, Disposition, OutcomeKind, Source
 from bridge.core.errors import RefusedError, StoreError
-from bridge.core.events import Changed, PriceSeen
+from bridge.core.events import PriceSeen
 from bridge.core.instrument import Instrument
 from bridge.core.limits import Limits
 from bridge.core.market import ALWAYS_OPEN, Mark, SessionQuestion, SessionState
@@ -33,7 +33,7 @@ from bridge.core.report import Outcome, Report
 from bridge.core.scope import account_scope
 from bridge.core.signal import OrderIntent, Signal
 from bridge.core.trade import TradeEventKind
-from bridge.endings import denied_ending, worst_of
+from bridge.endings import cancel_ending, denied_ending, worst_of
 from bridge.execution.orders import adopt_broker_id, ask_cancel, open_order, queue_order, record, shrink
 from bridge.execution.throttle import Throttle
 from bridge.following import Following, after_close, alert_ending
@@ -48,6 +48,8 @@ from bridge.risk.usage import key_of, reach
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 
+# The broker has not yet said whether it has these, so they cannot be cancelled.
+_UNANSWERED = (OrderStatus.PENDING, OrderStatus.IN_DOUBT)
 # A fault of ours is tried this often before the alert ends as failed.
 MAX_ATTEMPTS = 3
 # An exit waits this long for the entry before it to end; then it is sized with what is there.
@@ -146,7 +148,7 @@ class Pipeline:
             alert_id=alert.alert_id,
             data={"source": alert.source.value, "credential": alert.credential, "strategy": alert.signal.strategy},
         )
-        tx.emit(Changed(what="alert", ident=alert.alert_id))
+        tx.touch("alert")
         self.process(tx, alert)
         return accepted(alert.alert_id)
 
@@ -159,9 +161,13 @@ class Pipeline:
         def store_refused(tx: Tx) -> None:
             tx.add_refused(kept)
             tx.audit(
-                AuditAction.ALERT_REFUSED, kept.received_at, alert_id=kept.alert_id, code=kept.code, message=kept.message
+                AuditAction.ALERT_REFUSED,
+                kept.received_at,
+                alert_id=kept.alert_id,
+                code=kept.code,
+                message=kept.message,
             )
-            tx.emit(Changed(what="alert", ident=kept.alert_id))
+            tx.touch("alert")
 
         try:
             await self._store.write(store_refused)
@@ -188,9 +194,7 @@ class Pipeline:
         message = f"{type(error).__name__} in attempt {tried.attempts} of {MAX_ATTEMPTS}"
         tx.audit(AuditAction.ALERT_DEFERRED, now, alert_id=alert.alert_id, code=Reason.INTERNAL, message=message)
         if tried.attempts >= MAX_ATTEMPTS:
-            ending = Ending(
-                disposition=Disposition.FAILED, code=Reason.INTERNAL.value, message=Reason.INTERNAL.sentence
-            )
+            ending = Ending(disposition=Disposition.FAILED, code=Reason.INTERNAL.value, message=Reason.INTERNAL.sentence)
             self._end(tx, alert.alert_id, ending, now)
 
     def _process(self, tx: Tx, alert: Alert) -> None:
@@ -202,10 +206,11 @@ class Pipeline:
             self._cancel_orders(tx, alert, now)
             return
         sized = [(account, self._size(tx, alert, account, leg, now)) for leg, account in _legs(signal)]
-        if any(isinstance(wish, Wait) for _account, wish in sized):
+        wishes = [(account, wish) for account, wish in sized if not isinstance(wish, Wait)]
+        if len(wishes) < len(sized):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order of the position ends, or the wait is over
             return
-        endings = [self._decide(tx, alert, account, wish, now) for account, wish in sized]
+        endings = [self._decide(tx, alert, account, wish, now) for account, wish in wishes]
         orders = [order for order in endings if isinstance(order, Order)]
         for order in orders:
             granted = self._nothing_before(tx, order) and self.begin_send(tx, order.cl_ord_id, now).order
@@ -240,7 +245,9 @@ class Pipeline:
             no_wait=now - alert.received_at >= EXIT_WAIT,
         )
 
-    def _decide(self, tx: Tx, alert: Alert, account: str, sized: Sized, now: datetime) -> Order | Ending:
+    def _decide(
+        self, tx: Tx, alert: Alert, account: str, sized: OrderIntent | Nothing | Denied, now: datetime
+    ) -> Order | Ending:
         """Put one account's wish to the risk engine: an order comes of it, or an ending."""
         if isinstance(sized, Nothing):
             ending = Ending(disposition=Disposition.NOOP, code=sized.reason.value, message=sized.message)
@@ -263,9 +270,7 @@ class Pipeline:
 
     def _risk_context(self, tx: Tx, account: str, intent: OrderIntent, now: datetime) -> RiskContext:
         rules, instrument = self._accounts[account], self._known(intent.symbol)
-        question = SessionQuestion(
-            instrument=instrument, ord_type=intent.ord_type, time_in_force=intent.time_in_force, at=now
-        )
+        question = SessionQuestion(instrument=instrument, ord_type=intent.ord_type, time_in_force=intent.time_in_force, at=now)
         return RiskContext(
             intent=intent,
             instrument=instrument,
@@ -287,25 +292,24 @@ class Pipeline:
             if state is not current:
                 tx.put(tx.ledger.states, scope, state)
                 tx.audit(AuditAction.TRADING_HALTED, now, account=account, code=denied.reason, message=denied.message)
-                tx.emit(Changed(what="state", ident=str(scope)))
+                tx.touch("state")
 
     def _cancel_orders(self, tx: Tx, alert: Alert, now: datetime) -> None:
-        signal, asked = alert.signal, 0
-        for account in signal.accounts:
-            for order in tx.ledger.open_orders(account, signal.symbol):
-                if order.intent.strategy == signal.strategy:
-                    if order.status in (OrderStatus.PENDING, OrderStatus.IN_DOUBT) and now - alert.received_at < EXIT_WAIT:
-                        tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until the broker has answered
-                        return
-                    asked += ask_cancel(tx, order, now, f"cancelled by alert {alert.alert_id}")
-                    self._settle(tx, order.cl_ord_id, now)
-        noun = "order was" if asked == 1 else "orders were"
-        ending = Ending(disposition=Disposition.DONE, code=Reason.CANCELS_SENT.value, message=f"{asked} open {noun} cancelled.")
-        if not asked:
-            ending = Ending(
-                disposition=Disposition.NOOP, code=Reason.NOTHING_OPEN.value, message=Reason.NOTHING_OPEN.sentence
-            )
-        self._end(tx, alert.alert_id, ending, now)
+        """Withdraw the strategy's open orders of the instrument, once the broker has answered for all of them."""
+        signal = alert.signal
+        orders = [
+            order
+            for account in signal.accounts
+            for order in tx.ledger.open_orders(account, signal.symbol)
+            if order.intent.strategy == signal.strategy
+        ]
+        if any(order.status in _UNANSWERED for order in orders) and now - alert.received_at < EXIT_WAIT:
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)
+            return
+        asked = [ask_cancel(tx, order, now, f"cancelled by alert {alert.alert_id}") for order in orders]
+        self._end(tx, alert.alert_id, cancel_ending(sum(asked), len(asked)), now)
+        for order in orders:
+            self._settle(tx, order.cl_ord_id, now)
 
     # -- begin_send: the last gate before the broker ------------------------------------------------------------------
 
@@ -368,10 +372,13 @@ class Pipeline:
             OutcomeKind.UNKNOWN: OrderEventKind.DOUBT,
         }[outcome.kind]
         order = record(tx, order, event, now, broker_order_id=outcome.broker_order_id, message=outcome.message)
-        self._settle(tx, cl_ord_id, now)
-        return order
+        if outcome.reports:
+            self.apply_reports(tx, outcome.reports, now)
+        else:
+            self._settle(tx, cl_ord_id, now)
+        return tx.ledger.orders.get(cl_ord_id)
 
-    def apply_reports(self, tx: Tx, reports: list[Report], now: datetime) -> None:
+    def apply_reports(self, tx: Tx, reports: Sequence[Report], now: datetime) -> None:
         """Apply what a broker says; repeats and disorder change nothing twice."""
         for report in reports:
             self._following.apply_report(tx, report, now)
@@ -387,8 +394,10 @@ class Pipeline:
         alert = tx.ledger.alerts.get(order.intent.alert_id)
         if alert is not None and (ending := alert_ending(tx, alert)) is not None:
             self._end(tx, alert.alert_id, ending, now)
-        for waiting in [alert for alert in tx.ledger.waiting.values.values() if alert.signal.symbol == order.intent.symbol]:
-            self.process(tx, waiting)
+        for waiting_id in list(tx.ledger.waiting.values):
+            waiting = tx.ledger.waiting.get(waiting_id)  # carrying one on may have carried on another
+            if waiting is not None and waiting.signal.symbol == order.intent.symbol:
+                self.process(tx, waiting)
 
     def _end(self, tx: Tx, alert_id: str, ending: Ending, now: datetime) -> None:
         tx.end_alert(alert_id, ending, now)
@@ -400,7 +409,7 @@ class Pipeline:
             message=ending.message,
             data={"disposition": ending.disposition.value},
         )
-        tx.emit(Changed(what="alert", ident=alert_id))
+        tx.touch("alert")
 
     def _tell(
         self,
@@ -415,9 +424,7 @@ class Pipeline:
         data: dict[str, object] = {"disposition": ending.disposition.value}
         if denied is not None:
             data |= {"scope": denied.scope, "limit": denied.limit, "observed": denied.observed}
-        tx.audit(
-            action, now, alert_id=alert.alert_id, account=account, code=ending.code, message=ending.message, data=data
-        )
+        tx.audit(action, now, alert_id=alert.alert_id, account=account, code=ending.code, message=ending.message, data=data)
 
     def _known(self, symbol: str) -> Instrument:
         instrument = self._instrument(symbol)
@@ -428,4 +435,3 @@ class Pipeline:
 
 def _legs(signal: Signal) -> list[tuple[int, str]]:
     return list(enumerate(signal.accounts, start=1))
-

@@ -90,9 +90,7 @@ def _read_master(settings: Settings) -> bytes:
     if settings.secret_key is not None:
         key = _decode_key(settings.secret_key)
         if key is None:
-            raise ConfigError(
-                f"BRIDGE_SECRET_KEY is not {KEY_BYTES} bytes in urlsafe base64; make one with: {_MAKE_KEY}"
-            )
+            raise ConfigError(f"BRIDGE_SECRET_KEY is not {KEY_BYTES} bytes in urlsafe base64; make one with: {_MAKE_KEY}")
         return key
     path = settings.data_dir / KEY_FILE
     key = _decode_key(_read_or_make(path, _new_key, "BRIDGE_SECRET_KEY"))

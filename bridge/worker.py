@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from bridge.brokers.base import BookUnreadableError, Broker
 from bridge.core.clock import Clock
-from bridge.core.errors import StoreError
-from bridge.core.events import CancelReady, Changed, Event, OrderReady, PriceSeen, Reloaded
+from bridge.core.errors import DuplicateError, InvariantError, StoreError
+from bridge.core.events import CancelReady, Event, OrderReady, PriceSeen, Reloaded
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
@@ -25,6 +26,8 @@ from bridge.store.tx import Tx
 TICK_S = 1.0
 # An alert is taken up again by the clock only after this; sooner, the end of an order does it.
 RETRY_AFTER = timedelta(seconds=1)
+# A send that no lane knows of any more has lost its answer.
+LOST_AFTER = timedelta(seconds=5)
 FUNDS_EVERY_S = 5.0
 
 
@@ -85,9 +88,24 @@ class Worker:
 
     async def take_reports(self, reports: list[Report]) -> None:
         """The sink of every broker; raises StoreError when they could not be stored, and the broker delivers again."""
-        await self._store.write(lambda tx: self._pipeline.apply_reports(tx, reports, self._clock.now()))
+        try:
+            await self._store.write(lambda tx: self._pipeline.apply_reports(tx, reports, self._clock.now()))
+        except (DuplicateError, InvariantError) as error:
+            self._on_fault("reports", error)
+            await self._take_one_by_one(reports)
+
+    async def _take_one_by_one(self, reports: list[Report]) -> None:
+        """One report of a batch cannot be applied: the others must be, and a person is told of that one."""
         for report in reports:
-            self._funds_due[report.account] = 0
+            try:
+                await self._store.write(partial(self._pipeline.apply_reports, reports=[report], now=self._clock.now()))
+            except (DuplicateError, InvariantError) as error:
+                told = f"A report of the broker cannot be applied ({type(error).__name__}): {report.kind} {report.exec_id}"
+                await self._store.write(partial(self._alarm, message=told, report=report))
+
+    def _alarm(self, tx: Tx, message: str, report: Report) -> None:
+        tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=report.account, message=message)
+        tx.touch("alarm")
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 
@@ -107,33 +125,39 @@ class Worker:
 
     async def recover(self) -> None:
         """Re-enter every alert and order at its recorded point. The same pass serves a start and a lost database."""
-        doubted: list[Order] = await self._store.write(self._recover_orders)
         for account in self._brokers:
             comparison = await self._reconciler.compare(account)
             if not comparison.readable:
                 self._on_fault("reconcile", BookUnreadableError(comparison.message))
+        doubted: list[Order] = await self._store.write(self._recover_orders)
         for order in doubted:
             self._reconciler.doubt(order.intent.account, order.cl_ord_id)
         await self._store.write(self._take_up_alerts)
 
     def _recover_orders(self, tx: Tx) -> list[Order]:
-        """PENDING without an answer is in doubt, unless this very process still awaits the answer; NEW goes to its lane."""
+        """PENDING without an answer is in doubt, unless this very process awaits it; NEW goes to its lane; cancels are asked
+        again, since asking twice does no harm."""
         now = self._clock.now()
         doubted = []
         for order in list(tx.ledger.orders.values.values()):
-            if order.status is OrderStatus.PENDING and not self._lanes[order.intent.account].is_sending(order.cl_ord_id):
+            lane = self._lanes[order.intent.account]
+            if order.status is OrderStatus.PENDING and not lane.knows(order.cl_ord_id):
                 doubted.append(record(tx, order, OrderEventKind.DOUBT, now, message="the bridge restarted before the answer"))
             elif order.status is OrderStatus.IN_DOUBT:
                 doubted.append(order)
             elif order.status is OrderStatus.NEW:
                 queue_order(tx, order, granted=False)
+            elif order.status is OrderStatus.CANCEL_PENDING:
+                tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
         return doubted
 
     def _take_up_alerts(self, tx: Tx) -> None:
         now = self._clock.now()
-        for alert in list(tx.ledger.alerts.values.values()):
-            if not tx.ledger.orders_of(alert) and now - alert.received_at >= RETRY_AFTER:
-                self._pipeline.process(tx, alert)
+        for alert_id in list(tx.ledger.alerts.values):
+            alert = tx.ledger.alerts.get(alert_id)  # carrying one on may have ended another
+            if alert is None or tx.ledger.orders_of(alert) or now - alert.received_at < RETRY_AFTER:
+                continue
+            self._pipeline.process(tx, alert)
 
     # -- ticking ------------------------------------------------------------------------------------------------------
 
@@ -150,18 +174,26 @@ class Worker:
     async def tick(self) -> None:
         """One pass: entries too old, alerts taken up again, orders that no lane knows, the day, the funds."""
         if self._undone():
-            await self._store.write(self._sweep)
+            lost: list[Order] = await self._store.write(self._sweep)
+            for order in lost:
+                self._reconciler.doubt(order.intent.account, order.cl_ord_id)
         now = self._clock.monotonic()
         for account in self._brokers:
-            if now >= self._funds_due.get(account, 0):
+            if now >= self._funds_due.get(account, 0) or self._money_moved(account):
                 await self._refresh_funds(account)
                 self._funds_due[account] = now + FUNDS_EVERY_S
 
+    def _money_moved(self, account: str) -> bool:
+        ledger = self._store.ledger
+        funds, filled_at = ledger.funds.get(account), ledger.last_fill_at.get(account)
+        return funds is None or (filled_at is not None and filled_at > funds.at)
+
     def _undone(self) -> bool:
         ledger = self._store.ledger
-        return bool(ledger.alerts.values) or any(ledger.orders.unsent.values())
+        return bool(ledger.alerts.values) or any(ledger.orders.unsent.values()) or any(ledger.orders.sending.values())
 
-    def _sweep(self, tx: Tx) -> None:
+    def _sweep(self, tx: Tx) -> list[Order]:
+        """Returns the orders whose answer nobody awaits any more, which are in doubt now."""
         now = self._clock.now()
         self._pipeline.expire_unsent(tx, now)
         self._take_up_alerts(tx)
@@ -169,6 +201,13 @@ class Worker:
             for order in orders.values():
                 if now - order.updated_at >= RETRY_AFTER and not self._lanes[account].knows(order.cl_ord_id):
                     queue_order(tx, order, granted=False)
+        lost = [
+            order
+            for account, orders in tx.ledger.orders.sending.items()
+            for order in orders.values()
+            if now - order.updated_at >= LOST_AFTER and not self._lanes[account].knows(order.cl_ord_id)
+        ]
+        return [record(tx, order, OrderEventKind.DOUBT, now, message="the broker's answer was lost") for order in lost]
 
     async def _refresh_funds(self, account: str) -> None:
         """Ask for the broker's word on money; a word that a booked fill has overtaken is not taken."""
@@ -210,7 +249,6 @@ def announce(store: Store, clock: Clock, action: AuditAction, data: dict[str, ob
 
     def tell(tx: Tx) -> None:
         tx.audit(action, clock.now(), data=data)
-        tx.emit(Changed(what="state", ident="bridge"))
+        tx.touch("state")
 
     return store.write(tell)
-

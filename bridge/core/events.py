@@ -32,10 +32,9 @@ class PriceSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Something a page shows has changed: `what` is alert, order, position, trade, state or alarm."""
+    """Something that pages show has changed: `what` is alert, order, position, trade, state or alarm."""
 
     what: str
-    ident: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,9 +46,7 @@ def make_tag(cl_ord_id: str, created_at: datetime) -> str:
     """The order's name at the broker: at most 15 alphanumerics, time-ordered by second, 46 bits from `cl_ord_id`."""
     digest = int.from_bytes(blake2b(cl_ord_id.encode(), digest_size=8).digest(), "big")
     seconds = to_us(created_at) // 1_000_000
-    return _encode(seconds, _TAG_ALPHABET, _TAG_TIME_LENGTH) + _encode(
-        digest, _TAG_ALPHABET, TAG_LENGTH - _TAG_TIME_LENGTH
-    )
+    return _encode(seconds, _TAG_ALPHABET, _TAG_TIME_LENGTH) + _encode(digest, _TAG_ALPHABET, TAG_LENGTH - _TAG_TIME_LENGTH)
 
 
 def random_token(length: int) -> str:

@@ -1,4 +1,4 @@
-"""Ledger: the working set in memory, everything that is open now; changed only inside a store transaction, which can undo it."""
+"""Ledger: the working set in memory, all that is open now; changed only inside a store transaction, which can undo it."""
 
 from collections import defaultdict, deque
 from datetime import datetime, timedelta
@@ -48,6 +48,16 @@ class Shelf(Generic[K, V]):
         else:
             self.values[key] = value
 
+    def fill(self, values: dict[K, V]) -> None:
+        """Take these in place of all that is there; a plain shelf never shows a state in between."""
+        if type(self).set is Shelf.set:
+            self.values = values
+            return
+        for key in list(self.values):
+            self.set(key, None)
+        for key, value in values.items():
+            self.set(key, value)
+
 
 class OrderShelf(Shelf[str, Order]):
     """Orders by `cl_ord_id`, with the open ones findable by account and symbol, and all by tag.
@@ -70,25 +80,28 @@ class OrderShelf(Shelf[str, Order]):
         if shown is None:
             return
         account = shown.intent.account
-        status = None if value is None else value.status
-        _file(self.open[account][shown.intent.symbol], key, value, wanted=status is not None and not status.is_closed)
-        _file(self.unsent[account], key, value, wanted=status is OrderStatus.NEW)
-        _file(self.sending[account], key, value, wanted=status is OrderStatus.PENDING)
+        before = None if old is None else old.status
+        after = None if value is None else value.status
         if value is None:
             self.by_tag.pop(shown.tag, None)
             del self.values[key]
         else:
             self.by_tag[value.tag] = key
             self.values[key] = value
-            if value.status.is_closed and (old is None or not old.status.is_closed):
-                self.closed.append(key)
+        open_now = value is not None and not value.status.is_closed
+        _file(self.open[account][shown.intent.symbol], key, value if open_now else None)
+        for status, index in ((OrderStatus.NEW, self.unsent), (OrderStatus.PENDING, self.sending)):
+            if status is after or status is before:
+                _file(index[account], key, value if status is after else None)
+        if not open_now and value is not None and (old is None or not old.status.is_closed):
+            self.closed.append(key)
 
 
-def _file(index: dict[str, Order], key: str, value: Order | None, *, wanted: bool) -> None:
-    if wanted and value is not None:
-        index[key] = value
-    else:
+def _file(index: dict[str, Order], key: str, value: Order | None) -> None:
+    if value is None:
         index.pop(key, None)
+    else:
+        index[key] = value
 
 
 class Ledger:
@@ -113,9 +126,7 @@ class Ledger:
         self.waiting: Shelf[str, Alert] = Shelf("waiting", volatile=True)
         self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)
         self.last_fill_at: dict[str, datetime] = {}
-        self._order_times: defaultdict[tuple[str, ...], deque[int]] = defaultdict(
-            lambda: deque(maxlen=ORDER_TIMES_KEPT)
-        )
+        self._order_times: defaultdict[tuple[str, ...], deque[int]] = defaultdict(lambda: deque(maxlen=ORDER_TIMES_KEPT))
 
     def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:
         """Orders that are not closed, of an account and, when given, one symbol."""

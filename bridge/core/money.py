@@ -38,10 +38,12 @@ def parse_decimal(text: str) -> Decimal:
 
 def to_text(value: Decimal) -> str:
     """Plain decimal text without exponent or needless zeros: '10', '812.5', '-0.05'."""
-    if not value:
-        return "0"
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def rupees(value: Decimal) -> str:

@@ -19,8 +19,8 @@ class Order:
 
     `cum_qty` units are filled for `cum_value` rupees in all (price x quantity, without multiplier and charges);
     `exec_ids` are the executions already counted, so that a repeated report changes nothing. `sends` counts the times
-    the order left for the broker, `sent_at` is the last of them. `code` is the Reason for which the bridge itself withdrew the order, `message` the broker's or
-    our own last word on it.
+    the order left for the broker, `sent_at` is the last of them. `code` is the Reason for which the bridge itself
+    withdrew the order, `message` the broker's or our own last word on it.
     """
 
     cl_ord_id: str
@@ -77,7 +77,12 @@ def create_order(approved: Approved, created_at: datetime) -> Order:
 
 
 def apply_event(
-    order: Order, event: OrderEventKind, at: datetime, *, broker_order_id: str | None = None, code: str = "",
+    order: Order,
+    event: OrderEventKind,
+    at: datetime,
+    *,
+    broker_order_id: str | None = None,
+    code: str = "",
     message: str = "",
 ) -> Order:
     """The order after an event that moves no quantity; IllegalTransitionError leaves everything as it was."""

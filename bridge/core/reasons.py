@@ -99,6 +99,7 @@ class Reason(StrEnum):
     ENDED_AT_BROKER = "ENDED_AT_BROKER"
     # failed
     BROKER_REJECTED = "BROKER_REJECTED"
+    CANCEL_IMPOSSIBLE = "CANCEL_IMPOSSIBLE"
     INTERNAL = "INTERNAL"
 
     @property
@@ -147,6 +148,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.STALE_BEFORE_SEND: "The signal became too old before the order could be sent.",
     Reason.ENDED_AT_BROKER: "The order ended at the broker unfilled.",
     Reason.BROKER_REJECTED: "The broker rejected the order.",
+    Reason.CANCEL_IMPOSSIBLE: "An order is in doubt, so it could not be cancelled.",
     Reason.INTERNAL: "The bridge met a fault of its own while processing; nothing was sent.",
 }
 

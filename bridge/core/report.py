@@ -10,20 +10,6 @@ from bridge.core.order_states import OrderStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What is known after a broker command.
-
-    ACCEPTED carries the broker's id; REFUSED proves that the broker did not take it; NOT_SENT proves that no byte arrived;
-    UNKNOWN proves nothing. `retry_after_s` is the broker's own wish.
-    """
-
-    kind: OutcomeKind
-    broker_order_id: str | None = None
-    message: str = ""
-    retry_after_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One thing a broker says of one order, found by our `tag` (empty for orders that are not ours)."""
 
@@ -37,6 +23,22 @@ class Report:
     last_px: Decimal = ZERO
     charges: Decimal = ZERO
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What is known after a broker command.
+
+    ACCEPTED carries the broker's id; REFUSED proves that the broker did not take it; NOT_SENT proves that no byte arrived;
+    UNKNOWN proves nothing. `retry_after_s` is the broker's own wish. `reports` are what the answer itself told of the order;
+    they need no stream to bring them.
+    """
+
+    kind: OutcomeKind
+    broker_order_id: str | None = None
+    message: str = ""
+    retry_after_s: float | None = None
+    reports: tuple[Report, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +70,13 @@ class BrokerPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funds:
-    """The broker's word on money, in rupees. `equity` is cash plus the value of positions; `available` can be spent."""
+    """The broker's word on money, in rupees. `equity` is cash plus the value of positions; `available` can be spent.
+
+    `cash` is the settled part, where the broker tells it.
+    """
 
     account: str
     equity: Decimal
     available: Decimal
     at: datetime
+    cash: Decimal | None = None

@@ -101,7 +101,10 @@ def open_trade(fill: Fill, trade_id: str, key: PositionKey, multiplier: Decimal)
 def add_entry(trade: Trade, qty: Decimal, px: Decimal, charges: Decimal) -> Trade:
     """The trade with `qty` more units entered at `px`."""
     return replace(
-        trade, entry_qty=trade.entry_qty + qty, entry_value=trade.entry_value + qty * px, charges=trade.charges + charges
+        trade,
+        entry_qty=trade.entry_qty + qty,
+        entry_value=trade.entry_value + qty * px,
+        charges=trade.charges + charges,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.decision import Approved
-from bridge.core.events import CancelReady, Changed, OrderReady
+from bridge.core.events import CancelReady, OrderReady
 from bridge.core.fill import Fill
 from bridge.core.money import to_text
 from bridge.core.order import Order, apply_event, apply_fill, create_order
@@ -14,6 +14,7 @@ from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
 from bridge.store.tx import Tx
 
+MAX_MESSAGE = 500
 _ACTIONS: dict[OrderEventKind, AuditAction] = {
     OrderEventKind.SENDING: AuditAction.ORDER_SENDING,
     OrderEventKind.NOT_SENT: AuditAction.ORDER_NOT_SENT,
@@ -83,11 +84,19 @@ def record(
     message: str = "",
 ) -> Order:
     """Apply an event that moves no quantity and store it; IllegalTransitionError changes nothing."""
+    message = printable(message)
     moved = apply_event(order, event, at, broker_order_id=broker_order_id, code=code, message=message)
     tx.put(tx.ledger.orders, order.cl_ord_id, moved)
     data = {"broker_order_id": broker_order_id} if broker_order_id else None
     _tell(tx, moved, _ACTIONS[event], at, code=code, message=message, data=data)
     return moved
+
+
+def printable(text: str) -> str:
+    """A broker's words as they may be stored and shown: no control characters, no half surrogates, bounded."""
+    if text.isascii() and text.isprintable():
+        return text[:MAX_MESSAGE]
+    return "".join(char if char.isprintable() else " " for char in text)[:MAX_MESSAGE]
 
 
 def record_fill(tx: Tx, order: Order, fill: Fill, at: datetime) -> Order:
@@ -149,4 +158,4 @@ def _tell(
         action, at, alert_id=intent.alert_id, cl_ord_id=order.cl_ord_id, account=intent.account, code=code,
         message=message, data=data,
     )  # fmt: skip
-    tx.emit(Changed(what="order", ident=order.cl_ord_id))
+    tx.touch("order")

@@ -5,6 +5,7 @@ import heapq
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from bridge.brokers.base import Broker
@@ -146,18 +147,17 @@ class Lane:
             item = heapq.heappop(self._queue)
             rank, _sequence, cl_ord_id = item
             try:
-                granted = await self._write(lambda tx, key=cl_ord_id, rank=rank: self._grant(tx, key, rank))
+                granted: Granted = await self._write(partial(self._grant, cl_ord_id=cl_ord_id, rank=rank))
             except StoreError:
                 heapq.heappush(self._queue, item)
                 raise
-            self._queued.discard(cl_ord_id)
-            if granted.order is None:
-                continue
-            if granted.wait_s:
-                self.push(cl_ord_id, reduce_only=granted.order.intent.reduce_only, granted=False)
+            if granted.order is not None and granted.wait_s:
+                heapq.heappush(self._queue, item)  # it keeps its place
                 await asyncio.sleep(granted.wait_s)
                 continue
-            self._begin(granted.order)
+            self._queued.discard(cl_ord_id)
+            if granted.order is not None:
+                self._begin(granted.order)
 
     def _grant(self, tx: Tx, cl_ord_id: str, rank: int) -> Granted:
         now = self._clock.now()

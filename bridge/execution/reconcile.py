@@ -1,17 +1,16 @@
 """Settles what we believe against what the broker's own book says: orders in doubt, open orders, positions."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from bridge.brokers.base import BookUnreadableError, Broker
-from bridge.core.clock import Clock
+from bridge.core.clock import Clock, market_day
 from bridge.core.enums import ReportKind
-from bridge.core.errors import StoreError
-from bridge.core.events import Changed
+from bridge.core.errors import BridgeError, StoreError
 from bridge.core.money import ZERO, to_text
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
@@ -29,7 +28,7 @@ _ENDS = {
     OrderStatus.REJECTED: ReportKind.REJECTED,
     OrderStatus.EXPIRED: ReportKind.EXPIRED,
 }
-ApplyReports = Callable[[Tx, list[Report], datetime], None]
+ApplyReports = Callable[[Tx, Sequence[Report], datetime], None]
 Write = Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"]
 
 
@@ -90,6 +89,7 @@ class Reconciler:
     async def _settle_all(self, account: str) -> None:
         doubts = self._doubts[account]
         while doubts:
+            await asyncio.sleep(0)
             try:
                 rows = {row.tag: row for row in await self._brokers[account].book() if row.tag}
             except BookUnreadableError as error:
@@ -103,7 +103,7 @@ class Reconciler:
 
     async def _settle_one(self, account: str, cl_ord_id: str, doubt: _Doubt, rows: Mapping[str, BookRow]) -> bool:
         doubt.clean_reads += 1
-        absent = doubt.clean_reads >= CLEAN_READS and self._clock.now() - doubt.since >= SETTLE
+        lasting = doubt.clean_reads >= CLEAN_READS and self._clock.now() - doubt.since >= SETTLE
 
         def settle(tx: Tx) -> bool:
             order, now = tx.ledger.orders.get(cl_ord_id), self._clock.now()
@@ -113,14 +113,24 @@ class Reconciler:
             if row is not None:
                 self._apply_reports(tx, reports_of(account, row), now)
                 return True
-            if absent:
+            # A broker's book is of one day: that an order of another day is not in it proves nothing.
+            sent_today = order.sent_at is not None and market_day(order.sent_at) == market_day(now)
+            if lasting and sent_today:
                 message = f"not in the broker's book in {doubt.clean_reads} reads"
                 queue_order(tx, record(tx, order, OrderEventKind.NOT_SENT, now, message=message), granted=False)
-            return absent
+            elif lasting and not doubt.alarmed:
+                doubt.alarmed = True
+                told = f"Order {cl_ord_id} was sent on another day and is not in today's book: look at the broker's records."
+                tx.audit(AuditAction.ALARM_RAISED, now, cl_ord_id=cl_ord_id, account=account, message=told)
+                tx.touch("alarm")
+            return lasting and sent_today
 
         try:
             settled: bool = await self._write(settle)
         except StoreError:
+            return False
+        except BridgeError as error:  # a row of the book that cannot be applied must not stop the others
+            await self._unreadable({cl_ord_id: doubt}, f"{type(error).__name__}: {error}")
             return False
         return settled
 
@@ -136,7 +146,7 @@ class Reconciler:
     async def _alarm(self, cl_ord_id: str, message: str) -> None:
         def tell(tx: Tx) -> None:
             tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), cl_ord_id=cl_ord_id, message=message)
-            tx.emit(Changed(what="alarm", ident=cl_ord_id))
+            tx.touch("alarm")
 
         try:
             await self._write(tell)
@@ -145,16 +155,18 @@ class Reconciler:
 
     async def compare(self, account: str) -> Comparison:
         """Take over what the book says of our orders, and hold entries where positions differ. StoreError passes."""
+        began = self._clock.now()
         try:
-            began = self._clock.now()
             rows = await self._brokers[account].book()
             positions = await self._brokers[account].positions()
         except BookUnreadableError as error:
             return Comparison(account=account, readable=False, message=str(error))
-        compared: Comparison = await self._write(lambda tx: self._take_over(tx, account, rows, positions))
+        compared: Comparison = await self._write(lambda tx: self._take_over(tx, account, rows, positions, began))
         return compared
 
-    def _take_over(self, tx: Tx, account: str, rows: list[BookRow], positions: list[BrokerPosition]) -> Comparison:
+    def _take_over(
+        self, tx: Tx, account: str, rows: list[BookRow], positions: list[BrokerPosition], began: datetime
+    ) -> Comparison:
         now, external = self._clock.now(), 0
         for row in rows:
             order = tx.find_order(tag=row.tag) if row.tag else None
@@ -162,7 +174,9 @@ class Reconciler:
                 external += 1
             elif not order.status.is_closed or len(row.fills) > len(order.exec_ids):
                 self._apply_reports(tx, reports_of(account, row), now)
-        drift = self._compare_positions(tx, account, positions, now)
+        # A fill booked since the positions were read is not in them: that would be no drift, only haste.
+        is_fresh = tx.ledger.last_fill_at.get(account, began) <= began
+        drift = self._compare_positions(tx, account, positions, now) if is_fresh else ()
         data = {"orders": len(rows), "external": external, "drift": len(drift)}
         tx.audit(AuditAction.RECONCILED, now, account=account, message=_sentence(drift), data=data)
         return Comparison(
@@ -187,7 +201,7 @@ class Reconciler:
             if tx.ledger.holds.get((account, symbol)) != message:
                 tx.put(tx.ledger.holds, (account, symbol), message)
                 tx.audit(AuditAction.DRIFT_FOUND, now, account=account, message=message)
-                tx.emit(Changed(what="alarm", ident=symbol))
+                tx.touch("alarm")
         for key2 in [k for k in tx.ledger.holds.values if k[0] == account and k[1] not in found and k[1] not in unsure]:
             tx.put(tx.ledger.holds, key2, None)
             tx.audit(AuditAction.DRIFT_CLEARED, now, account=account, message=f"{key2[1]} agrees again.")

@@ -12,11 +12,12 @@ from bridge.core.ids import fingerprint, make_alert_id
 from bridge.core.signal import Signal
 from bridge.core.signal_codec import signal_to_json
 from bridge.intake.dedupe import content_key, make_claim
+from bridge.intake.fields import Fields
 from bridge.intake.native import read_fields
 from bridge.intake.rate import REFUSED_KEPT_PER_MINUTE, RateLimit
 from bridge.intake.redact import redact
 from bridge.intake.validate import Catalog, read_signal
-from bridge.intake.verify import Credential, Delivery, Fields, Verifier
+from bridge.intake.verify import Credential, Delivery, Verifier
 from bridge.settings import Settings
 
 

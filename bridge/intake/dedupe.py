@@ -1,21 +1,17 @@
-"""Dedupe: by what a second delivery of the same alert is known, and what of a body is kept."""
+"""Dedupe: by what a second delivery of the same alert is known."""
 
 import json
 from datetime import datetime, timedelta
 
 from bridge.core.alert import Claim
 from bridge.core.clock import to_us
-from bridge.core.ids import fingerprint, make_alert_id
+from bridge.core.ids import fingerprint
 from bridge.core.signal import Signal
-from bridge.intake.blanking import blank_escaped
-from bridge.intake.fields import Fields as Fields
-from bridge.intake.fields import is_absent
+from bridge.intake.fields import Fields, is_absent
 from bridge.intake.validate import read_id
 from bridge.intake.verify import Credential, Delivery
 from bridge.settings import Settings
 
-MAX_KEPT_BYTES = 8192
-_UTF8_MAX_BYTES = 4
 _SECOND_US = 1_000_000
 _DAY_US = 86_400 * _SECOND_US
 # A retry may carry another token, id or time and still be the same alert.
@@ -28,14 +24,15 @@ def content_key(body: bytes, credential: Credential) -> bytes:
     return fingerprint(b"alert", credential.name.encode(), (credential.idempotency_key or "").encode(), body)
 
 
-def make_claim(delivery: Delivery, fields: Fields, credential: Credential, signal: Signal, settings: Settings) -> Claim:
-    """The claim of an alert, by the strongest name it has, with the id the alert gets if it is the first.
+def make_claim(
+    *, delivery: Delivery, fields: Fields, credential: Credential, signal: Signal, settings: Settings, alert_id: str
+) -> Claim:
+    """The claim of an alert, by the strongest name it has.
 
     An id (the body's, else a signed delivery's webhook-id) names it for days, whatever else changes. A body with
     its own time names itself. A body without one may repeat itself in earnest, so it is taken for the same alert
     only within the duplicate window. The kind of name is part of the key, so buckets of two kinds never meet.
     """
-    alert_id = make_alert_id(delivery.received_at, content_key(delivery.body, credential))
     strategy = signal.strategy.encode()
     name = read_id(fields) or credential.idempotency_key
     if name is not None:
@@ -54,15 +51,6 @@ def make_claim(delivery: Delivery, fields: Fields, credential: Credential, signa
         lookback=(bucket + 1, bucket - 1),  # the one to come is in use already when the clock is set back
         since=delivery.received_at - timedelta(seconds=window_s),
     )
-
-
-def redact(body: bytes, credential: Credential) -> str:
-    """The body of an authentic delivery as it is kept: secrets blanked out, always text, at most 8 KiB."""
-    # No database keeps NUL in a text; without it a secret in UTF-16 is found too.
-    text = blank_escaped(body.replace(b"\0", b"").decode(errors="replace"), credential.secret_texts)
-    if len(text) * _UTF8_MAX_BYTES <= MAX_KEPT_BYTES:
-        return text
-    return text.encode()[:MAX_KEPT_BYTES].decode(errors="ignore")
 
 
 def _claim_by_id(fields: Fields, key: bytes, received_at: datetime, days: int, alert_id: str) -> Claim:

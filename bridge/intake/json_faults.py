@@ -86,12 +86,13 @@ FAULTS: tuple[Fault, ...] = (
         'Write numbers without it: "1000".',
     ),
     Fault(
-        lambda s: (s.before == "0" and s.at.isdigit()) or s.at in "+." or s.before in "+-",
+        lambda s: (s.before == "0" and s.at.isdigit()) or s.at in "+.",
         "a number in a form that JSON does not know",
         'Put quotation marks around it: "0.5".',
     ),
     Fault(
-        lambda s: s.before == ":",
+        # Dates and times begin like a number: 2026-11-20T04:15:02Z.
+        lambda s: s.before == ":" or (s.before.isdigit() and s.at not in '";{['),
         "a value without quotation marks",
         "Put quotation marks around every text and every placeholder.",
     ),

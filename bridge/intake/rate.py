@@ -46,14 +46,3 @@ class RateLimit:
                 f"More than {self._limit} alerts in a minute from this sender.",
                 hint=f"The next one is taken in {wait_s} s; webhook.rate_per_minute sets the limit.",
             )
-
-
-class RefusedBudget:
-    """How many refused deliveries of a credential are kept, so that no flood fills the disk."""
-
-    def __init__(self, per_minute: int = REFUSED_KEPT_PER_MINUTE):
-        self._limit = RateLimit(per_minute)
-
-    def take(self, credential: str, now_s: float) -> bool:
-        """True when one more may be kept, and counts it."""
-        return self._limit.take(credential, now_s) == 0

@@ -117,7 +117,9 @@ def _read_id(headers: Mapping[str, str]) -> str:
 def _read_signatures(headers: Mapping[str, str]) -> list[bytes]:
     signatures = _read_header(headers, SIGNATURE_HEADER, MAX_SIGNATURE_CHARS).encode().split(b" ")
     if len(signatures) > MAX_SIGNATURES:
-        raise _refused(f"{SIGNATURE_HEADER} has more than {MAX_SIGNATURES} signatures.", field=SIGNATURE_HEADER)
+        raise _refused(f"The header {SIGNATURE_HEADER} has more than {MAX_SIGNATURES} signatures.")
+    if any(signature.count(b",") != 1 for signature in signatures):
+        raise _refused(f"The header {SIGNATURE_HEADER} is malformed.", "It is `v1,<base64>`, several with a space between.")
     return signatures
 
 

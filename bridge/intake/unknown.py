@@ -7,7 +7,7 @@ from decimal import Decimal
 from bridge.core.errors import RefusedError
 from bridge.core.reasons import RefusalCode
 from bridge.intake.fields import Fields, is_absent
-from bridge.intake.blanking import blank_secrets
+from bridge.intake.redact import blank_secrets
 
 MAX_NOTES = 32
 MAX_NAME_CHARS = 64

@@ -69,7 +69,7 @@ class _CellError(Exception):
 def load_catalog(path: Path, today: Callable[[], date]) -> "Catalog":
     """The catalog of a CSV file in the columns of Kite's dump; ConfigError names file, line, column and the mend."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             return Catalog(read_instruments(lines, str(path)), today)
     except OSError as error:
         raise ConfigError(f"instruments: {path} cannot be read ({error.strerror}); name another file") from None
@@ -78,15 +78,14 @@ def load_catalog(path: Path, today: Callable[[], date]) -> "Catalog":
 def read_instruments(lines: Iterable[str], file: str) -> list[Instrument]:
     """The instruments of a dump, heading first; ConfigError names `file`, line, column and the mend."""
     rows, reader = csv.reader(lines, strict=True), _RowReader()
-    found: list[Instrument] = []
     try:
         _check_heading(next(rows, []))
-        found.extend(reader.read(row) for row in rows if row)
+        found = [reader.read(row) for row in rows if row]
     except _CellError as error:
         column, problem = error.args
         raise ConfigError(f"{file}, line {max(1, rows.line_num)}, column {column}: {problem}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}, line {rows.line_num + 1}: is not CSV in UTF-8 ({error})") from None
+    except csv.Error as error:
+        raise ConfigError(f"{file}, line {rows.line_num}: is not CSV ({error})") from None
     if not found:
         raise ConfigError(f"{file}, line 2: has no instruments; export the broker's whole list")
     _mark_shares_with_futures(found)
@@ -130,16 +129,17 @@ class _RowReader:
         if what is InstrumentKind.INDEX:
             step, size = _INDEX_TICK, ONE
         _check_sizes(step, size, strike_at if what.is_option else ONE)
-        listed_as = self._texts.setdefault(name, name)
+        if not name.isprintable():  # nor is a byte that is not UTF-8, read as a surrogate
+            raise _CellError("name", f"{name[:32]!r} is not a text")
         return Instrument(
             symbol=self._symbol(exchange, tradingsymbol),
             exchange=self._texts.setdefault(exchange, exchange),
             tradingsymbol=tradingsymbol,
-            name=listed_as,
+            name=self._texts.setdefault(name, name),
             kind=what,
             tick=step,
             lot=size,
-            multiplier=_multiplier(exchange, listed_as, size),
+            multiplier=_multiplier(exchange, name, size),
             expiry=self._expiry(expiry, what),
             strike=strike_at if what.is_option else None,
             token=self._token(token),

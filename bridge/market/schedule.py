@@ -155,11 +155,13 @@ class _Reader:
             raise self._fault("the file", f"is not JSON in UTF-8 ({error})") from None
         required = ("title", "as_of", "years", "index_names", "phases", "hours", "days")
         top = self._row("the file", decoded, required, optional=("notes",))
+        self._text("title", top["title"])
         self._date("as_of", top["as_of"], any_year=True)
         self._years = frozenset(self._year(place, year) for place, year in self._items("years", top["years"]))
         names = frozenset(self._text(place, name) for place, name in self._items("index_names", top["index_names"]))
-        phases = top["phases"] if isinstance(top["phases"], dict) else {}
-        self._phases = {name: self._phase(f"phases.{name}", row) for name, row in phases.items()}
+        if not isinstance(top["phases"], dict):
+            raise self._fault("phases", "must be an object of named phases")
+        self._phases = {name: self._phase(f"phases.{name}", row) for name, row in top["phases"].items()}
         hours = tuple(self._hours(place, row) for place, row in self._items("hours", top["hours"]))
         self._check_cover(hours)
         days: dict[tuple[date, Board], SpecialDay] = {}
@@ -240,9 +242,7 @@ class _Reader:
             raise self._fault("the file", f"names a key twice among {', '.join(found)}")
         return found
 
-    def _row(
-        self, place: str, raw: object, required: tuple[str, ...], optional: tuple[str, ...] = ()
-    ) -> dict[str, Any]:
+    def _row(self, place: str, raw: object, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
         if not isinstance(raw, dict):
             raise self._fault(place, f"must be an object with {', '.join(required)}")
         for key in required:

@@ -6,7 +6,6 @@ from decimal import Decimal
 
 from bridge.core.clock import market_day
 from bridge.core.day import Day
-from bridge.core.events import Changed
 from bridge.core.fill import Fill
 from bridge.core.ledger import Ledger
 from bridge.core.market import Mark
@@ -35,9 +34,13 @@ def book_fill(tx: Tx, fill: Fill, *, multiplier: Decimal, leverage: Decimal, now
         replace(day, realized_pnl=day.realized_pnl + realized, charges=day.charges + fill.charges, by_strategy=shares),
     )
     if fill.symbol not in ledger.marks.values:
-        tx.put(ledger.marks, fill.symbol, Mark(symbol=fill.symbol, price=fill.last_px, at=fill.transact_time, source="fill"))
+        tx.put(
+            ledger.marks,
+            fill.symbol,
+            Mark(symbol=fill.symbol, price=fill.last_px, at=fill.transact_time, source="fill"),
+        )
     _spend(tx, fill, before.quantity, after.quantity, multiplier, leverage)
-    tx.emit(Changed(what="position", ident=fill.symbol))
+    tx.touch("position")
     return after
 
 
@@ -64,14 +67,14 @@ def _book_trade(tx: Tx, key: PositionKey, before: Position, fill: Fill, multipli
         realized = (-fill.side.sign * closes * fill.last_px - cost_out) * multiplier
         trade = add_exit(trade, closes, fill.last_px, realized, out_share, fill.transact_time)
         tx.put(trades, key, trade, keep=trade.closed_at is None)
-        tx.emit(Changed(what="trade", ident=trade.trade_id))
+        tx.touch("trade")
         if trade.closed_at is not None:
             trade = None
     if opens:
         in_share = fill.charges - (average(fill.charges * closes, fill.last_qty) if closes else ZERO)
         trade = trade or open_trade(fill, f"{fill.cl_ord_id}-{fill.exec_id}", key, multiplier)
         tx.put(trades, key, add_entry(trade, opens, fill.last_px, in_share))
-        tx.emit(Changed(what="trade", ident=trade.trade_id))
+        tx.touch("trade")
 
 
 def note_exit(tx: Tx, key: PositionKey, event: TradeEventKind) -> Trade | None:
@@ -108,7 +111,7 @@ def roll_day(tx: Tx, account: str, now: datetime) -> Day:
 def unrealized(ledger: Ledger, account: str) -> Decimal | None:
     """Profit of all open positions of an account at the latest prices; None when a price is not known."""
     total = ZERO
-    for key, position in ledger.positions.values.items():
+    for key, position in list(ledger.positions.values.items()):  # pages ask while the writer works
         if key.account != account or not position.quantity:
             continue
         mark = ledger.marks.get(key.symbol)
@@ -127,4 +130,3 @@ def day_pnl(ledger: Ledger, account: str, now: datetime) -> Decimal | None:
     if day is None or day.day != market_day(now):
         return ZERO
     return day.realized_pnl - day.charges + paper - day.opening_unrealized
-

@@ -11,9 +11,7 @@ from bridge.risk.context import Scoped
 from bridge.risk.rules import money
 
 
-def _over(
-    scoped: Scoped, reason: Reason, message: str, *, limit: str, observed: str, trips_halt: bool = False
-) -> Denied:
+def _over(scoped: Scoped, reason: Reason, message: str, *, limit: str, observed: str, trips_halt: bool = False) -> Denied:
     return Denied(
         reason=reason,
         message=f"{message} ({scoped.name}).",
@@ -51,7 +49,7 @@ def price_young(scoped: Scoped) -> Denied | None:
     age_us = to_us(scoped.case.ctx.now) - to_us(scoped.case.ledger.marks.values[intent.symbol].at)
     if age_us <= limit * 1_000_000:
         return None
-    age = f"{age_us // 1_000_000} s"
+    age = f"{-(-age_us // 1_000_000)} s"
     return _over(
         scoped,
         Reason.PRICE_STALE,
@@ -125,8 +123,7 @@ def exposure(scoped: Scoped) -> Denied | None:
     return _over(
         scoped,
         Reason.MAX_EXPOSURE,
-        f"The total exposure could become {money(book.exposure)}, counting orders under way; "
-        f"at most {money(limit)} is allowed",
+        f"The total exposure could become {money(book.exposure)}, counting orders under way; at most {money(limit)} is allowed",
         limit=money(limit),
         observed=money(book.exposure),
     )
@@ -261,6 +258,7 @@ def _loss_today(scoped: Scoped) -> Decimal | Denied:
         message = f"The day's loss is not known, for no price is known for {book.unmarked}"
         return _missing(scoped, Reason.NO_PRICE, message)
     if scoped.strategy is not None:
+        # What a strategy carried into the day on paper is not recorded apart, so all of its paper result counts as today's.
         return -(day.by_strategy.get(scoped.strategy, ZERO) + book.unrealized())
     return day.charges + day.opening_unrealized - day.realized_pnl - book.unrealized()
 

@@ -24,7 +24,7 @@ def signal_fresh(case: Case) -> Denied | None:
     limit, age = case.ctx.max_age_s, case.ctx.now - case.intent.signal_at
     if age <= timedelta(seconds=limit):
         return None
-    seconds = str(age // timedelta(seconds=1))
+    seconds = -(-age // timedelta(seconds=1))  # rounded up, so that it reads as more than the limit
     return Denied(
         reason=Reason.STALE,
         message=f"The signal was {seconds} s old when its turn came; at most {limit} s are allowed.",

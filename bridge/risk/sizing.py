@@ -9,7 +9,7 @@ from bridge.core.enums import Action, OrdType, Side, TimeInForce
 from bridge.core.errors import InvariantError
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import Ledger
-from bridge.core.money import ZERO, to_text
+from bridge.core.money import to_text
 from bridge.core.order import Order
 from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
@@ -111,28 +111,27 @@ def _size_exit(wish: _Wish) -> Sized:
 
 
 def _size_target(wish: _Wish) -> Sized:
-    """The order never trades beyond the target by itself: orders that lie the other way may never fill."""
+    """Orders on the way to the target count as filled. Those the other way do not: making up for an order that may never
+    fill would trade beyond the target, and open where the strategy wants less.
+    """
     target = wish.signal.target
     if target is None:
         raise InvariantError("a target signal without a target")
-    orders = wish.open_orders()
     if not wish.no_wait:
-        for order in orders:
+        for order in wish.open_orders():
             if _ends_soon(order):
-                return Wait(
-                    message=f"An order is under way ({order.cl_ord_id}); the target is sized when it has ended."
-                )
+                return Wait(message=f"An order is under way ({order.cl_ord_id}); the target is sized when it has ended.")
     held = wish.ledger.position_qty(wish.key)
-    coming = sum((order.signed_leaves for order in orders), ZERO)
-    needed = target - held
-    missing = needed - coming
-    if not missing or not needed or (missing > 0) != (needed > 0):
-        under_way = f" with {to_text(coming)} under way" if coming else ""
-        return Nothing(
-            reason=Reason.AT_TARGET,
-            message=f"The position is {to_text(held)} {_name(wish.key)}{under_way}; {to_text(target)} needs no order.",
-        )
-    return _intent(wish, Side.BUY if needed > 0 else Side.SELL, min(abs(missing), abs(needed)))
+    buys, sells = wish.ledger.in_flight(wish.key)
+    side = Side.BUY if target > held else Side.SELL
+    missing = target - held - buys if side is Side.BUY else held - target - sells
+    if missing > 0:
+        return _intent(wish, side, missing)
+    under_way = f", buying {to_text(buys)} and selling {to_text(sells)} more" if buys or sells else ""
+    return Nothing(
+        reason=Reason.AT_TARGET,
+        message=f"The position is {to_text(held)} {_name(wish.key)}{under_way}; {to_text(target)} needs no order.",
+    )
 
 
 def _ends_soon(order: Order) -> bool:

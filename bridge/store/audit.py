@@ -1,16 +1,19 @@
 """The audit chain: every record carries a keyed hash over itself and the record before it."""
 
 import hmac
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+import orjson
 
 _GENESIS = bytes(32)
 AuditTuple = tuple[int, int, str, str, str, str, str, str, str, bytes]
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
-def _link(key: bytes, before: bytes, fields: tuple[object, ...]) -> bytes:
-    return hmac.digest(key, before + _encode(fields).encode(), "sha256")
+def _link(key: bytes, before: bytes, fields: Sequence[object]) -> bytes:
+    """Keyed hash over the hash before and every field with its length, so that no two splits of a text are alike."""
+    texts = [str(field) for field in fields]
+    told = "".join([f"{len(text)}:{text}" for text in texts])
+    return hmac.digest(key, before + told.encode(), "sha256")
 
 
 class AuditChain:
@@ -23,11 +26,30 @@ class AuditChain:
         self.seq = seq
         self.head = head
 
-    def append(self, at: int, action: str, alert_id: str, cl_ord_id: str, account: str, code: str, message: str,
-               data: Mapping[str, object] | None) -> AuditTuple:
+    def append(
+        self,
+        at: int,
+        action: str,
+        alert_id: str,
+        cl_ord_id: str,
+        account: str,
+        code: str,
+        message: str,
+        data: Mapping[str, object] | None,
+    ) -> AuditTuple:
         """The row of the next record; `at` is microseconds, `data` any JSON."""
         self.seq += 1
-        fields = (self.seq, at, action, alert_id, cl_ord_id, account, code, message, _encode(data) if data else "")
+        fields = (
+            self.seq,
+            at,
+            action,
+            alert_id,
+            cl_ord_id,
+            account,
+            code,
+            message,
+            orjson.dumps(data, default=str).decode() if data else "",
+        )
         self.head = _link(self._key, self.head, fields)
         return (*fields, self.head)
 

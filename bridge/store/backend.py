@@ -52,21 +52,36 @@ class Backend:
     def raw(self) -> Any:
         """A driver connection of its own, without implicit transactions; the caller sends BEGIN and COMMIT."""
         if self.is_sqlite:
-            import sqlite3  # noqa: PLC0415 - only where SQLite is in use
+            import sqlite3
 
             connection = sqlite3.connect(
-                self.url.database or "", isolation_level=None, check_same_thread=False, cached_statements=1024, timeout=5.0
+                self.url.database or "",
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=1024,
+                timeout=5.0,
             )
             for pragma in _SQLITE_PRAGMAS:
                 connection.execute(pragma)
             return connection
-        import psycopg  # noqa: PLC0415 - only where PostgreSQL is in use
+        import psycopg
 
         dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection_pg = psycopg.connect(dsn, autocommit=True, connect_timeout=5, prepare_threshold=2)
         connection_pg.prepared_max = 1024
         connection_pg.execute("SET synchronous_commit TO on")
         return connection_pg
+
+    @property
+    def errors(self) -> type[Exception]:
+        """The root of what the driver raises."""
+        if self.is_sqlite:
+            import sqlite3
+
+            return sqlite3.Error
+        import psycopg
+
+        return psycopg.Error
 
     @property
     def begin(self) -> str:
@@ -83,10 +98,6 @@ class Backend:
     def is_integrity_error(self, error: Exception) -> bool:
         """True when a unique constraint was violated."""
         return type(error).__name__ in ("IntegrityError", "UniqueViolation")
-
-    def is_database_error(self, error: BaseException) -> bool:
-        """True for whatever the driver raises."""
-        return any(base.__name__ == "Error" and base.__module__ in ("sqlite3", "psycopg") for base in type(error).__mro__)
 
 
 class ProcessLock:

@@ -16,14 +16,10 @@ def load_shelves(connection: Any, shelves: Mapping[str, Any], maps: Mapping[str,
     midnight = now.astimezone(IST).replace(hour=0, minute=0, second=0, microsecond=0)
     for name, rowmap in maps.items():
         shelf = shelves[name]
-        for key in list(shelf.values):
-            shelf.set(key, None)
         where = rowmap.load_where.replace(":today_us", str(to_us(midnight))).replace(":today", str(market_day(now)))
         names = ", ".join(f'"{column}"' for column in columns_of(rowmap.table))
         sql = f'SELECT {names} FROM "{table_of(rowmap.table).name}"' + (f" WHERE {where}" if where else "")  # noqa: S608
-        for row in connection.execute(sql).fetchall():
-            key, value = rowmap.decode(row)
-            shelf.set(key, value)
+        shelf.fill(dict(rowmap.decode(row) for row in connection.execute(sql).fetchall()))
 
 
 def load_order_times(connection: Any, ledger: Ledger, now: datetime, mark: str) -> None:

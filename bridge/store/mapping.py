@@ -70,8 +70,8 @@ def encode_alert(alert: Alert) -> tuple[Any, ...]:
     """The row of an alert that has not ended."""
     signal = alert.signal
     return (
-        alert.alert_id, to_us(alert.received_at), alert.source.value, alert.credential, signal.strategy, signal.symbol,
-        signal.action.value, alert.body, signal_to_json(signal), to_us(signal.signal_at), alert.attempts,
+        alert.alert_id, to_us(alert.received_at), alert.source._value_, alert.credential, signal.strategy, signal.symbol,
+        signal.action._value_, alert.body, signal_to_json(signal), to_us(signal.signal_at), alert.attempts,
         None, "", "", None, None,
     )  # fmt: skip
 
@@ -92,10 +92,10 @@ def _encode_order(_key: str, order: Order) -> tuple[Any, ...]:
     intent = order.intent
     return (
         order.cl_ord_id, order.tag, intent.alert_id, intent.leg, intent.account, intent.strategy, intent.symbol,
-        intent.product.value, intent.side.value, intent.ord_type.value, intent.time_in_force.value,
+        intent.product._value_, intent.side._value_, intent.ord_type._value_, intent.time_in_force._value_,
         to_text(intent.order_qty), _maybe(intent.price), _maybe(intent.trigger_price), int(intent.reduce_only),
         to_us(intent.signal_at), to_us(intent.received_at), _maybe(intent.max_notional),
-        order.status.value, int(not order.status.is_closed), to_text(order.cum_qty), to_text(order.cum_value),
+        order.status._value_, int(not order.status.is_closed), to_text(order.cum_qty), to_text(order.cum_value),
         to_text(order.avg_px), order.broker_order_id, ",".join(order.exec_ids), order.sends,
         _maybe_us(order.sent_at), order.code, order.message,
         to_us(order.created_at), to_us(order.updated_at),
@@ -121,8 +121,8 @@ def decode_order(row: Row) -> tuple[str, Order]:
 def encode_fill(fill: Fill) -> tuple[Any, ...]:
     """The row of a fill."""
     return (
-        fill.account, fill.exec_id, fill.cl_ord_id, fill.broker_order_id, fill.strategy, fill.symbol, fill.product.value,
-        fill.side.value, to_text(fill.last_qty), to_text(fill.last_px), to_text(fill.charges), to_text(fill.realized_pnl),
+        fill.account, fill.exec_id, fill.cl_ord_id, fill.broker_order_id, fill.strategy, fill.symbol, fill.product._value_,
+        fill.side._value_, to_text(fill.last_qty), to_text(fill.last_px), to_text(fill.charges), to_text(fill.realized_pnl),
         to_us(fill.transact_time),
     )  # fmt: skip
 
@@ -145,7 +145,7 @@ def decode_position(row: Row) -> tuple[PositionKey, Position]:
 
 def _encode_trade(_key: PositionKey, trade: Trade) -> tuple[Any, ...]:
     return (
-        trade.trade_id, *trade.key, trade.strategy, trade.side.value, trade.status.value, to_text(trade.multiplier),
+        trade.trade_id, *trade.key, trade.strategy, trade.side._value_, trade.status._value_, to_text(trade.multiplier),
         to_text(trade.entry_qty), to_text(trade.entry_value), to_text(trade.exit_qty), to_text(trade.exit_value),
         to_text(trade.realized_pnl), to_text(trade.charges), to_us(trade.opened_at),
         _maybe_us(trade.closed_at),
@@ -164,14 +164,12 @@ def decode_trade(row: Row) -> tuple[PositionKey, Trade]:
 
 
 def _encode_state(scope: Scope, state: TradingState) -> tuple[Any, ...]:
-    return (scope.kind, scope.name, state.mode.value, to_us(state.since), state.by, state.message)
+    return (scope.kind, scope.name, state.mode._value_, to_us(state.since), state.by, state.message)
 
 
 def _decode_state(row: Row) -> tuple[Scope, TradingState]:
     scope = Scope(row[0], row[1])
-    return scope, TradingState(
-        scope=scope, mode=TradingMode(row[2]), since=from_us(row[3]), by=row[4], message=row[5]
-    )
+    return scope, TradingState(scope=scope, mode=TradingMode(row[2]), since=from_us(row[3]), by=row[4], message=row[5])
 
 
 def _encode_day(_account: str, day: Day) -> tuple[Any, ...]:
@@ -221,7 +219,5 @@ LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
     "days": RowMap(tables.DayRow, _encode_day, _decode_day, "day = :today", lambda day: (day.account, day.day)),
     "tokens": RowMap(tables.TokenRow, _encode_token, _decode_token),
     "marks": RowMap(tables.MarkRow, _encode_mark, _decode_mark),
-    "holds": RowMap(
-        tables.HoldRow, lambda key, message: (*key, message), lambda row: ((row[0], row[1]), row[2])
-    ),
+    "holds": RowMap(tables.HoldRow, lambda key, message: (*key, message), lambda row: ((row[0], row[1]), row[2])),
 }

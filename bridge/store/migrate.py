@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.core.errors import ConfigError, StoreError
 from bridge.store.backend import Backend
@@ -19,10 +20,8 @@ def current_revision(backend: Backend) -> str | None:
                 return None
             row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
             return str(row[0]) if row else None
-    except Exception as error:
-        if backend.is_database_error(error) or type(error).__module__.startswith("sqlalchemy"):
-            raise StoreError(f"the database cannot be reached: {str(error).splitlines()[0]}") from None
-        raise
+    except SQLAlchemyError as error:
+        raise StoreError(f"the database cannot be reached: {str(error).splitlines()[0]}") from None
 
 
 def upgrade(backend: Backend) -> None:
@@ -32,8 +31,8 @@ def upgrade(backend: Backend) -> None:
         return
     if revision is not None and revision > HEAD:
         raise ConfigError(f"the database is of a newer bridge (revision {revision}); upgrade the bridge")
-    from alembic import command  # noqa: PLC0415 - ten megabytes that a running bridge does not need
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_FOLDER))

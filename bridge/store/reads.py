@@ -155,7 +155,7 @@ class Reads:
         after = 0
         while rows := self._rows(select(_AUDIT).where(_AUDIT.c.seq > after).order_by(_AUDIT.c.seq).limit(5_000)):
             for row in rows:
-                yield tuple(row)  # type: ignore[misc]
+                yield tuple(row)
             after = rows[-1].seq
 
     def unaudited(self) -> list[str]:

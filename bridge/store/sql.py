@@ -87,4 +87,3 @@ def delete_sql(model: type[SQLModel], mark: str) -> str:
 def flatten(rows: list[tuple[Any, ...]]) -> list[Any]:
     """The parameters of a multi-row statement."""
     return [value for row in rows for value in row]
-

@@ -37,9 +37,7 @@ class Store:
         self.backend = Backend(url)
         all_maps = {**LEDGER_MAPS, **(maps or {})}
         all_shelves = {name: getattr(self.ledger, name) for name in LEDGER_MAPS} | dict(shelves or {})
-        self.writer = Writer(
-            self.backend, all_maps, all_shelves, self.ledger, audit_key, clock, threaded=threaded
-        )
+        self.writer = Writer(self.backend, all_maps, all_shelves, self.ledger, audit_key, clock, threaded=threaded)
         self.reads = Reads(self.backend.engine)
 
     def open(self) -> None:

@@ -24,8 +24,14 @@ class AlertRow(SQLModel, table=True):
     """One delivery that was authentic. `disposition` stays null until the alert has ended."""
 
     __tablename__ = "alerts"
-    __table_args__ = (Index("alerts_open", "alert_id", sqlite_where=text("disposition IS NULL"),
-                            postgresql_where=text("disposition IS NULL")),)
+    __table_args__ = (
+        Index(
+            "alerts_open",
+            "alert_id",
+            sqlite_where=text("disposition IS NULL"),
+            postgresql_where=text("disposition IS NULL"),
+        ),
+    )
 
     alert_id: str = Field(sa_column=_text(primary_key=True))
     received_at: int = Field(sa_column=_us())
@@ -142,7 +148,12 @@ class TradeRow(SQLModel, table=True):
 
     __tablename__ = "trades"
     __table_args__ = (
-        Index("trades_open", "trade_id", sqlite_where=text("closed_at IS NULL"), postgresql_where=text("closed_at IS NULL")),
+        Index(
+            "trades_open",
+            "trade_id",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
     )
 
     trade_id: str = Field(sa_column=_text(primary_key=True))
@@ -230,9 +241,7 @@ class AuditRow(SQLModel, table=True):
     __table_args__ = (Index("audit_alert", "alert_id"),)
 
     # INTEGER is the row's own number in SQLite: no second index to keep.
-    seq: int = Field(
-        sa_column=Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False)
-    )
+    seq: int = Field(sa_column=Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False))
     at: int = Field(sa_column=_us())
     action: str = Field(sa_column=_text())
     alert_id: str = Field(sa_column=_text())

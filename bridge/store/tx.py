@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bridge.core.alert import Alert, Claimed, Ending, RefusedAlert
 from bridge.core.clock import to_us
@@ -16,13 +16,22 @@ from bridge.core.reasons import AuditAction
 from bridge.store import tables
 from bridge.store.audit import AuditChain, AuditTuple
 from bridge.store.mapping import RowMap, decode_order, encode_alert, encode_fill
-from bridge.store.sql import columns_of, end_alerts_sql, flatten, insert_sql, upsert_sql, delete_sql, MAX_ROWS
+from bridge.store.sql import MAX_ROWS, columns_of, delete_sql, end_alerts_sql, flatten, insert_sql, upsert_sql
 
 K = TypeVar("K")
 V = TypeVar("V")
 Row = tuple[Any, ...]
 Mark = tuple[int, int, int, int, int, bytes, int]
 _GONE = object()
+
+
+class AuditStep(NamedTuple):
+    """One record of the audit, as far as a decision may rest on it."""
+
+    action: AuditAction
+    account: str
+    code: str
+    message: str
 
 
 class Tx:
@@ -35,13 +44,14 @@ class Tx:
         self.ledger = ledger
         self.claimed: Claimed | None = None
         self.events: list[Event] = []
+        self.touched: set[str] = set()
         self._chain = chain
         self._maps = maps
         self._connection = connection
         self._param = mark
         self._start = (chain.seq, chain.head)
         self._undo: list[tuple[Any, ...]] = []
-        self._dirty: dict[str, dict[Row, Any]] = {}
+        self._dirty: dict[str, dict[Any, tuple[Any, Any]]] = {}
         self._deleted: list[tuple[str, Row]] = []
         self._fills: list[Row] = []
         self._refused: list[Row] = []
@@ -52,29 +62,30 @@ class Tx:
 
     def put(self, shelf: Shelf[K, V], key: K, value: V | None, *, keep: bool = True) -> None:
         """Set a value in memory and in its table. `keep=False` writes the row and lets memory forget it; None deletes."""
-        old = shelf.get(key)
+        old = shelf.values.get(key)
         self._undo.append((shelf, key, old))
-        if value is None:
-            shelf.set(key, None)
-            if old is not None and not shelf.volatile:
-                self._mark_deleted(shelf.name, key, old)
-            return
         shelf.set(key, value if keep else None)
         if shelf.volatile:
             return
-        rowmap = self._maps[shelf.name]
-        dirty = self._dirty.setdefault(shelf.name, {})
-        row_key = _row_key(rowmap, key, value)
+        if value is None:
+            if old is not None:
+                self._mark_deleted(shelf.name, key, old)
+            return
+        dirty = self._dirty.get(shelf.name)
+        if dirty is None:
+            dirty = self._dirty[shelf.name] = {}
+        keyed_by = self._maps[shelf.name].keyed_by
+        row_key = key if keyed_by is None else keyed_by(value)
         self._undo.append((dirty, row_key, dirty.get(row_key, _GONE)))
         dirty[row_key] = (key, value)
 
     def _mark_deleted(self, name: str, key: Any, old: Any) -> None:
-        rowmap = self._maps[name]
-        row_key = _row_key(rowmap, key, old)
+        keyed_by = self._maps[name].keyed_by
+        row_key = key if keyed_by is None else keyed_by(old)
         dirty = self._dirty.setdefault(name, {})
         if row_key in dirty:
             self._undo.append((dirty, row_key, dirty.pop(row_key)))
-        self._deleted.append((name, row_key))
+        self._deleted.append((name, row_key if isinstance(row_key, tuple) else (row_key,)))
         self._undo.append((self._deleted, None, None))
 
     def add_fill(self, fill: Fill) -> None:
@@ -112,9 +123,7 @@ class Tx:
         data: Mapping[str, object] | None = None,
     ) -> None:
         """Append a record to the audit chain."""
-        self._audit.append(
-            self._chain.append(to_us(at), action.value, alert_id, cl_ord_id, account, code, message, data)
-        )
+        self._audit.append(self._chain.append(to_us(at), action.value, alert_id, cl_ord_id, account, code, message, data))
 
     def count_order(self, order: Order, at: datetime) -> None:
         """Count an order in the rate windows."""
@@ -125,6 +134,10 @@ class Tx:
     def emit(self, event: Event) -> None:
         """Tell the rest of the bridge, once the commit is on disk."""
         self.events.append(event)
+
+    def touch(self, what: str) -> None:
+        """Something that pages show changes with this commit: alert, order, position, trade, state or alarm."""
+        self.touched.add(what)
 
     # -- reads --------------------------------------------------------------------------------------------------------
 
@@ -137,6 +150,15 @@ class Tx:
         sql = f"SELECT {names} FROM orders WHERE tag = {self._param}"  # noqa: S608
         row = self._connection.execute(sql, (tag,)).fetchone()
         return decode_order(row)[1] if row else None
+
+    def steps_of(self, alert_id: str, *actions: AuditAction) -> list[AuditStep]:
+        """What the audit tells of an alert under these actions, with what this group is about to add."""
+        names = [action.value for action in actions]
+        marks = ", ".join("?" for _ in names)
+        sql = f"SELECT action, account, code, message FROM audit WHERE alert_id = ? AND action IN ({marks}) ORDER BY seq"  # noqa: S608
+        rows = [tuple(row) for row in self.query(sql, alert_id, *names)]
+        rows += [(row[2], row[5], row[6], row[7]) for row in self._audit if row[3] == alert_id and row[2] in names]
+        return [AuditStep(AuditAction(action), account, code, message) for action, account, code, message in rows]
 
     def query(self, sql: str, *params: object) -> list[Any]:
         """Rows of a SELECT written with `?` marks, as the store stood before this group."""
@@ -190,7 +212,7 @@ class Tx:
         self._send(insert_sql, tables.AuditRow, self._audit)
 
     def _flush_alerts(self) -> None:
-        rows = list(self._refused)
+        rows = list({row[0]: row for row in self._refused}.values())  # the same delivery twice in one millisecond is one row
         endings = dict(self._endings)
         for key, alert in self._dirty.get("alerts", {}).values():
             row = encode_alert(alert)
@@ -206,10 +228,3 @@ class Tx:
         for start in range(0, len(rows), MAX_ROWS):
             part = rows[start : start + MAX_ROWS]
             self._connection.execute(statement(model, len(part), self._param), flatten(part))
-
-
-def _row_key(rowmap: RowMap[Any, Any], key: Any, value: Any) -> Row:
-    """What tells rows of a table apart: the shelf's key, or the row's primary key where those differ."""
-    if rowmap.keyed_by is not None:
-        return (rowmap.keyed_by(value),)
-    return key if isinstance(key, tuple) else (key,)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from bridge.core.alert import Claim, Claimed
 from bridge.core.clock import Clock, to_us
 from bridge.core.errors import BridgeError, DuplicateError, InvariantError, StoreError
-from bridge.core.events import Event, Reloaded
+from bridge.core.events import Changed, Event, Reloaded
 from bridge.core.ledger import Ledger
 from bridge.store import tables
 from bridge.store.audit import AuditChain
@@ -78,6 +78,7 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: asyncio.Event | None = None
         self.on_events: Callable[[list[Event]], None] = lambda _events: None
+        self.on_fault: Callable[[BaseException], None] = lambda _error: None
         self.on_group: Callable[[int, float], None] = lambda _size, _seconds: None
 
     # -- the event loop's side ----------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Writer:
         try:
             events += self._refresh()
             events += self._try_group(group)
-        except DuplicateError:
+        except (DuplicateError, InvariantError):
             events += self._one_by_one(group)
         except StoreError as error:
             for item in group:
@@ -170,13 +171,13 @@ class Writer:
         return events
 
     def _one_by_one(self, group: list[_Waiting]) -> list[Event]:
-        """One command of the group holds a fact that is stored already; find it, and let the others through."""
+        """One command of the group cannot be written, as a fact stored already cannot; find it, and let the others through."""
         events: list[Event] = []
         for item in group:
             item.result = item.error = None
             try:
                 events += self._try_group([item])
-            except (DuplicateError, StoreError) as error:
+            except (DuplicateError, InvariantError, StoreError) as error:
                 item.result, item.error = None, error
         return events
 
@@ -194,13 +195,18 @@ class Writer:
         except Exception as error:  # whatever went wrong, memory goes back to what is on disk
             tx.undo_all()
             self._roll_back(sure=not committing)
-            if self._backend.is_integrity_error(error):
-                raise DuplicateError(str(error)) from error
-            if self._backend.is_database_error(error):
-                raise StoreError(f"the store did not commit: {error}") from error
-            raise StoreError(f"the group could not be written: {error!r}") from error
+            raise self._name_fault(error) from error
         self.ledger.forget_closed()
-        return tx.events
+        return [*tx.events, *(Changed(what=what) for what in sorted(tx.touched))]
+
+    def _name_fault(self, error: Exception) -> BridgeError:
+        """DuplicateError and InvariantError are one command's doing; StoreError is the database's."""
+        if self._backend.is_integrity_error(error):
+            return DuplicateError(str(error))
+        if isinstance(error, self._backend.errors):
+            return StoreError(f"the store did not commit: {error}")
+        self.on_fault(error)
+        return InvariantError(f"a command left what cannot be written: {error!r}")
 
     def _run_one(self, tx: Tx, item: _Waiting, held: dict[bytes, Claim | Claimed]) -> None:
         mark = tx.mark()
@@ -218,16 +224,13 @@ class Writer:
         except Exception as error:  # a fault of one command must not take its neighbours down
             tx.back_to(mark)
             item.result, item.error = None, error
-            if self._backend.is_database_error(error):
+            if isinstance(error, self._backend.errors):
                 raise
             if holder is claim and claim is not None:
                 self._connection.execute(delete_sql(tables.ClaimRow, self._backend.mark), (claim.bucket, claim.key))
                 held[claim.key] = replace(claim, content=_FAULTY)
             if not isinstance(error, BridgeError):
                 self.on_fault(error)
-
-    def on_fault(self, error: BaseException) -> None:
-        """A command raised what it never should; replaced by the owner to count and log it."""
 
     # -- claims -------------------------------------------------------------------------------------------------------
 
@@ -275,16 +278,18 @@ class Writer:
     def _connect(self) -> None:
         try:
             self._connection = self._backend.raw()
-        except Exception as error:
+            is_ours = self._backend.lock(self._connection)
+        except self._backend.errors as error:
+            self._disconnect()
             raise StoreError(f"the database cannot be reached: {error}") from error
-        if not self._backend.lock(self._connection):
+        if not is_ours:
             self._disconnect()
             raise StoreError("another bridge is working on this database; stop it first")
         try:
             load_shelves(self._connection, self._shelves, self._maps, self._clock.now())
             load_order_times(self._connection, self.ledger, self._clock.now(), self._backend.mark)
             self._chain = load_chain(self._connection, self._audit_key)
-        except Exception as error:
+        except self._backend.errors as error:
             self._disconnect()
             raise StoreError(f"the database cannot be read: {error}") from error
         self._stale = False
@@ -299,7 +304,7 @@ class Writer:
     def _roll_back(self, *, sure: bool) -> None:
         try:
             self._connection.execute("ROLLBACK")
-        except Exception:  # a connection that cannot even roll back is replaced
+        except self._backend.errors:  # a connection that cannot even roll back is replaced
             sure = False
         if not sure:
             self._stale = True
@@ -308,6 +313,6 @@ class Writer:
         if self._connection is not None:
             try:
                 self._connection.close()
-            except Exception as error:  # closing a broken connection must not hide why it broke
+            except self._backend.errors as error:  # closing a broken connection must not hide why it broke
                 self.on_fault(error)
             self._connection = None

@@ -5,19 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from markupsafe import Markup
-
 from bridge.core.enums import Disposition
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
 from bridge.core.views import AccountView, AlertView, FillView, OrderView, PositionView, StepView
-from bridge.web.svg import NARROW, WIDE, Point, draw_day
+from bridge.web.svg import NARROW, WIDE, Drawing, Point, draw_day
 from bridge.web.text import (
     NOTHING,
     Amount,
     clock_ms,
-    clock_time,
     duration,
     full_time,
     money,
@@ -94,8 +91,7 @@ class DayPart:
     realized: Amount
     charges: str
     fills: int
-    wide: Markup | None
-    narrow: Markup | None
+    drawings: tuple[Drawing, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,8 +232,7 @@ def make_day(
         realized=signed(realized - charges),
         charges=money(charges),
         fills=len(points),
-        wide=None if is_empty else draw_day(points, now, total, WIDE),
-        narrow=None if is_empty else draw_day(points, now, total, NARROW),
+        drawings=() if is_empty else tuple(draw_day(points, now, total, size) for size in (WIDE, NARROW)),
     )
 
 

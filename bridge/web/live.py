@@ -50,12 +50,14 @@ class Listener:
         self.ended = True
         self.wake.set()
 
-    async def next(self) -> list[str]:
-        """The parts that changed since the last call, at the latest after a heartbeat (then none)."""
+    async def next(self) -> list[str] | None:
+        """The parts that changed since the last call, after a heartbeat at the latest (then none); None at the end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_S):
                 await self.wake.wait()
         self.wake.clear()
+        if self.ended:
+            return None
         parts, self.parts = sorted(self.parts), set()
         return parts
 
@@ -145,18 +147,18 @@ class EventStream:
         try:
             # A stream is cut off by the reader's patience or by the bridge's end; both are its normal end.
             with suppress(TimeoutError):
-                await self._send_all(send, listener)
+                await self._send_all(send, listener, is_head=scope["method"] == "HEAD")
         finally:
             gone.cancel()
             self._hub.leave(listener)
 
-    async def _send_all(self, send: Send, listener: Listener) -> None:
+    async def _send_all(self, send: Send, listener: Listener, *, is_head: bool) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        if is_head:
+            await send({"type": "http.response.body", "body": b""})
+            return
         await _send_chunk(send, f"retry: {RETRY_MS}\nevent: hello\ndata: {{}}\n\n")
-        while not listener.ended:
-            parts = await listener.next()
-            if listener.ended:
-                break
+        while (parts := await listener.next()) is not None:
             await _send_chunk(send, _message(parts))
             if parts:
                 await asyncio.sleep(MIN_GAP_S)
@@ -175,6 +177,7 @@ async def _send_chunk(send: Send, text: str) -> None:
 
 
 async def _wait_until_gone(receive: Receive, listener: Listener) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    listener.end()
+    while True:
+        if (await receive())["type"] == "http.disconnect":
+            listener.end()
+            return

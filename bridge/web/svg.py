@@ -1,20 +1,20 @@
-"""The day's profit as a line, drawn on the server: plain SVG whose colours come from the style sheet's classes."""
+"""The day's profit as a line: where everything goes in the drawing; templates/parts/chart.html writes the SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 
-from markupsafe import Markup, escape
-
 from bridge.core.clock import IST
 from bridge.web.text import MINUS, signed
 
 Point = tuple[datetime, Decimal]
-_SESSION = (time(9, 0), time(15, 45))  # the market's day with a little air, so that the axis stands still while it trades
+# The market's day with a little air, so that the axis stands still while it trades.
+_SESSION = (time(9, 0), time(15, 45))
 _TICK_STEPS = (timedelta(minutes=15), timedelta(minutes=30), *(timedelta(hours=h) for h in (1, 2, 3, 6)))
 _HOUR = timedelta(hours=1)
-_PADDING = 0.12  # of the height of the values, so that the line never touches the frame
+_AIR = 0.12  # of the height of the values, so that the line never touches the frame
+_SMALLEST_STEP = 0.01  # rupees between two grid lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,31 @@ NARROW = Size(name="narrow", width=330, height=170, left=58, labels=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A label of an axis and where it goes, as text for an attribute."""
+
+    at: str
+    text: str
+    is_zero: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """Everything of the SVG. `line` steps from fill to fill; from its end a dashed line leads to the total now."""
+
+    size: Size
+    tone: str
+    label: str
+    value_ticks: tuple[Tick, ...]
+    time_ticks: tuple[Tick, ...]
+    line: str
+    area: str
+    now_x: str
+    now_y: str
+    line_end_y: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
     size: Size
     start: datetime
@@ -53,99 +78,75 @@ class _Frame:
         return self.size.top + inner * (self.high - value) / (self.high - self.low)
 
 
-def draw_day(points: Sequence[Point], now: datetime, latest: Decimal, size: Size) -> Markup:
-    """The running total at each of `points` (oldest first) as steps, then a dashed line to `latest`, the total now."""
+def draw_day(points: Sequence[Point], now: datetime, total: Decimal, size: Size) -> Drawing:
+    """The running total at each of `points` (oldest first) as steps, and `total`, what it is now."""
     start, end = _span(points, now)
-    values = [0.0, float(latest), *(float(value) for _, value in points)]
-    air = (max(values) - min(values)) * _PADDING or 1.0
+    values = [0.0, float(total), *(float(value) for _, value in points)]
+    air = (max(values) - min(values)) * _AIR or 1.0
     frame = _Frame(size=size, start=start, end=end, low=min(values) - air, high=max(values) + air)
-    tone = signed(latest).tone
-    parts = [*_value_axis(frame), *_time_axis(frame), *_line(frame, points, now, float(latest))]
-    label = escape(f"Profit and loss today, rupees: now {signed(latest).text}, {_extremes(points, latest)}.")
-    head = Markup('<svg class="chart {} {}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
-        size.name, tone, size.width, size.height, label
+    now_x = frame.x(min(max(now, start), end))
+    steps = _steps(frame, points) + f"H{now_x:.1f}"
+    return Drawing(
+        size=size,
+        tone=signed(total).tone,
+        label=_label(points, total),
+        value_ticks=_value_ticks(frame),
+        time_ticks=_time_ticks(frame),
+        line=steps,
+        area=f"{steps}V{frame.y(0):.1f}H{size.left}Z",
+        now_x=f"{now_x:.1f}",
+        now_y=f"{frame.y(float(total)):.1f}",
+        line_end_y=f"{frame.y(float(points[-1][1]) if points else 0):.1f}",
     )
-    return head + Markup("").join(parts) + Markup("</svg>")
 
 
-def _extremes(points: Sequence[Point], latest: Decimal) -> str:
-    values = [latest, *(value for _, value in points)]
-    return f"lowest {signed(min(values)).text}, highest {signed(max(values)).text}"
+def _label(points: Sequence[Point], total: Decimal) -> str:
+    values = [total, *(value for _, value in points)]
+    lowest, highest = signed(min(values)).text, signed(max(values)).text
+    return f"Profit and loss today in rupees: now {signed(total).text}, lowest {lowest}, highest {highest}."
 
 
 def _span(points: Sequence[Point], now: datetime) -> tuple[datetime, datetime]:
-    """The market's day while all lies in it, else whole hours around what there is."""
-    first = min(points[0][0], now).astimezone(IST) if points else now.astimezone(IST)
-    last = max(points[-1][0], now).astimezone(IST) if points else first
+    """The market's day while everything lies in it, else whole hours around what there is."""
+    times = [now, *(at for at, _ in points)]
+    first, last = min(times).astimezone(IST), max(times).astimezone(IST)
     opening, closing = (datetime.combine(last.date(), at, IST) for at in _SESSION)
     if opening <= first and last <= closing:
         return opening, closing
-    start = first.replace(minute=0, second=0, microsecond=0)
-    end = last.replace(minute=0, second=0, microsecond=0) + _HOUR
-    return start, end
+    return first.replace(minute=0, second=0, microsecond=0), last.replace(minute=0, second=0, microsecond=0) + _HOUR
 
 
-def _value_axis(frame: _Frame) -> list[Markup]:
-    parts = []
-    right = frame.size.width - frame.size.right
-    for value in _round_values(frame.low, frame.high):
-        y = f"{frame.y(value):.1f}"
-        kind = "zero" if value == 0 else "grid"
-        parts.append(Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(kind, frame.size.left, right, y, y))
-        text = f"{MINUS if value < 0 else ''}{abs(value):,.10g}" if value % 1 else f"{value:,.0f}".replace("-", MINUS)
-        parts.append(
-            Markup('<text class="axis" x="{}" y="{}" text-anchor="end" dominant-baseline="middle">{}</text>').format(
-                frame.size.left - 8, y, text
-            )
-        )
-    return parts
+def _value_ticks(frame: _Frame) -> tuple[Tick, ...]:
+    return tuple(
+        Tick(at=f"{frame.y(value):.1f}", text=f"{value:,.12g}".replace("-", MINUS), is_zero=value == 0)
+        for value in _round_values(frame.low, frame.high)
+    )
 
 
 def _round_values(low: float, high: float) -> list[float]:
-    """Three to six round numbers within the range, zero among them when it is inside."""
-    wanted = (high - low) / 4
-    power = 1.0
-    while power * 10 <= wanted:
-        power *= 10
+    """Some three to five round numbers within the range, zero among them when it is inside."""
+    wanted = max((high - low) / 4, _SMALLEST_STEP)
+    power = 10.0 ** (len(str(int(wanted))) if wanted >= 1 else -1)
     while power > wanted:
         power /= 10
     step = next((power * factor for factor in (1, 2, 5) if power * factor >= wanted), power * 10)
-    first = int(low // step) + 1
-    return [round(step * n, 10) for n in range(first, int(high // step) + 1)]
+    return [round(step * n, 6) for n in range(int(-(-low // step)), int(high // step) + 1)]
 
 
-def _time_axis(frame: _Frame) -> list[Markup]:
+def _time_ticks(frame: _Frame) -> tuple[Tick, ...]:
     span = frame.end - frame.start
     step = next((step for step in _TICK_STEPS if span / step <= frame.size.labels), _TICK_STEPS[-1])
     midnight = frame.start.replace(hour=0, minute=0, second=0, microsecond=0)
-    at = midnight + step * -((midnight - frame.start) // step)
-    parts = []
-    while at <= frame.end:
-        parts.append(
-            Markup('<text class="axis" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-                frame.x(at), frame.size.height - 6, at.astimezone(IST).strftime("%H:%M")
-            )
-        )
-        at += step
-    return parts
+    first = -((midnight - frame.start) // step)
+    times = [midnight + step * n for n in range(first, (frame.end - midnight) // step + 1)]
+    return tuple(Tick(at=f"{frame.x(at):.1f}", text=at.strftime("%H:%M")) for at in times)
 
 
-def _line(frame: _Frame, points: Sequence[Point], now: datetime, latest: float) -> list[Markup]:
-    x, y = frame.x(frame.start), frame.y(0)
-    path = [f"M{x:.1f} {y:.1f}"]
-    for at, value in _thinned(frame, points):
-        x, y = frame.x(at), frame.y(float(value))
-        path.append(f"H{x:.1f}V{y:.1f}")
-    end_x, end_y = frame.x(min(max(now, frame.start), frame.end)), frame.y(latest)
-    path.append(f"H{end_x:.1f}")
-    steps = "".join(path)
-    area = f"{steps}V{frame.y(0):.1f}H{frame.size.left}Z"
-    return [
-        Markup('<path class="area" d="{}"/>').format(area),
-        Markup('<path class="line" d="{}"/>').format(steps),
-        Markup('<line class="open" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(end_x, end_x, y, end_y),
-        Markup('<circle class="now" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(end_x, end_y),
-    ]
+def _steps(frame: _Frame, points: Sequence[Point]) -> str:
+    start = points[0][0] if points else frame.start
+    path = [f"M{frame.size.left} {frame.y(0):.1f}H{frame.x(start):.1f}"]
+    path += [f"H{frame.x(at):.1f}V{frame.y(float(value)):.1f}" for at, value in _thinned(frame, points)]
+    return "".join(path)
 
 
 def _thinned(frame: _Frame, points: Sequence[Point]) -> list[Point]:
@@ -155,7 +156,7 @@ def _thinned(frame: _Frame, points: Sequence[Point]) -> list[Point]:
         columns.setdefault(int(frame.x(point[0])), []).append(point)
     kept: list[Point] = []
     for column in columns.values():
-        lowest, highest = min(column, key=lambda p: p[1]), max(column, key=lambda p: p[1])
-        chosen = [column[0], lowest, highest, column[-1]]
-        kept += sorted({id(point): point for point in chosen}.values(), key=lambda p: p[0])
+        values = [value for _, value in column]
+        places = {0, values.index(min(values)), values.index(max(values)), len(column) - 1}
+        kept += [column[place] for place in sorted(places)]
     return kept

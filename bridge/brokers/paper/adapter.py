@@ -102,7 +102,7 @@ class PaperBroker:
     async def start(self, sink: ReportSink) -> None:
         """Deliver reports from now on and turn the account to today; if the store fails, the first order does that."""
         self._delivery.start(sink)
-        await self._carry_out(partial(self._begin, self._clock.now()))
+        await self._tell(partial(self._begin, self._clock.now()))
 
     async def stop(self) -> None:
         """Deliver nothing afterwards; reports that were not taken wait for the next start."""
@@ -121,7 +121,7 @@ class PaperBroker:
 
     async def end_day(self) -> None:
         """The session is over: resting orders expire. StoreError: not yet, call again."""
-        outcome = await self._carry_out(self._end_day)
+        outcome = await self._tell(self._end_day)
         if outcome.kind is not OutcomeKind.ACCEPTED:
             raise StoreError(outcome.message)
 
@@ -135,7 +135,7 @@ class PaperBroker:
 
     async def cancel(self, order: Order) -> Outcome:
         """Take the order out of the book; the end comes as a report."""
-        return await self._carry_out(partial(self._cancel, order))
+        return await self._tell(partial(self._cancel, order))
 
     async def on_price(self, symbol: str, price: Decimal) -> None:
         """Let resting orders meet a new price. When the store fails they meet the next one."""
@@ -143,7 +143,7 @@ class PaperBroker:
             return
         working = self._shelves.orders.working(self.account, symbol)
         if any(would_move(order, price) for order in working.values()):
-            await self._carry_out(partial(self._match, symbol, price))
+            await self._tell(partial(self._match, symbol, price))
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
@@ -180,7 +180,13 @@ class PaperBroker:
 
     def _funds(self) -> Funds:
         desk = self._desk({})
-        return Funds(account=self.account, equity=equity(desk), available=available(desk), at=self._clock.now())
+        return Funds(
+            account=self.account,
+            equity=equity(desk),
+            available=available(desk),
+            at=self._clock.now(),
+            cash=desk.account.cash,
+        )
 
     # --- in the writer's thread -------------------------------------------------------------------------------------
 
@@ -246,8 +252,14 @@ class PaperBroker:
 
     # --- outcomes ---------------------------------------------------------------------------------------------------
 
+    async def _tell(self, act: Callable[[Tx], Changes]) -> Outcome:
+        """Run a command that nobody reads the answer of; what it brought about goes through the sink."""
+        outcome = await self._carry_out(act)
+        self._delivery.put(outcome.reports)
+        return replace(outcome, reports=())
+
     async def _carry_out(self, act: Callable[[Tx], Changes]) -> Outcome:
-        """Run a command; its reports are queued once it is on disk, even when nobody waits for it any more."""
+        """Run a command; its reports come with the outcome, and through the sink when nobody waits for it any more."""
         command = _Command(act)
         try:
             changes = await self._store.write(command)
@@ -260,13 +272,14 @@ class PaperBroker:
             if command.changes is None:
                 return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
             return await self._find_out(command, str(error))
-        self._delivery.put(changes.reports)
         if changes.refusal:
+            self._delivery.put(changes.reports)
             return Outcome(kind=OutcomeKind.REFUSED, message=changes.refusal)
         return _accepted(changes)
 
     async def _find_out_later(self, command: _Command) -> None:
-        await self._find_out(command, "")
+        outcome = await self._find_out(command, "")
+        self._delivery.put(outcome.reports)
 
     async def _find_out(self, command: _Command, message: str) -> Outcome:
         """What became of a command whose commit failed or was not waited for: looked up in the books, never guessed."""
@@ -276,7 +289,6 @@ class PaperBroker:
             return Outcome(kind=OutcomeKind.UNKNOWN, message=f"It is not known whether this was written: {error}")
         if not written or command.changes is None:
             return Outcome(kind=OutcomeKind.NOT_SENT, message=message)
-        self._delivery.put(command.changes.reports)
         return _accepted(command.changes)
 
     def _is_written(self, command: _Command) -> bool:
@@ -285,7 +297,7 @@ class PaperBroker:
 
 def _accepted(changes: Changes) -> Outcome:
     ident = changes.orders[0].broker_order_id if changes.orders else None
-    return Outcome(kind=OutcomeKind.ACCEPTED, broker_order_id=ident)
+    return Outcome(kind=OutcomeKind.ACCEPTED, broker_order_id=ident, reports=changes.reports)
 
 
 def _request_of(order: Order) -> OrderRequest:

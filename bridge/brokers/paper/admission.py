@@ -72,9 +72,7 @@ def check_price(request: OrderRequest, price: Decimal | None) -> str:
     if _is_beyond(request.side, price, trigger):
         rule = "below" if request.side is Side.BUY else "above"
         last = to_text(price)
-        return (
-            f"Trigger price {to_text(trigger)} of a stop {request.side} order cannot be {rule} the last price {last}."
-        )
+        return f"Trigger price {to_text(trigger)} of a stop {request.side} order cannot be {rule} the last price {last}."
     return ""
 
 

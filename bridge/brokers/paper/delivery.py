@@ -70,7 +70,7 @@ class Delivery:
     async def _deliver(self, sink: ReportSink, wake: asyncio.Event) -> None:
         retry_s = FIRST_RETRY_S
         while True:
-            if not self._waiting:
+            while not self._waiting:
                 wake.clear()
                 await wake.wait()
             batch = self._waiting[:MAX_BATCH]

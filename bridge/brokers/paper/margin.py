@@ -29,9 +29,7 @@ def available(desk: Desk) -> Decimal:
     return equity(desk) - desk.account.position_margin - desk.account.order_margin
 
 
-def margin_of(
-    instrument: Instrument, policy: PaperPolicy, product: Product, quantity: Decimal, value: Decimal
-) -> Decimal:
+def margin_of(instrument: Instrument, policy: PaperPolicy, product: Product, quantity: Decimal, value: Decimal) -> Decimal:
     """Rupees that `quantity` signed units blocks when it was opened for `value` (price x units, without multiplier).
 
     The value over the product's leverage. A bought option blocks its premium in full; a written one blocks the value at

@@ -17,9 +17,7 @@ class PaperOrderShelf(Shelf[OrderKey, PaperOrder]):
 
     def __init__(self) -> None:
         super().__init__("paper_orders")
-        self._working: defaultdict[str, defaultdict[str, dict[str, PaperOrder]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
+        self._working: defaultdict[str, defaultdict[str, dict[str, PaperOrder]]] = defaultdict(lambda: defaultdict(dict))
         self._by_tag: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def set(self, key: OrderKey, value: PaperOrder | None) -> None:

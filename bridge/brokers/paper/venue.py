@@ -156,9 +156,7 @@ class _Turn:
             last_number=old.last_number + placed,
             day=old.day,
         )
-        return Changes(
-            account=account, orders=tuple(self.orders), positions=self.positions, reports=tuple(self.reports)
-        )
+        return Changes(account=account, orders=tuple(self.orders), positions=self.positions, reports=tuple(self.reports))
 
 
 def _arrive(turn: _Turn, order: PaperOrder, price: Decimal | None) -> PaperOrder:

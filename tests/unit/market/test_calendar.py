@@ -1,6 +1,6 @@
 """The calendar: every boundary on both sides, holidays, special days, the edges of what it knows."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -355,10 +355,18 @@ def test_next_open_is_the_first_moment_that_is_open(moment):
         assert not ask(moment, FNO, OrdType.LIMIT).is_open
 
 
-@pytest.mark.parametrize("edge", [datetime.min, datetime.max])
+@pytest.mark.parametrize(
+    "edge",
+    [
+        datetime.max.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+        datetime.min.replace(tzinfo=UTC),
+    ],
+)
 def test_first_and_last_moment_of_all_are_answered(edge):
-    """India is ahead of UTC: its day there lies outside what a date can hold."""
-    assert ask(edge.replace(tzinfo=UTC)).reason is Reason.CALENDAR_UNKNOWN
+    """Their day in India lies outside what a date can hold, or at its very edge."""
+    assert ask(edge).reason is Reason.CALENDAR_UNKNOWN
+    assert CALENDAR.next_open(FNO, edge) is None
 
 
 # --- next_open and is_trading_day ---

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,13 @@ def test_segments_keep_the_holidays_of_their_board():
         (put("years", 0, 1999), r"years\[0\]: must be a year"),
         (put("years", [2026, 2027]), r"hours: equity has no hours from 2027-01-01 on"),
         (put("as_of", "today"), r"as_of: 'today' is not a date"),
-        (put("title", 7), None),
+        (put("title", 7), r"title: must be a text"),
         (put("index_names", 0, ""), r"index_names\[0\]: must be a text that is not empty"),
-        (put("phases", []), r"hours\[0\].windows\[0\]: 'continuous' is none of the phases"),
-        (put("phases", "continuous", "ord_types", ["STOP"]), r"phases.continuous.ord_types\[0\]: 'STOP' is none of MARKET"),
+        (put("phases", []), r"phases: must be an object"),
+        (
+            put("phases", "continuous", "ord_types", ["STOP"]),
+            r"phases.continuous.ord_types\[0\]: 'STOP' is none of MARKET",
+        ),
         (put("phases", "continuous", "ord_types", [[]]), r"phases.continuous.ord_types\[0\]: \[\] is none of"),
         (put("phases", "continuous", "times_in_force", ["GTC"]), r"times_in_force\[0\]: 'GTC' is none of DAY, IOC"),
         (put("phases", "continuous", 5), r"phases.continuous: must be an object with title"),
@@ -157,11 +161,8 @@ def test_segments_keep_the_holidays_of_their_board():
     ],
 )
 def test_wrong_place_is_named(tmp_path, change, complaint):
-    """ConfigError names the file, the place and what belongs there; free texts are not judged."""
+    """ConfigError names the file, the place and what belongs there."""
     path = write(tmp_path, changed(change))
-    if complaint is None:
-        assert load_schedule(path)
-        return
     with pytest.raises(ConfigError, match=complaint) as caught:
         load_schedule(path)
     assert str(path) in str(caught.value)
@@ -201,7 +202,12 @@ PLACES = st.sampled_from(
         *(("title",), ("years",), ("years", 0), ("index_names",), ("phases",), ("phases", "auction"), ("hours",)),
         *(("hours", 0), ("hours", 0, "segments"), ("hours", 0, "from"), ("hours", 0, "windows"), ("days",)),
         *(("hours", 0, "windows", 0), ("hours", 0, "windows", 0, 0), ("days", 0), ("days", 0, "hours")),
-        *(("days", 0, "boards"), ("days", 0, "date"), ("phases", "auction", "ord_types"), ("hours", 0, "windows", 0, 1)),
+        *(
+            ("days", 0, "boards"),
+            ("days", 0, "date"),
+            ("phases", "auction", "ord_types"),
+            ("hours", 0, "windows", 0, 1),
+        ),
     ]
 )
 
@@ -210,10 +216,8 @@ PLACES = st.sampled_from(
 def test_any_value_in_any_place_is_a_schedule_or_a_config_error(tmp_path_factory, place, value):
     """Strict reading has no third way out."""
     path = write(tmp_path_factory.mktemp("any"), changed(put(*place, value)))
-    try:
+    with suppress(ConfigError):
         assert isinstance(load_schedule(path), Schedule)
-    except ConfigError as error:
-        assert str(path) in str(error)
 
 
 def test_hours_may_cross_a_year_when_both_are_known(tmp_path):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 from bridge.core.clock import market_day
@@ -22,6 +22,8 @@ from bridge.core.scope import Scope, TradingState
 from bridge.core.signal import OrderIntent, Signal
 from bridge.risk.engine import RiskContext, check_risk
 from bridge.risk.sizing import Sized, size_signal
+
+D = Decimal  # short, for tables of numbers
 
 NOW = datetime(2026, 11, 20, 5, 0, tzinfo=UTC)
 ACCOUNT, STRATEGY, SYMBOL, OTHER = "paper", "demo", "NSE:SBIN", "NSE:INFY"

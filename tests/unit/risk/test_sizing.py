@@ -1,7 +1,7 @@
 """Sizing: a signal becomes one intent, nothing, a denial or a wait, from what is held and under way."""
 
 from datetime import timedelta
-from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
@@ -11,9 +11,9 @@ from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent
 from bridge.risk.sizing import Nothing, Wait
-from tests.unit.risk.builders import NOW, OTHER, World, denied, make_instrument, make_intent, make_signal
+from tests.unit.risk.builders import NOW, OTHER, D, World, denied, make_instrument, make_intent, make_signal
 
-RESTING = {"ord_type": OrdType.LIMIT, "price": D(100)}
+RESTING: dict[str, Any] = {"ord_type": OrdType.LIMIT, "price": D(100)}
 
 
 def an_intent(sized: object) -> OrderIntent:
@@ -38,13 +38,13 @@ def waits(sized: object, cl_ord_id: str) -> None:
 def test_buy_without_quantity_takes_the_strategys_default():
     """The strategy's default is the size of an entry that names none."""
     intent = an_intent(World().size(make_signal(Action.BUY), default_quantity=D(25)))
-    assert (intent.side, intent.order_qty, intent.reduce_only) == (Side.BUY, 25, False)
+    assert (intent.side, intent.order_qty, intent.reduce_only) == (Side.BUY, D(25), False)
 
 
 def test_sell_with_quantity_ignores_the_default():
     """The alert's own quantity goes before the default."""
     intent = an_intent(World().size(make_signal(Action.SELL, quantity=D(7)), default_quantity=D(25)))
-    assert (intent.side, intent.order_qty) == (Side.SELL, 7)
+    assert (intent.side, intent.order_qty) == (Side.SELL, D(7))
 
 
 def test_entry_without_any_quantity_is_denied():
@@ -127,7 +127,7 @@ def test_cancel_can_not_be_sized():
 def test_exit_closes_the_whole_position(held, side):
     """An exit without a quantity closes all."""
     intent = an_intent(World().hold(held).size(make_signal(Action.EXIT)))
-    assert (intent.side, intent.order_qty, intent.reduce_only) == (side, 10, True)
+    assert (intent.side, intent.order_qty, intent.reduce_only) == (side, D(10), True)
 
 
 @pytest.mark.parametrize(("asked", "qty"), [(4, 4), (10, 10), (99, 10)])
@@ -145,7 +145,7 @@ def test_exit_ignores_the_default_quantity():
 def test_exit_by_limit_keeps_its_price():
     """Exits may rest in the book."""
     intent = an_intent(World().hold(10).size(make_signal(Action.EXIT, ord_type=OrdType.LIMIT, price=D(120))))
-    assert (intent.ord_type, intent.price, intent.reduce_only) == (OrdType.LIMIT, 120, True)
+    assert (intent.ord_type, intent.price, intent.reduce_only) == (OrdType.LIMIT, D(120), True)
 
 
 def test_exit_while_flat_is_nothing():
@@ -291,7 +291,16 @@ def test_target_never_trades_beyond_itself_to_make_up_for_a_resting_order():
     world = World()
     world.order(make_intent(15, **RESTING))
     intent = an_intent(world.size(make_signal(Action.TARGET, target=D(-5))))
-    assert (intent.side, intent.order_qty) == (Side.SELL, 5)
+    assert (intent.side, intent.order_qty) == (Side.SELL, D(5))
+
+
+def test_reducing_target_never_opens_to_make_up_for_a_resting_order():
+    """Long 10 with a resting exit of 5 and a resting buy of 20: a target of 4 sells 1, not what the buy would add."""
+    world = World().hold(10)
+    world.order(make_intent(5, Side.SELL, reduce_only=True, **RESTING))
+    world.order(make_intent(20, **RESTING))
+    intent = an_intent(world.size(make_signal(Action.TARGET, target=D(4))))
+    assert (intent.side, intent.order_qty, intent.reduce_only) == (Side.SELL, D(1), True)
 
 
 def test_target_beside_a_resting_exit_reduces_by_the_rest():
@@ -299,7 +308,7 @@ def test_target_beside_a_resting_exit_reduces_by_the_rest():
     world = World().hold(10)
     world.order(make_intent(3, Side.SELL, reduce_only=True, **RESTING))
     intent = an_intent(world.size(make_signal(Action.TARGET, target=D(5))))
-    assert (intent.side, intent.order_qty, intent.reduce_only) == (Side.SELL, 2, True)
+    assert (intent.side, intent.order_qty, intent.reduce_only) == (Side.SELL, D(2), True)
 
 
 @pytest.mark.parametrize("reduce_only", [True, False])

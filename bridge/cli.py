@@ -1,0 +1,134 @@
+"""The command line: what may be said, and which module does it; that module loads only when its command is given."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from bridge import __version__
+from bridge.core.errors import BridgeError, ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+FAILED, MISCONFIGURED, INTERRUPTED = 1, 2, 130
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Carry out one command; 0 only on success. What went wrong is one line on standard error, never a traceback."""
+    sys.excepthook = tell_fault
+    arguments = make_parser().parse_args(words)
+    if arguments.config is not None:
+        os.environ["BRIDGE_CONFIG"] = arguments.config
+    module, _, name = arguments.run.partition(":")
+    try:
+        command: Callable[[argparse.Namespace], int] = getattr(import_module(f"bridge.commands.{module}"), name)
+        return command(arguments)
+    except ConfigError as error:
+        return _tell(error, MISCONFIGURED)
+    except (BridgeError, OSError) as error:
+        return _tell(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _tell(error: Exception, code: int) -> int:
+    text, hint = str(error), (error.hint or "") if isinstance(error, RefusedError) else ""
+    if text.count("\n") == 1:
+        text = " ".join(text.split())
+    print(f"bridge: {text} {hint}".rstrip(), file=sys.stderr)
+    return code
+
+
+def tell_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Name a fault of ours by kind and place; its text may quote what must not be shown."""
+    places = [f"{os.path.basename(at.filename)}:{at.lineno}" for at in traceback.extract_tb(trace)[-4:]]
+    print(f"bridge: a fault of the bridge itself, please report it: {kind.__name__} at {' > '.join(places)}", file=sys.stderr)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    parser = argparse.ArgumentParser(
+        prog="bridge",
+        description="From TradingView alerts to broker orders: every alert once, durably, and explained.",
+        epilog="`bridge COMMAND --help` tells a command's options. The exit code is 0 only on success.",
+    )
+    parser.add_argument("--version", action="version", version=f"bridge {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_servers(commands)
+    _add_alert(commands)
+    _add_trading(commands)
+    _add_upkeep(commands)
+    return parser
+
+
+def _add(commands: "Commands", name: str, run: str, what: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=what, description=f"{what[:1].upper()}{what[1:]}.")
+    command.add_argument("--config", metavar="FILE", help="settings (default: config/bridge.yaml)")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_group(commands: "Commands", name: str, what: str) -> "Commands":
+    group = commands.add_parser(name, help=what, description=f"{what[:1].upper()}{what[1:]}.")
+    return group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def _add_servers(commands: "Commands") -> None:
+    serve = _add(commands, "serve", "serve:serve", "run the bridge until it is told to stop")
+    serve.add_argument("--host", metavar="H", help="address to bind (default: server.host, 127.0.0.1)")
+    serve.add_argument("--port", metavar="P", type=int, help="port; 0 takes a free one (default: server.port, 8000)")
+    demo = _add(commands, "demo", "demo:demo", "run a paper bridge on a fresh folder and post a small day of alerts to it")
+    demo.add_argument("--once", action="store_true", help="end after the day; exit code 0 only if all went as it should")
+    demo.add_argument("--port", metavar="P", type=int, help="port (default: 8000, or a free one)")
+    demo.add_argument("--data", metavar="DIR", help="keep the demo's data here (default: a folder that is removed)")
+
+
+def _add_alert(commands: "Commands") -> None:
+    alert = _add_group(commands, "alert", "make, list and revoke the tokens that let alerts in")
+    new = _add(alert, "new", "alerts:new", "make a token; prints what to paste into TradingView's alert dialog")
+    new.add_argument("--strategy", metavar="S", required=True, help="the strategy of the settings that the alerts are for")
+    several = {"action": "append", "default": []}
+    new.add_argument("--symbol", metavar="NSE:SBIN", dest="symbols", help="only this one; NSE:* for all; repeatable", **several)
+    new.add_argument("--account", metavar="A", dest="accounts", help="only this account; repeatable", **several)
+    new.add_argument("--action", metavar="buy", dest="actions", help="buy, sell, exit, cancel or target; repeatable", **several)
+    new.add_argument("--product", metavar="P", help="only this product: MIS, CNC, NRML or MTF")
+    new.add_argument("--max-quantity", metavar="N", help="at most so many units an order")
+    new.add_argument("--max-notional", metavar="R", help="at most so many rupees an order")
+    env = new.add_mutually_exclusive_group()
+    env.add_argument("--paper", dest="env", action="store_const", const="paper", help="only paper accounts")
+    env.add_argument("--live", dest="env", action="store_const", const="live", help="only live accounts")
+    new.add_argument("--expires", metavar="2027-01-31", help="last day (in India), or a time with its zone")
+    new.add_argument("--json", action="store_true", help="print JSON with url, token and message")
+    _add(alert, "list", "alerts:show", "list the tokens that were made, and what each allows")
+    revoke = _add(alert, "revoke", "alerts:revoke", "make a token worthless from now on")
+    revoke.add_argument("token_id", metavar="ID", help="as shown by `bridge alert list`")
+
+
+def _add_trading(commands: "Commands") -> None:
+    for name, what in (("halt", "let only exits out"), ("resume", "let entries out again")):
+        command = _add(commands, name, f"trading:{name}", f"{what}; for everything, one account or one strategy")
+        scope = command.add_mutually_exclusive_group()
+        scope.add_argument("--account", metavar="A", help="only this account")
+        scope.add_argument("--strategy", metavar="S", help="only this strategy")
+        told = "let nothing out but cancels, exits neither" if name == "halt" else "taken for symmetry with halt"
+        command.add_argument("--all", action="store_true", help=told)
+    flatten = _add(commands, "flatten", "trading:flatten", "close every position, and tell what became of each")
+    flatten.add_argument("--account", metavar="A", help="only this account's")
+    _add(commands, "reconcile", "trading:reconcile", "compare our books with the brokers'; fails where they differ")
+    _add(commands, "status", "trading:status", "tell what the bridge is doing; fails when none is running")
+
+
+def _add_upkeep(commands: "Commands") -> None:
+    check = _add(commands, "check", "check:check", "tell what is wrong with settings, store, clock, market data and network")
+    check.add_argument("--online", action="store_true", help="also ask the internet which address orders come from")
+    audit = _add_group(commands, "audit", "the record of everything that happened")
+    verify = _add(audit, "verify", "audit:verify", "prove that no record was changed, removed or added")
+    verify.add_argument("--head", metavar="SEQ:HASH", help="a head noted earlier, which must still be part of the chain")
+    operator = _add_group(commands, "operator", "the person who runs the bridge")
+    password = _add(operator, "password", "operator:password", "set the password of the pages")
+    password.add_argument("--stdin", action="store_true", help="read it from standard input instead of asking twice")

@@ -1,0 +1,168 @@
+"""How a command reaches its bridge: the running one over its socket, else one of our own on the same store; one API."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bridge.bootstrap import Bridge
+from bridge.core.clock import Clock, SystemClock
+from bridge.core.enums import TradingMode
+from bridge.core.errors import BridgeError, ConfigError
+from bridge.core.scope import GLOBAL
+from bridge.log import configure
+from bridge.settings import Settings
+from bridge.store.backend import Backend, ProcessLock
+from bridge.store.migrate import HEAD, current_revision
+from bridge.store.reads import Reads
+from bridge.vault import api_token
+
+API = "/api/v1"
+# A reconcile asks brokers, some of which take their time.
+TIMEOUT_S = 30.0
+# Another command holds the data folder for less than this, and a bridge that starts tells its address in less.
+PATIENCE_S = 5.0
+POLL_S = 0.1
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+
+
+class CommandError(BridgeError):
+    """A command that could not be carried out; the message says why, and the mend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Who holds the data folder. `url` is None as long as it has not told where it listens."""
+
+    pid: int
+    url: str | None
+
+    def __str__(self) -> str:
+        return f"{self.url or 'a bridge that is starting'} (pid {self.pid})"
+
+
+class Client:
+    """The API of one bridge; `url` is None for one of our own."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str | None):
+        self._http = http
+        self.url = url
+
+    async def get(self, path: str) -> Any:
+        """What a GET of the API answers."""
+        return await self._ask("GET", path, None)
+
+    async def post(self, path: str, body: dict[str, object] | None = None) -> Any:
+        """What a POST of the API answers."""
+        return await self._ask("POST", path, body or {})
+
+    async def delete(self, path: str) -> Any:
+        """What a DELETE of the API answers."""
+        return await self._ask("DELETE", path, None)
+
+    async def _ask(self, method: str, path: str, body: dict[str, object] | None) -> Any:
+        try:
+            answer = await self._http.request(method, API + path, json=body)
+            told = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise CommandError(f"the bridge at {self.url} gave no answer: {type(error).__name__} {error}".rstrip()) from None
+        if answer.is_success:
+            return told
+        raise CommandError(" ".join(told[part] for part in ("message", "hint") if told.get(part)) or f"HTTP {answer.status_code}")
+
+
+@asynccontextmanager
+async def reach(settings: Settings, *, trading: bool = False) -> AsyncIterator[Client]:
+    """The bridge that holds the data folder, or one of our own for as long as the context lasts.
+
+    One of our own opens no socket. It only opens the store; with `trading` it also works its lanes, but lets no entry out: what
+    waits to be sent waits on.
+    """
+    configure(as_json=False)
+    running = await _find_ready(settings.data_dir)
+    if running is not None and running.url is not None:
+        headers = {"authorization": f"Bearer {api_token(settings)}"}
+        # Not the environment's proxy: it is a program of this machine that we talk to.
+        async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
+            yield Client(http, running.url)
+        return
+    bridge = Bridge(settings)
+    async with _started(bridge) if trading else _opened(bridge):
+        from bridge.app import build_app
+
+        headers = {"authorization": f"Bearer {bridge.api_token}"}
+        transport = httpx.ASGITransport(app=build_app(bridge))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
+            yield Client(http, None)
+
+
+@asynccontextmanager
+async def _opened(bridge: Bridge) -> AsyncIterator[None]:
+    """The store alone: enough for tokens and halts, and nothing leaves."""
+    if not bridge.lock.acquire():
+        raise ConfigError(f"another bridge is at work on {bridge.settings.data_dir}; try again")
+    try:
+        await asyncio.to_thread(bridge.store.open)
+        bridge.store.writer.bind(asyncio.get_running_loop())
+        try:
+            yield
+        finally:
+            await bridge.store.close()
+    finally:
+        bridge.lock.release()
+
+
+@asynccontextmanager
+async def _started(bridge: Bridge) -> AsyncIterator[None]:
+    bridge.gate.close(GLOBAL, TradingMode.REDUCING)
+    await bridge.start()
+    try:
+        yield
+    finally:
+        await bridge.stop()
+
+
+async def _find_ready(data_dir: Path) -> Running | None:
+    """Who holds the folder, once that one has told its address or has let go of it."""
+    clock: Clock = SystemClock()
+    until = clock.monotonic() + PATIENCE_S
+    while (running := find_running(data_dir)) is not None and running.url is None:
+        if clock.monotonic() >= until:
+            raise CommandError(f"process {running.pid} holds {data_dir} and does not say where it listens; try again")
+        await asyncio.sleep(POLL_S)
+    return running
+
+
+def find_running(data_dir: Path) -> Running | None:
+    """The process that holds the data folder; None when it is free."""
+    lock = ProcessLock(data_dir)
+    if not (data_dir / "bridge.lock").exists():
+        return None
+    if lock.acquire():
+        lock.release()
+        return None
+    told = lock.read()
+    host, port = told.get("host"), told.get("port")
+    url = url_of(host, port) if isinstance(host, str) and isinstance(port, int) else None
+    return Running(pid=int(told.get("pid") or 0), url=url)
+
+
+def url_of(host: str, port: int) -> str:
+    """How a program on this machine reaches what is bound to `host`."""
+    host = _EVERYWHERE.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def open_reads(settings: Settings) -> Reads:
+    """Read-only eyes on the store, also while a bridge runs; ConfigError when there is nothing to read."""
+    backend = Backend(settings.database.url)
+    if backend.is_sqlite and not Path(backend.url.database or "").is_file():
+        raise ConfigError(f"there is no database at {backend.url.database} yet; `bridge serve` makes it")
+    revision = current_revision(backend)
+    if revision != HEAD:
+        raise ConfigError(f"the database is at revision {revision}, not {HEAD}; `bridge serve` brings an older one up to date")
+    return Reads(backend.engine)

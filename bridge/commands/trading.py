@@ -1,0 +1,135 @@
+"""`bridge halt · resume · flatten · reconcile · status`: what a person does about trading, and sees of it."""
+
+import argparse
+import asyncio
+from typing import Any
+
+from bridge.commands.client import Client, CommandError, find_running, open_reads, reach
+from bridge.core.clock import Clock, SystemClock, iso
+from bridge.core.enums import Disposition
+from bridge.core.money import to_text
+from bridge.settings import Settings, load_settings
+
+MEANINGS = {
+    "ACTIVE": "entries and exits leave",
+    "REDUCING": "only exits leave",
+    "HALTED": "nothing leaves but cancels",
+}
+# An exit at market is done in a second or two; a broker that takes longer is told about instead of waited for.
+FLATTEN_WITHIN_S = 30.0
+POLL_S = 0.05
+_GOOD_ENDS = (Disposition.DONE, Disposition.NOOP)
+
+
+def halt(arguments: argparse.Namespace) -> int:
+    """Stop adding exposure, or with --all everything but cancels."""
+    return asyncio.run(_set_mode("/halt", arguments))
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Take a halt back."""
+    return asyncio.run(_set_mode("/resume", arguments))
+
+
+async def _set_mode(path: str, arguments: argparse.Namespace) -> int:
+    body: dict[str, object] = {"all": arguments.all}
+    body |= {name: value for name in ("account", "strategy") if (value := getattr(arguments, name)) is not None}
+    async with reach(load_settings()) as bridge:
+        print(_state_line(await bridge.post(path, body)))
+    return 0
+
+
+def flatten(arguments: argparse.Namespace) -> int:
+    """Close positions and wait for the ends; 0 only when every one was closed or was flat already."""
+    return asyncio.run(_flatten(arguments.account))
+
+
+async def _flatten(account: str | None) -> int:
+    async with reach(load_settings(), trading=True) as bridge:
+        sent = await bridge.post("/flatten", {} if account is None else {"account": account})
+        if not sent["alert_ids"]:
+            print("No position is open.")
+        ways = [await wait_for_end(bridge, alert_id, FLATTEN_WITHIN_S) for alert_id in sent["alert_ids"]]
+    for way in ways:
+        print(f"{way['disposition']:<8}{way['message']}")
+    return 0 if all(way["disposition"] in _GOOD_ENDS for way in ways) else 1
+
+
+async def wait_for_end(bridge: Client, alert_id: str, timeout_s: float) -> Any:
+    """An alert's whole way, once it has ended."""
+    clock: Clock = SystemClock()
+    until = clock.monotonic() + timeout_s
+    while (way := await bridge.get(f"/alerts/{alert_id}"))["disposition"] is None:
+        if clock.monotonic() > until:
+            raise CommandError(f"alert {alert_id} has not ended within {timeout_s:.0f} s; its page tells what it waits for")
+        await asyncio.sleep(POLL_S)
+    return way
+
+
+def reconcile(_arguments: argparse.Namespace) -> int:
+    """Compare books; 0 only when every account's agree."""
+    return asyncio.run(_reconcile())
+
+
+async def _reconcile() -> int:
+    async with reach(load_settings(), trading=True) as bridge:
+        told = await bridge.post("/reconcile")
+    for name, found in sorted(told["accounts"].items()):
+        external = f", {found['external']} not from this bridge" if found["external"] else ""
+        print(f"{name}: {found['message']} {found['orders']} orders in the broker's book{external}.")
+        for drift in found["drift"]:
+            print(f"  {drift['symbol']}: ours {drift['ours']}, the broker's {drift['broker']}")
+    return 0 if told["agree"] else 1
+
+
+def status(_arguments: argparse.Namespace) -> int:
+    """Tell what is going on; 1 when no bridge is running."""
+    settings = load_settings()
+    running = find_running(settings.data_dir)
+    if running is None:
+        _tell_stopped(settings)
+        return 1
+    return asyncio.run(_tell_running(settings))
+
+
+async def _tell_running(settings: Settings) -> int:
+    async with reach(settings) as bridge:
+        now, positions = await bridge.get("/status"), await bridge.get("/positions")
+    print(f"running   {bridge.url or 'for this command only'}, version {now['version']}, since {now['started_at']}")
+    print(f"trading   {now['mode']}: {MEANINGS[now['mode']]}")
+    for state in now["states"]:
+        if state["mode"] != "ACTIVE" or state["scope"] != "global":
+            print(f"          {_state_line(state)}")
+    for account in now["accounts"]:
+        session = "connected" if account["connected"] else f"NOT CONNECTED: {account['message']}"
+        money = f"equity {account['equity']}, available {account['available']}, P&L today {account['day_pnl']}"
+        print(f"account   {account['account']} ({account['broker']}), {session}; {money}")
+    for row in positions:
+        open_pnl = row["unrealized_pnl"] if row["unrealized_pnl"] is not None else "unknown"
+        print(_position_line(row["account"], row["symbol"], row["product"], row["quantity"], row["avg_px"], open_pnl))
+    failing = {name: part["message"] for name, part in now["ready"].items() if not part["ok"]}
+    for name, message in failing.items():
+        print(f"failing   {name}: {message}")
+    return 1 if failing else 0
+
+
+def _tell_stopped(settings: Settings) -> None:
+    print(f"stopped   no bridge is running on {settings.data_dir}")
+    reads = open_reads(settings)
+    for state in reads.states():
+        where = f"{state.kind} {state.name}".rstrip()
+        print(f"trading   {where}: {state.mode}, {MEANINGS[state.mode]}; since {iso(state.since)} by {state.by}")
+    for view in reads.positions():
+        pnl = "unknown" if view.unrealized_pnl is None else to_text(view.unrealized_pnl)
+        print(_position_line(view.account, view.symbol, view.product, to_text(view.quantity), to_text(view.avg_px), pnl))
+    for order in reads.orders(open_only=True):
+        print(f"order     {order.account} {order.side} {to_text(order.order_qty)} {order.symbol}: {order.status}")
+
+
+def _position_line(account: str, symbol: str, product: str, quantity: str, avg_px: str, open_pnl: str) -> str:
+    return f"position  {account} {symbol} {product} {quantity} at {avg_px}, open P&L {open_pnl}"
+
+
+def _state_line(state: dict[str, Any]) -> str:
+    where = " ".join(part for part in (state["scope"], state["account"] or state["strategy"]) if part)
+    return f"{where}: {state['mode']}, {MEANINGS[state['mode']]}; since {state['since']} by {state['by']}"

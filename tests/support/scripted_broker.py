@@ -1,0 +1,181 @@
+"""A broker that does as it is told: an adapter behind the real port, for outcomes that paper never has."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
+from bridge.core.clock import Clock
+from bridge.core.enums import OutcomeKind, Product, ReportKind
+from bridge.core.money import ZERO
+from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
+from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
+
+ACCEPT, REFUSE, NOT_SENT = "accept", "refuse", "not sent"
+LOST, LOST_BUT_THERE = "lost", "lost, but there"  # no answer; in the second case the order did arrive
+RAISE, HANG = "raise", "hang"
+_ENDS = {
+    OrderStatus.CANCELLED: ReportKind.CANCELLED,
+    OrderStatus.REJECTED: ReportKind.REJECTED,
+    OrderStatus.EXPIRED: ReportKind.EXPIRED,
+}
+
+
+class ScriptedBroker:
+    """`answers` are taken in turn by `place`, `cancels` by `cancel`; when they are used up, everything is accepted.
+
+    Nothing fills by itself unless `fill_px` is set. `sent` are the orders that `place` was called for.
+    """
+
+    def __init__(self, account: str, clock: Clock, *, is_paper: bool = True, max_in_flight: int = 4) -> None:
+        self.account = account
+        self.capabilities = Capabilities(name="scripted", is_paper=is_paper, max_in_flight=max_in_flight)
+        self.answers: deque[str] = deque()
+        self.cancels: deque[str] = deque()
+        self.rows: dict[str, BookRow] = {}
+        self.held: dict[tuple[str, str], Decimal] = {}
+        self.sent: list[Order] = []
+        self.cancelled: list[Order] = []
+        self.connected = True
+        self.readable = True
+        self.book_lags = False
+        self.fill_px: Decimal | None = None
+        self.equity = Decimal(1_000_000)
+        self.message = ""
+        self.reads = 0
+        self.before_positions: Callable[[], object] = lambda: None
+        self._clock = clock
+        self._sink: ReportSink | None = None
+        self._numbers = 0
+
+    # -- the port -----------------------------------------------------------------------------------------------------
+
+    async def start(self, sink: ReportSink) -> None:
+        self._sink = sink
+
+    async def stop(self) -> None:
+        self._sink = None
+
+    def status(self) -> BrokerStatus:
+        return BrokerStatus(connected=self.connected, message="" if self.connected else "signed out")
+
+    async def place(self, order: Order) -> Outcome:
+        self.sent.append(order)
+        how = self.answers.popleft() if self.answers else ACCEPT
+        if how == HANG:
+            await asyncio.Event().wait()
+        if how == RAISE:
+            raise RuntimeError("the adapter is broken")
+        if how == REFUSE:
+            return Outcome(kind=OutcomeKind.REFUSED, message=self.message or "no")
+        if how == NOT_SENT:
+            return Outcome(kind=OutcomeKind.NOT_SENT, message="connection refused")
+        if how == LOST:
+            return Outcome(kind=OutcomeKind.UNKNOWN, message="no answer")
+        row = self.take(order)
+        if how == LOST_BUT_THERE:
+            return Outcome(kind=OutcomeKind.UNKNOWN, message="no answer")
+        if self.fill_px is not None:
+            asyncio.get_running_loop().call_soon(self._fill_soon, order.tag, self.fill_px)
+        return Outcome(kind=OutcomeKind.ACCEPTED, broker_order_id=row.broker_order_id)
+
+    async def cancel(self, order: Order) -> Outcome:
+        self.cancelled.append(order)
+        how = self.cancels.popleft() if self.cancels else ACCEPT
+        if how == HANG:
+            await asyncio.Event().wait()
+        if how == REFUSE:
+            return Outcome(kind=OutcomeKind.REFUSED, message="too late")
+        if how == ACCEPT:
+            asyncio.get_running_loop().call_soon(self._end_soon, order.tag)
+            return Outcome(kind=OutcomeKind.ACCEPTED)
+        return Outcome(kind=OutcomeKind.UNKNOWN, message="no answer")
+
+    async def book(self) -> list[BookRow]:
+        self.reads += 1
+        if not self.readable:
+            raise BookUnreadableError("the broker is away")
+        return [] if self.book_lags else list(self.rows.values())
+
+    async def positions(self) -> list[BrokerPosition]:
+        if not self.readable:
+            raise BookUnreadableError("the broker is away")
+        found = [
+            BrokerPosition(symbol=symbol, product=Product(product), quantity=quantity)
+            for (symbol, product), quantity in self.held.items()
+            if quantity
+        ]
+        result = self.before_positions()
+        if asyncio.iscoroutine(result):
+            await result
+        return found
+
+    async def funds(self) -> Funds:
+        if not self.readable:
+            raise BookUnreadableError("the broker is away")
+        return Funds(account=self.account, equity=self.equity, available=self.equity, at=self._clock.now())
+
+    async def on_price(self, symbol: str, price: Decimal) -> None:
+        return
+
+    # -- what a test makes happen there -------------------------------------------------------------------------------
+
+    def take(self, order: Order) -> BookRow:
+        """The order arrives in the book."""
+        intent = order.intent
+        row = BookRow(
+            broker_order_id=f"B{len(self.rows) + 1}", tag=order.tag, symbol=intent.symbol, side=intent.side,
+            product=intent.product, ord_type=intent.ord_type, order_qty=intent.order_qty, cum_qty=ZERO,
+            status=OrderStatus.PLACED, message="", updated_at=self._clock.now(),
+        )  # fmt: skip
+        self.rows[order.tag] = row
+        return row
+
+    def execute(self, tag: str, qty: Decimal, px: Decimal, exec_id: str = "") -> Report:
+        """An execution in the book; the report of it is returned and told to nobody."""
+        row = self.rows[tag]
+        self._numbers += 1
+        report = self.report(tag, ReportKind.FILL, exec_id=exec_id or f"X{self._numbers}", last_qty=qty, last_px=px)
+        cum_qty = row.cum_qty + qty
+        status = OrderStatus.FILLED if cum_qty >= row.order_qty else OrderStatus.PARTIAL
+        self.rows[tag] = replace(row, cum_qty=cum_qty, status=status, fills=(*row.fills, report))
+        key = (row.symbol, row.product.value)
+        self.held[key] = self.held.get(key, ZERO) + row.side.sign * qty
+        return report
+
+    def end(self, tag: str, status: OrderStatus, message: str = "") -> Report:
+        """The end of an order in the book; the report of it is returned and told to nobody."""
+        self.rows[tag] = replace(self.rows[tag], status=status, message=message)
+        return self.report(tag, _ENDS[status], message=message)
+
+    def report(self, tag: str, kind: ReportKind, **values: object) -> Report:
+        row = self.rows.get(tag)
+        return Report(
+            account=self.account, kind=kind, tag=tag, broker_order_id=row.broker_order_id if row else "B0",
+            transact_time=self._clock.now(), **values,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    async def tell(self, *reports: Report) -> None:
+        """Deliver reports now."""
+        assert self._sink is not None
+        await self._sink(list(reports))
+
+    async def fill(self, tag: str, qty: object, px: object = "812.5") -> None:
+        """An execution, told at once."""
+        await self.tell(self.execute(tag, Decimal(str(qty)), Decimal(str(px))))
+
+    def _fill_soon(self, tag: str, px: Decimal) -> None:
+        row = self.rows[tag]
+        if not row.status.is_closed and self._sink is not None:
+            self._later(self.execute(tag, row.order_qty - row.cum_qty, px))
+
+    def _end_soon(self, tag: str) -> None:
+        row = self.rows.get(tag)
+        if row is not None and not row.status.is_closed:
+            self._later(self.end(tag, OrderStatus.CANCELLED, "on request"))
+
+    def _later(self, report: Report) -> None:
+        self._task = asyncio.get_running_loop().create_task(self.tell(report))
