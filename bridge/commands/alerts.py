@@ -14,7 +14,7 @@ from bridge.core.views import TokenView
 from bridge.minting import CLAIM_NAMES
 from bridge.settings import is_loopback, load_settings
 
-# TradingView delivers nowhere else: https://www.tradingview.com/support/solutions/43000529348
+# TradingView delivers nowhere else: https://www.tradingview.com/support/solutions/43000529348-how-to-configure-webhook-alerts/
 TRADINGVIEW_PORTS = (None, 80, 443)
 
 

@@ -72,7 +72,9 @@ class Client:
             raise CommandError(f"the bridge at {self.url} gave no answer: {type(error).__name__} {error}".rstrip()) from None
         if answer.is_success:
             return told
-        raise CommandError(" ".join(told[part] for part in ("message", "hint") if told.get(part)) or f"HTTP {answer.status_code}")
+        raise CommandError(
+            " ".join(told[part] for part in ("message", "hint") if told.get(part)) or f"HTTP {answer.status_code}"
+        )
 
 
 @asynccontextmanager

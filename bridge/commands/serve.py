@@ -53,6 +53,7 @@ async def _serve(server: "BridgeServer") -> None:
         print(f"serving {server.url}", flush=True)
     ready.cancel()
     await work
+    log_event("bridge_stopped")
 
 
 def listen(settings: Settings) -> tuple[Settings, socket.socket]:
@@ -140,14 +141,12 @@ class BridgeServer(uvicorn.Server):
             await self._life.stop()
             raise
         self._bridge.lock.write(dict(self._where))
-        log_event("bridge_ready", url=self.url)
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop the listener, then the bridge."""
         await super().shutdown(sockets)
         await self._life.stop()
-        log_event("bridge_stopped")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

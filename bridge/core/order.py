@@ -1,6 +1,6 @@
 """Order: ours from approval on; changed only by events that its state table allows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from bridge.core.ids import make_cl_ord_id, make_tag
 from bridge.core.money import ZERO, average
 from bridge.core.order_states import OrderEventKind, OrderStatus, next_status
 from bridge.core.signal import OrderIntent
+from bridge.core.values import evolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def apply_event(
     """The order after an event that moves no quantity; IllegalTransitionError leaves everything as it was."""
     status = next_status(order.status, event, cum_qty=order.cum_qty, order_qty=order.intent.order_qty)
     sending = event is OrderEventKind.SENDING
-    return replace(
+    return evolve(
         order,
         status=status,
         updated_at=at,
@@ -106,7 +107,7 @@ def apply_fill(order: Order, fill: Fill, at: datetime) -> Order:
         return order
     cum_qty = order.cum_qty + fill.last_qty
     status = next_status(order.status, OrderEventKind.FILL, cum_qty=cum_qty, order_qty=order.intent.order_qty)
-    return replace(
+    return evolve(
         order,
         status=status,
         updated_at=at,

@@ -1,12 +1,13 @@
 """Position: net quantity per account, instrument and product, from fills alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
 from bridge.core.fill import Fill
 from bridge.core.money import ONE, ZERO, average
+from bridge.core.values import evolve
 
 
 class PositionKey(NamedTuple):
@@ -66,7 +67,7 @@ def apply_fill_to_position(position: Position, fill: Fill) -> tuple[Position, De
         shares[fill.strategy] = share
     else:
         shares.pop(fill.strategy, None)
-    moved = replace(
+    moved = evolve(
         position,
         quantity=quantity,
         cost=cost,

@@ -1,6 +1,6 @@
 """Trade: one round trip from flat to flat, with its own small state table."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -10,6 +10,7 @@ from bridge.core.errors import IllegalTransitionError
 from bridge.core.fill import Fill
 from bridge.core.money import ZERO, average
 from bridge.core.position import PositionKey
+from bridge.core.values import evolve
 
 
 class TradeStatus(StrEnum):
@@ -82,7 +83,7 @@ def move_trade(trade: Trade, event: TradeEventKind) -> Trade:
     status = TRADE_TABLE[trade.status].get(event)
     if status is None:
         raise IllegalTransitionError(f"{event} cannot happen to a trade that is {trade.status}")
-    return trade if status is trade.status else replace(trade, status=status)
+    return trade if status is trade.status else evolve(trade, status=status)
 
 
 def open_trade(fill: Fill, trade_id: str, key: PositionKey, multiplier: Decimal) -> Trade:
@@ -100,7 +101,7 @@ def open_trade(fill: Fill, trade_id: str, key: PositionKey, multiplier: Decimal)
 
 def add_entry(trade: Trade, qty: Decimal, px: Decimal, charges: Decimal) -> Trade:
     """The trade with `qty` more units entered at `px`."""
-    return replace(
+    return evolve(
         trade,
         entry_qty=trade.entry_qty + qty,
         entry_value=trade.entry_value + qty * px,
@@ -110,7 +111,7 @@ def add_entry(trade: Trade, qty: Decimal, px: Decimal, charges: Decimal) -> Trad
 
 def add_exit(trade: Trade, qty: Decimal, px: Decimal, realized: Decimal, charges: Decimal, at: datetime) -> Trade:
     """The trade with `qty` units closed at `px`; closed when all that was entered is out."""
-    moved = replace(
+    moved = evolve(
         trade,
         exit_qty=trade.exit_qty + qty,
         exit_value=trade.exit_value + qty * px,
@@ -119,4 +120,4 @@ def add_exit(trade: Trade, qty: Decimal, px: Decimal, realized: Decimal, charges
     )
     if moved.exit_qty < moved.entry_qty:
         return moved
-    return replace(move_trade(moved, TradeEventKind.CLOSED), closed_at=at)
+    return evolve(move_trade(moved, TradeEventKind.CLOSED), closed_at=at)

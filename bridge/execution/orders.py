@@ -1,7 +1,6 @@
 """Every change of an order: the state table decides, and the order, its audit record and its news go out together."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,6 +11,7 @@ from bridge.core.money import to_text
 from bridge.core.order import Order, apply_event, apply_fill, create_order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
+from bridge.core.values import evolve
 from bridge.store.tx import Tx
 
 MAX_MESSAGE = 500
@@ -116,7 +116,7 @@ def record_fill(tx: Tx, order: Order, fill: Fill, at: datetime) -> Order:
 
 def shrink(tx: Tx, order: Order, order_qty: Decimal, at: datetime, message: str) -> Order:
     """Make an order that has not left smaller, because the position it closes has become smaller."""
-    smaller = replace(order, intent=replace(order.intent, order_qty=order_qty), updated_at=at)
+    smaller = evolve(order, intent=evolve(order.intent, order_qty=order_qty), updated_at=at)
     tx.put(tx.ledger.orders, order.cl_ord_id, smaller)
     _tell(tx, smaller, AuditAction.INTENT_CAPPED, at, message=message)
     return smaller
@@ -126,7 +126,7 @@ def adopt_broker_id(tx: Tx, order: Order, broker_order_id: str, at: datetime) ->
     """Keep the broker's id of an order whose reports overtook the answer."""
     if order.broker_order_id == broker_order_id:
         return order
-    known = replace(order, broker_order_id=broker_order_id, updated_at=at)
+    known = evolve(order, broker_order_id=broker_order_id, updated_at=at)
     tx.put(tx.ledger.orders, order.cl_ord_id, known)
     return known
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tenacity import wait_exponential_jitter
+from tenacity import wait_exponential, wait_random
 from tenacity.wait import wait_base
 
 from bridge.core.enums import OutcomeKind
@@ -29,7 +29,7 @@ POLICY: dict[OutcomeKind, NextStep] = {
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0
-_BACK_OFF: wait_base = wait_exponential_jitter(initial=FIRST_WAIT_S, max=LONGEST_WAIT_S, jitter=FIRST_WAIT_S)
+_BACK_OFF: wait_base = wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + wait_random(0, FIRST_WAIT_S)
 
 
 @dataclass(slots=True)

@@ -106,9 +106,7 @@ def read_positive(fields: Fields, name: str) -> Decimal | None:
     return number
 
 
-def read_word(
-    fields: Fields, name: str, words: Mapping[str, Word], code: RefusalCode = RefusalCode.E_FIELD
-) -> Word | None:
+def read_word(fields: Fields, name: str, words: Mapping[str, Word], code: RefusalCode = RefusalCode.E_FIELD) -> Word | None:
     """One word of a closed list, in any case; `words` has them by their upper-case spelling."""
     text = read_text(fields, name)
     if text is None:

@@ -73,9 +73,7 @@ def _quantity_of(signal: Signal, default: Decimal | None) -> Decimal | None:
 def _check_size(signal: Signal, claims: Claims, quantity: Decimal, instrument: Instrument) -> None:
     field = "quantity" if signal.target is None else "target"
     if claims.max_quantity is not None and quantity > claims.max_quantity:
-        raise _refused(
-            field, f"The token allows at most {to_text(claims.max_quantity)} units, not {to_text(quantity)}."
-        )
+        raise _refused(field, f"The token allows at most {to_text(claims.max_quantity)} units, not {to_text(quantity)}.")
     price = signal.price or signal.trigger_price
     if claims.max_notional is None or price is None or signal.action not in _ADDS_EXPOSURE:
         return

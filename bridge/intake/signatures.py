@@ -69,8 +69,7 @@ class SignatureChecker:
         if abs(age_us) > self._tolerance_s * _SECOND_US:
             direction = "ago" if age_us > 0 else "in the future"
             raise _refused(
-                f"The request was signed {abs(age_us) // _SECOND_US} s {direction}; "
-                f"at most {self._tolerance_s} s are allowed.",
+                f"The request was signed {abs(age_us) // _SECOND_US} s {direction}; at most {self._tolerance_s} s are allowed.",
                 "Sign every attempt anew, and check the clocks of both machines.",
                 TIMESTAMP_HEADER,
             )

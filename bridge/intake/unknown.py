@@ -69,9 +69,7 @@ def read_notes(fields: Fields, secrets: Iterable[str]) -> dict[str, str]:
             continue
         _check_name(name, fields)
         if len(notes) < MAX_NOTES:
-            notes[blank_secrets(name, secrets)[:MAX_NAME_CHARS]] = blank_secrets(_to_note(value), secrets)[
-                :MAX_NOTE_CHARS
-            ]
+            notes[blank_secrets(name, secrets)[:MAX_NAME_CHARS]] = blank_secrets(_to_note(value), secrets)[:MAX_NOTE_CHARS]
     return notes
 
 

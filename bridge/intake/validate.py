@@ -61,9 +61,7 @@ class _Terms:
 _NO_TERMS = _Terms()
 
 
-def read_signal(
-    fields: Fields, credential: Credential, received_at: datetime, catalog: Catalog, settings: Settings
-) -> Signal:
+def read_signal(fields: Fields, credential: Credential, received_at: datetime, catalog: Catalog, settings: Settings) -> Signal:
     """The validated wish of a native alert; RefusedError names what is wrong, beyond the token's claims, or stale."""
     check_values(fields)
     notes = read_notes(fields, credential.secret_texts)
@@ -152,9 +150,7 @@ def _read_wish(fields: Fields) -> tuple[Action, Decimal | None]:
     if target is not None:
         for other in ("action", "quantity"):
             if read_text(fields, other) is not None:
-                raise _wrong(
-                    other, f"`{other}` does not go with `target`.", "Send a target, or an action and a quantity."
-                )
+                raise _wrong(other, f"`{other}` does not go with `target`.", "Send a target, or an action and a quantity.")
         return Action.TARGET, target
     if text is None:
         raise _missing(fields, "action", "It is buy, sell, exit or cancel; or send a `target`.")

@@ -77,9 +77,7 @@ class Verifier:
             claims = None
         else:
             raise fault or _nobody(fields)
-        self._gate.check(
-            peer=delivery.peer, forwarded=delivery.headers.get(FORWARDED_HEADER), is_signed=signed is not None
-        )
+        self._gate.check(peer=delivery.peer, forwarded=delivery.headers.get(FORWARDED_HEADER), is_signed=signed is not None)
         return _make_credential(signed, token, claims, fields)
 
     def _check_signature(self, delivery: Delivery) -> tuple[Signed | None, RefusedError | None]:

@@ -1,6 +1,5 @@
 """Books a fill: position, round trip and day move together, in the transaction that stores the fill."""
 
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,6 +11,7 @@ from bridge.core.market import Mark
 from bridge.core.money import ZERO, average
 from bridge.core.position import Position, PositionKey, apply_fill_to_position
 from bridge.core.trade import Trade, TradeEventKind, add_entry, add_exit, move_trade, open_trade
+from bridge.core.values import evolve
 from bridge.store.tx import Tx
 
 
@@ -24,14 +24,14 @@ def book_fill(tx: Tx, fill: Fill, *, multiplier: Decimal, leverage: Decimal, now
     day = roll_day(tx, fill.account, now)
     tx.put(ledger.positions, key, after)
     ledger.last_fill_at[fill.account] = now
-    tx.add_fill(replace(fill, realized_pnl=realized))
+    tx.add_fill(evolve(fill, realized_pnl=realized))
     _book_trade(tx, key, before, fill, multiplier)
     shares = dict(day.by_strategy)
     shares[fill.strategy] = shares.get(fill.strategy, ZERO) + realized - fill.charges
     tx.put(
         ledger.days,
         fill.account,
-        replace(day, realized_pnl=day.realized_pnl + realized, charges=day.charges + fill.charges, by_strategy=shares),
+        evolve(day, realized_pnl=day.realized_pnl + realized, charges=day.charges + fill.charges, by_strategy=shares),
     )
     if fill.symbol not in ledger.marks.values:
         tx.put(
@@ -51,7 +51,7 @@ def _spend(tx: Tx, fill: Fill, before: Decimal, after: Decimal, multiplier: Deci
     if funds is None:
         return
     used = max(ZERO, added) * fill.last_px * multiplier / leverage + fill.charges
-    tx.put(tx.ledger.funds, fill.account, replace(funds, available=funds.available - used))
+    tx.put(tx.ledger.funds, fill.account, evolve(funds, available=funds.available - used))
 
 
 def _book_trade(tx: Tx, key: PositionKey, before: Position, fill: Fill, multiplier: Decimal) -> None:
@@ -95,7 +95,7 @@ def roll_day(tx: Tx, account: str, now: datetime) -> Day:
     funds = tx.ledger.funds.get(account)
     if day is not None and day.day == today:
         if day.opening_equity is None and funds is not None and not day.by_strategy:
-            day = replace(day, opening_equity=funds.equity)
+            day = evolve(day, opening_equity=funds.equity)
             tx.put(tx.ledger.days, account, day)
         return day
     day = Day(

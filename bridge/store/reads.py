@@ -88,18 +88,19 @@ class Reads:
         if before:
             query = query.where(_ORDERS.c.cl_ord_id < before)
         if alert_id:
-            query = query.where(_ORDERS.c.alert_id == alert_id)
+            query = query.where(_ORDERS.c.cl_ord_id.between(f"{alert_id}-", f"{alert_id}-~"))
         if open_only:
             query = query.where(_ORDERS.c.is_open == 1)
         return [_order(row) for row in self._rows(query)]
 
     def orders_of(self, alert_ids: Sequence[str]) -> dict[str, list[OrderView]]:
         """The orders of several alerts, by alert."""
-        found: dict[str, list[OrderView]] = {}
-        query = select(_ORDERS).where(_ORDERS.c.alert_id.in_(list(alert_ids))).order_by(_ORDERS.c.cl_ord_id)
-        for row in self._rows(query):
-            view = _order(row)
-            found.setdefault(view.alert_id, []).append(view)
+        found: dict[str, list[OrderView]] = {alert_id: [] for alert_id in alert_ids}
+        if found:
+            between = _ORDERS.c.cl_ord_id.between(f"{min(found)}-", f"{max(found)}-~")
+            for row in self._rows(select(_ORDERS).where(between).order_by(_ORDERS.c.cl_ord_id)):
+                if row.alert_id in found:
+                    found[row.alert_id].append(_order(row))
         return found
 
     def positions(self, *, with_flat: bool = False) -> list[PositionView]:

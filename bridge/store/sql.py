@@ -8,6 +8,17 @@ from sqlmodel import SQLModel
 
 # One statement carries at most this many rows: few distinct statements to prepare, and far below every driver's limit.
 MAX_ROWS = 64
+# Columns that never change once a row is there: an upsert that named them would have their indexes rewritten each time.
+_FIXED: dict[str, frozenset[str]] = {
+    "orders": frozenset({
+        "tag", "alert_id", "leg", "account", "strategy", "symbol", "product", "side", "ord_type", "time_in_force",
+        "price", "trigger_price", "reduce_only", "signal_at", "received_at", "max_notional", "created_at",
+    }),
+    "trades": frozenset({"account", "symbol", "product", "strategy", "side", "multiplier", "opened_at"}),
+    "paper_orders": frozenset({
+        "tag", "symbol", "product", "side", "order_qty", "ord_type", "time_in_force", "price", "trigger_price", "placed_at",
+    }),
+}  # fmt: skip
 _ENDING_COLUMNS = ("disposition", "code", "message", "ended_at")
 
 
@@ -41,10 +52,11 @@ def insert_sql(model: type[SQLModel], rows: int, mark: str) -> str:
 
 @lru_cache(maxsize=4096)
 def upsert_sql(model: type[SQLModel], rows: int, mark: str) -> str:
-    """INSERT that replaces every column of a row whose primary key is there already."""
+    """INSERT that brings a row whose primary key is there already up to date."""
     table = table_of(model)
     keys = tuple(column.name for column in table.columns if column.primary_key)
-    rest = tuple(column.name for column in table.columns if not column.primary_key)
+    fixed = _FIXED.get(table.name, frozenset())
+    rest = tuple(column.name for column in table.columns if not column.primary_key and column.name not in fixed)
     changes = ", ".join(f'"{name}" = excluded."{name}"' for name in rest)
     return f"{insert_sql(model, rows, mark)} ON CONFLICT ({_quoted(keys)}) DO UPDATE SET {changes}"
 

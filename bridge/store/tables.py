@@ -64,13 +64,12 @@ class ClaimRow(SQLModel, table=True):
 
 
 class OrderRow(SQLModel, table=True):
-    """An order as it stands; its history is in the audit."""
+    """An order as it stands; its history is in the audit. `cl_ord_id` begins with the alert's id, so its index finds both."""
 
     __tablename__ = "orders"
     __table_args__ = (
         Index("orders_open", "cl_ord_id", sqlite_where=text("is_open = 1"), postgresql_where=text("is_open = 1")),
         Index("orders_tag", "tag"),
-        Index("orders_alert", "alert_id"),
     )
 
     cl_ord_id: str = Field(sa_column=_text(primary_key=True))
@@ -110,7 +109,7 @@ class FillRow(SQLModel, table=True):
     """One execution; unique by account and the broker's execution id."""
 
     __tablename__ = "fills"
-    __table_args__ = (Index("fills_time", "transact_time"), Index("fills_order", "cl_ord_id"))
+    __table_args__ = (Index("fills_time", "transact_time"),)
 
     account: str = Field(sa_column=_text(primary_key=True))
     exec_id: str = Field(sa_column=_text(primary_key=True))

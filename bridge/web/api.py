@@ -261,9 +261,7 @@ async def read_json(request: Request, *known: str) -> dict[str, object]:
     unknown = sorted(set(content) - set(known)) if known else []
     if unknown:
         hint = f"Known here: {', '.join(known)}."
-        raise RefusedError(
-            RefusalCode.E_FIELD, f"`{unknown[0][:64]}` means nothing here.", field=unknown[0][:64], hint=hint
-        )
+        raise RefusedError(RefusalCode.E_FIELD, f"`{unknown[0][:64]}` means nothing here.", field=unknown[0][:64], hint=hint)
     return content
 
 

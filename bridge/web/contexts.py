@@ -74,7 +74,7 @@ class AccountCard:
     """An account and its session."""
 
     name: str
-    broker: str
+    kind: str
     session: Chip
     message: str
     day_pnl: Amount
@@ -189,6 +189,7 @@ class AlertPage:
     received_at: str
     signal_at: str
     ended_at: str
+    is_ended: bool
     credential: str
     field: str
     steps: tuple[StepLine, ...]
@@ -200,7 +201,7 @@ def make_account(view: AccountView) -> AccountCard:
     """The card of an account."""
     return AccountCard(
         name=view.name,
-        broker=view.broker,
+        kind="simulated money" if view.is_paper else view.broker,
         session=Chip(text="connected", tone="good") if view.connected else Chip(text="not connected", tone="bad"),
         message=view.message,
         day_pnl=signed(view.day_pnl),
@@ -269,7 +270,7 @@ def make_order(view: OrderView, now: datetime) -> OrderLine:
         filled=quantity(view.cum_qty),
         order_qty=quantity(view.order_qty),
         avg_px=price(view.avg_px) if view.cum_qty else NOTHING,
-        status=Chip(text=view.status.value.replace("_", " ").lower(), tone=STATUS_TONES[view.status]),
+        status=Chip(text=_words(view.status), tone=STATUS_TONES[view.status]),
         message=view.message,
         broker_order_id=view.broker_order_id or NOTHING,
         tag=view.tag,
@@ -289,18 +290,33 @@ def make_alert(view: AlertView, orders: Sequence[OrderView], now: datetime) -> A
         source=view.source,
         chip=Chip(text=disposition, tone=DISPOSITION_TONES[disposition]),
         code=view.code,
-        message=view.message,
+        message=view.message if view.disposition else _progress(orders),
         latency=latency,
         latency_to=latency_to,
         age=_age(view),
     )
 
 
+def _progress(orders: Sequence[OrderView]) -> str:
+    """What an alert that has not ended waits for."""
+    if not orders:
+        return "Waiting for its turn."
+    told = (
+        f"{o.side.capitalize()} {quantity(o.order_qty)} {o.symbol} is {_words(o.status)}, {quantity(o.cum_qty)} filled."
+        for o in orders
+    )
+    return " ".join(told)
+
+
+def _words(status: OrderStatus) -> str:
+    return status.value.replace("_", " ").lower()
+
+
 def _latency(view: AlertView, orders: Sequence[OrderView]) -> tuple[str, str]:
     sent = [order.sent_at for order in orders if order.sent_at is not None]
     if sent:
         return duration(min(sent) - view.received_at), "to broker"
-    if view.ended_at is not None:
+    if view.ended_at is not None and view.disposition != Disposition.REFUSED:
         return duration(view.ended_at - view.received_at), "to end"
     return NOTHING, ""
 
@@ -327,7 +343,7 @@ def make_steps(views: Sequence[StepView]) -> tuple[StepLine, ...]:
                 at=clock_ms(view.at),
                 delta="" if before is None else f"+{duration(view.at - before)}",
                 name=view.step.replace("_", " "),
-                tone=STEP_TONES.get(view.step, "plain"),
+                tone=STEP_TONES.get(view.step, "usual"),
                 code=view.code,
                 message=view.message,
                 account=view.account,
@@ -337,15 +353,14 @@ def make_steps(views: Sequence[StepView]) -> tuple[StepLine, ...]:
     return tuple(lines)
 
 
-def make_alert_page(
-    view: AlertView, steps: Sequence[StepView], orders: Sequence[OrderView], now: datetime
-) -> AlertPage:
+def make_alert_page(view: AlertView, steps: Sequence[StepView], orders: Sequence[OrderView], now: datetime) -> AlertPage:
     """Everything there is to tell of an alert."""
     return AlertPage(
         line=make_alert(view, orders, now),
         received_at=full_time(view.received_at),
         signal_at=NOTHING if view.signal_at == view.received_at else full_time(view.signal_at),
         ended_at=full_time(view.ended_at) if view.ended_at else "not yet",
+        is_ended=view.ended_at is not None,
         credential=view.credential or NOTHING,
         field=view.field or "",
         steps=make_steps(steps),
@@ -354,9 +369,7 @@ def make_alert_page(
     )
 
 
-def make_alerts(
-    views: Sequence[AlertView], orders: Mapping[str, Sequence[OrderView]], now: datetime
-) -> tuple[AlertLine, ...]:
+def make_alerts(views: Sequence[AlertView], orders: Mapping[str, Sequence[OrderView]], now: datetime) -> tuple[AlertLine, ...]:
     """The list of alerts."""
     return tuple(make_alert(view, orders.get(view.alert_id, ()), now) for view in views)
 

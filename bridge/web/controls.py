@@ -61,9 +61,7 @@ class StatePart:
     others: tuple[ScopeLine, ...]
 
 
-def make_state(
-    states: Sequence[TradingState], accounts: Iterable[str], strategies: Iterable[str], now: datetime
-) -> StatePart:
+def make_state(states: Sequence[TradingState], accounts: Iterable[str], strategies: Iterable[str], now: datetime) -> StatePart:
     """Everything about what may leave."""
     by_scope = {state.scope: state for state in states}
     scopes = [*map(account_scope, accounts), *map(strategy_scope, strategies)]

@@ -71,9 +71,7 @@ class Gate:
         if hashed is None:
             if not is_direct(request):
                 raise _password_missing()
-            return Visitor(
-                session_id=OPEN_SESSION, token=self._sessions.form_token(OPEN_SESSION), is_signed_in=False
-            )
+            return Visitor(session_id=OPEN_SESSION, token=self._sessions.form_token(OPEN_SESSION), is_signed_in=False)
         session = self._sessions.read(request.cookies.get(self._cookie(request), ""), hashed)
         if session is None:
             raise SignInNeededError
@@ -118,9 +116,7 @@ class Gate:
             raise PageError(403, "Sent from another site", "The form did not come from a page of the bridge.")
         fields = await read_form(request)
         if not self._sessions.is_form_token(session_id, fields.get("csrf", "")):
-            raise PageError(
-                403, "This page was out of date", "Nothing was done. Go back, reload the page, and send it again."
-            )
+            raise PageError(403, "This page was out of date", "Nothing was done. Go back, reload the page, and send it again.")
         return fields
 
     # --- signing in ---

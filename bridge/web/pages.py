@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BY = "operator"
 ALERTS_SHOWN = 50
 ALERTS_PER_PAGE = 100
-ORDERS_SHOWN = 30
+ORDERS_SHOWN = 15
 ALARMS_SHOWN = 10
 ALARMS_LAST = timedelta(hours=24)
 ALARMS = (AuditAction.ALARM_RAISED, AuditAction.DRIFT_FOUND)
@@ -76,6 +76,7 @@ class Pages:
             Route("/", self.status, methods=["GET"]),
             Route("/alerts", self.alerts, methods=["GET"]),
             Route("/alerts/{alert_id}", self.alert, methods=["GET"]),
+            Route("/alerts/{alert_id}/way", self.alert_way, methods=["GET"]),
             Route("/parts/{name}", self.part, methods=["GET"]),
             Route("/live", self.live, methods=["GET"]),
             Route("/halt", self.halt, methods=["POST"]),
@@ -128,6 +129,13 @@ class Pages:
 
     async def alert(self, request: Request) -> Response:
         """The whole way of one alert."""
+        return await self._alert_page(request, "alert.html")
+
+    async def alert_way(self, request: Request) -> Response:
+        """The same without its frame, for the page of an alert that is still under way."""
+        return await self._alert_page(request, "parts/way.html")
+
+    async def _alert_page(self, request: Request, template: str) -> Response:
         snapshot = self._snapshot(request)
         alert_id = request.path_params["alert_id"]
         if not (alert_id.isascii() and alert_id.isalnum()):
@@ -139,7 +147,7 @@ class Pages:
                 raise _not_found("alert")
             orders = self._reads.orders_of([alert_id]).get(alert_id, [])
             page = contexts.make_alert_page(view, self._reads.steps(alert_id), orders, snapshot.now)
-            return self._render("alert.html", snapshot.visitor, {"alert": page})
+            return self._render(template, snapshot.visitor, {"alert": page})
 
         return _html(await asyncio.to_thread(render))
 

@@ -79,11 +79,11 @@ def short_time(at: datetime, now: datetime) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """0.4 ms, 12 ms, 1.2 s, 3 min 20 s, 2 h 5 min; never negative in print without its sign."""
+    """0 ms, 0.4 ms, 12 ms, 1.2 s, 3 min 20 s, 2 h 5 min, 3 days."""
     if span < timedelta(0):
         return f"{MINUS}{duration(-span)}"
     seconds = span.total_seconds()
-    if seconds < 0.01:
+    if 0.00005 <= seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"

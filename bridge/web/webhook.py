@@ -16,13 +16,9 @@ MAX_BODY_BYTES = 64 * 1024
 BODY_WITHIN_S = 10.0
 
 # The only headers that intake reads; the others are not even decoded.
-_WANTED = {
-    name.encode(): name for name in ("webhook-id", "webhook-timestamp", "webhook-signature", "x-forwarded-for")
-}
+_WANTED = {name.encode(): name for name in ("webhook-id", "webhook-timestamp", "webhook-signature", "x-forwarded-for")}
 _JSON = (b"content-type", b"application/json")
-_TOO_LARGE = refused(
-    RefusedError(RefusalCode.E_SIZE, hint="An alert is a few hundred bytes of JSON; send only its fields.")
-)
+_TOO_LARGE = refused(RefusedError(RefusalCode.E_SIZE, hint="An alert is a few hundred bytes of JSON; send only its fields."))
 _TOO_SLOW = refused(
     RefusedError(RefusalCode.E_JSON, f"The body did not arrive within {BODY_WITHIN_S:.0f} s.", hint="Send it again.")
 )

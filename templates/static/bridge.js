@@ -1,4 +1,4 @@
-// Keeps the status page true: listens for what has changed and fetches those parts anew. Without it the page works by reload.
+// Keeps a page true: listens for what has changed and fetches those parts anew. Without it the page works by reload.
 "use strict";
 
 (() => {
@@ -9,9 +9,9 @@
 
   const lost = document.getElementById("lost");
   const live = document.getElementById("live");
-  const parts = [...document.querySelectorAll("[data-part]")].map((element) => ({
+  const parts = [...document.querySelectorAll("[data-src]")].map((element) => ({
     element,
-    name: element.dataset.part,
+    src: element.dataset.src,
     on: new Set(element.dataset.on.split(" ")),
     gap: Number(element.dataset.gap || 0),
     text: null,
@@ -69,12 +69,12 @@
   };
 
   const load = async (part) => {
-    const answer = await fetch(`/parts/${part.name}`, { cache: "no-store", redirect: "error" });
+    const answer = await fetch(part.src, { cache: "no-store", redirect: "error" });
     if (answer.status === 401) {
       location.reload();
       return;
     }
-    if (!answer.ok) throw new Error(`part ${part.name}: ${answer.status}`);
+    if (!answer.ok) throw new Error(`${part.src}: ${answer.status}`);
     const text = await answer.text();
     if (text !== part.text) {
       if (part.text !== null || text.trim() !== part.element.innerHTML.trim()) replace(part.element, text);
@@ -126,7 +126,7 @@
   const retryLater = () => {
     clearTimeout(retryTimer);
     retryTimer = setTimeout(() => {
-      fetch("/parts/state", { cache: "no-store", redirect: "error" })
+      fetch(parts[0].src, { cache: "no-store", redirect: "error" })
         .then((answer) => { if (answer.status === 401) location.reload(); else listen(); })
         .catch(retryLater);
     }, RETRY_MS);

@@ -27,12 +27,22 @@ BARE_ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-len
 
 
 class Server(uvicorn.Server):
-    """Says its port on standard output once it takes requests."""
+    """Says its port on standard output once it takes requests; writes down what was seen once it has stopped."""
+
+    def __init__(self, config: uvicorn.Config, calls: list[float], out: Path | None):
+        super().__init__(config)
+        self._calls = calls
+        self._out = out
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
             print(json.dumps({"port": sockets[0].getsockname()[1]}), flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._out is not None:
+            self._out.write_text(json.dumps(self._calls))
 
 
 def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
@@ -101,15 +111,14 @@ async def _serve_bare() -> None:
 
 
 def serve(name: str, out: Path | None) -> None:
-    """Serve until told to stop, then write down what was seen."""
+    """Serve until told to stop."""
     if name == "bare":
         uvloop.run(_serve_bare())
         return
     calls: list[float] = []
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    Server(uvicorn_config(bridge_app(calls) if name == "bridge" else noop_app())).run(sockets=[listener])
-    if out is not None:
-        out.write_text(json.dumps(calls))
+    app = bridge_app(calls) if name == "bridge" else noop_app()
+    Server(uvicorn_config(app), calls, out).run(sockets=[listener])
 
 
 def main() -> None:

@@ -128,10 +128,13 @@ class PaperBroker:
     # --- commands ---------------------------------------------------------------------------------------------------
 
     async def place(self, order: Order) -> Outcome:
-        """Take the order; its reports follow through the sink."""
+        """Take the order; what it came to at once is in the outcome, everything later comes through the sink."""
         if self._delivery.is_full:
             return Outcome(kind=OutcomeKind.NOT_SENT, message=self.status().message)
-        return await self._carry_out(partial(self._place, _request_of(order)))
+        outcome = await self._carry_out(partial(self._place, _request_of(order)))
+        if outcome.reports and outcome.reports[0].broker_order_id != outcome.broker_order_id:
+            return self._keep_own(outcome)
+        return outcome
 
     async def cancel(self, order: Order) -> Outcome:
         """Take the order out of the book; the end comes as a report."""
@@ -257,6 +260,12 @@ class PaperBroker:
         outcome = await self._carry_out(act)
         self._delivery.put(outcome.reports)
         return replace(outcome, reports=())
+
+    def _keep_own(self, outcome: Outcome) -> Outcome:
+        """The first order of a day found others to expire: those are none of its sender's business."""
+        own = tuple(report for report in outcome.reports if report.broker_order_id == outcome.broker_order_id)
+        self._delivery.put(report for report in outcome.reports if report not in own)
+        return replace(outcome, reports=own)
 
     async def _carry_out(self, act: Callable[[Tx], Changes]) -> Outcome:
         """Run a command; its reports come with the outcome, and through the sink when nobody waits for it any more."""

@@ -12,7 +12,6 @@ How orders fill:
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Decimal
 
@@ -35,6 +34,7 @@ from bridge.core.money import ONE, PAISA, ZERO, average, floor_to
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.report import Report
+from bridge.core.values import evolve
 
 BASIS_POINTS = Decimal(10_000)
 # A market order is split into at most this many executions, the last of which takes all that is left.
@@ -104,7 +104,7 @@ def start_day(desk: Desk, now: datetime) -> Changes:
     today = market_day(now)
     stale = [order for order in desk.working.values() if market_day(order.placed_at) != today]
     changes = _end_all(desk, stale, OrderStatus.EXPIRED, SESSION_OVER, now)
-    return replace(changes, account=replace(changes.account, day=today))
+    return evolve(changes, account=evolve(changes.account, day=today))
 
 
 def would_move(order: PaperOrder, price: Decimal) -> bool:
@@ -141,7 +141,7 @@ class _Turn:
     def end(self, order: PaperOrder, status: OrderStatus, message: str) -> PaperOrder:
         """The order closed, and told so."""
         self.reports.append(_report(order, _ENDS[status], self.now, message))
-        return replace(order, status=status, message=message, updated_at=self.now)
+        return evolve(order, status=status, message=message, updated_at=self.now)
 
     def changes(self, *, placed: int = 0) -> Changes:
         """All of it, with the account's sums."""
@@ -174,7 +174,7 @@ def _meet(turn: _Turn, order: PaperOrder, price: Decimal, *, arrives: bool) -> P
     if order.ord_type.needs_trigger and not order.is_triggered:
         if not _reaches(order.side, price, order.trigger_price):
             return order
-        order, arrives = replace(order, is_triggered=True, updated_at=turn.now), True
+        order, arrives = evolve(order, is_triggered=True, updated_at=turn.now), True
     px = _slipped(price, order.side, turn.instrument.tick, turn.policy.slippage_bps)
     lot, ratio = turn.instrument.lot, turn.policy.fill_ratio
     limit = order.price
@@ -206,7 +206,7 @@ def _execute(turn: _Turn, order: PaperOrder, parts: list[Decimal], px: Decimal, 
         cum_qty, charged, traded = cum_qty + qty, charged + charges, traded + qty * px * multiplier
     turn.charges += charged - order.charges
     _move_position(turn, order, cum_qty - order.cum_qty, px)
-    return replace(
+    return evolve(
         order,
         status=OrderStatus.FILLED if cum_qty == order.order_qty else OrderStatus.PARTIAL,
         is_taking=is_taking,
@@ -283,8 +283,8 @@ def _book_order(
 def _end_all(desk: Desk, orders: Collection[PaperOrder], status: OrderStatus, message: str, now: datetime) -> Changes:
     freed = sum((order.margin for order in orders), ZERO)
     return Changes(
-        account=replace(desk.account, order_margin=desk.account.order_margin - freed),
-        orders=tuple(replace(order, status=status, message=message, updated_at=now) for order in orders),
+        account=evolve(desk.account, order_margin=desk.account.order_margin - freed),
+        orders=tuple(evolve(order, status=status, message=message, updated_at=now) for order in orders),
         reports=tuple(_report(order, _ENDS[status], now, message) for order in orders),
     )
 

@@ -106,9 +106,7 @@ class MemoryStore:
 
 def request(side: Side = Side.BUY, qty: object = 10, **values: Any) -> OrderRequest:
     """An order as it comes in at the venue; MARKET in NSE:SBIN, MIS, unless told otherwise."""
-    named: dict[str, Any] = {
-        name: Decimal(str(values.pop(name))) for name in ("price", "trigger_price") if name in values
-    }
+    named: dict[str, Any] = {name: Decimal(str(values.pop(name))) for name in ("price", "trigger_price") if name in values}
     fields: dict[str, Any] = {"tag": "TAG", "symbol": SYMBOL, "product": Product.MIS, **named, **values}
     return OrderRequest(side=side, order_qty=Decimal(str(qty)), **fields)
 

@@ -18,8 +18,9 @@ from bridge.brokers.paper.values import PaperPolicy
 from bridge.core.enums import OrdType, OutcomeKind, Product, ReportKind, Side
 from bridge.core.errors import StoreError
 from bridge.core.ledger import Shelf
+from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
-from bridge.core.report import Report
+from bridge.core.report import Outcome, Report
 from bridge.store.paper_tables import paper_maps
 from tests.unit.brokers.paper_kit import INFY, INSTRUMENTS, SYMBOL, MemoryStore, SetClock, kinds, make_order
 
@@ -28,7 +29,10 @@ LIMIT = OrdType.LIMIT
 
 
 class Room:
-    """A paper broker with its surroundings, and a sink that keeps what it is given, call by call."""
+    """A paper broker with its surroundings.
+
+    `reports` is all that was told, by answers and through the sink; `calls` is what the sink was given, call by call.
+    """
 
     def __init__(self, shelves: PaperShelves | None = None, **values: Any) -> None:
         self.clock = SetClock()
@@ -36,6 +40,7 @@ class Room:
         self.shelves = shelves or PaperShelves()
         self.prices = {SYMBOL: Decimal(1000)}
         self.calls: list[list[Report]] = []
+        self.reports: list[Report] = []
         self.sink_faults = 0
         self.broker = self.make(**values)
 
@@ -56,10 +61,12 @@ class Room:
             self.sink_faults -= 1
             raise RuntimeError("the bridge is busy falling over")
         self.calls.append(list(reports))
+        self.reports.extend(reports)
 
-    @property
-    def reports(self) -> list[Report]:
-        return [report for call in self.calls for report in call]
+    async def place(self, order: Order) -> Outcome:
+        outcome = await self.broker.place(order)
+        self.reports.extend(outcome.reports)
+        return outcome
 
     async def settle(self) -> None:
         for _ in range(8):
@@ -93,30 +100,34 @@ def _quick_retries(monkeypatch):
 # --- commands and reports -------------------------------------------------------------------------------------------
 
 
-def test_place_answers_first_and_reports_afterwards():
-    """The outcome carries the broker's id; the fill comes through the sink without `place` waiting for it."""
+def test_place_answers_with_what_the_order_came_to():
+    """The outcome carries the broker's id and the fill; the sink is not needed for it."""
 
     async def story(room: Room) -> None:
-        outcome = await room.broker.place(make_order(1))
+        outcome = await room.place(make_order(1))
         assert outcome.kind is OutcomeKind.ACCEPTED
         assert outcome.broker_order_id == "261120000000001"
-        assert room.calls == []
+        (report,) = outcome.reports
+        assert (report.kind, report.tag, report.last_qty) == (ReportKind.FILL, make_order(1).tag, Decimal(10))
 
-    room = run(story)
-    (report,) = room.reports
-    assert (report.kind, report.tag, report.last_qty) == (ReportKind.FILL, make_order(1).tag, 10)
+    assert run(story).calls == []
 
 
-def test_reports_of_one_turn_come_in_one_call():
-    """Orders that share a commit share a call of the sink: the bridge books them in one transaction."""
+def test_later_reports_of_one_turn_come_in_one_call():
+    """What shares a commit shares a call of the sink: the bridge books it in one transaction."""
 
     async def story(room: Room) -> None:
-        await asyncio.gather(*(room.broker.place(make_order(number)) for number in range(50)))
+        await cancel_many(room, 50)
 
     room = run(story)
-    assert len(room.reports) == 50
-    assert len(room.calls) == 1
-    assert [r.broker_order_id for r in room.reports] == [f"261120{number:09d}" for number in range(1, 51)]
+    assert [len(call) for call in room.calls] == [50]
+    assert [r.broker_order_id for r in room.calls[0]] == [f"261120{number:09d}" for number in range(1, 51)]
+
+
+async def cancel_many(room: Room, count: int) -> None:
+    orders = [make_order(number, qty=1, ord_type=LIMIT, price=900) for number in range(count)]
+    await asyncio.gather(*(room.place(order) for order in orders))
+    await asyncio.gather(*(room.broker.cancel(order) for order in orders))
 
 
 def test_one_call_carries_a_bounded_number_of_reports(monkeypatch):
@@ -124,17 +135,16 @@ def test_one_call_carries_a_bounded_number_of_reports(monkeypatch):
     monkeypatch.setattr(delivery, "MAX_BATCH", 4)
 
     async def story(room: Room) -> None:
-        await asyncio.gather(*(room.broker.place(make_order(number)) for number in range(10)))
+        await cancel_many(room, 10)
 
-    room = run(story)
-    assert [len(call) for call in room.calls] == [4, 4, 2]
+    assert [len(call) for call in run(story).calls] == [4, 4, 2]
 
 
 def test_what_cannot_be_an_order_is_refused():
     """REFUSED proves that nothing was taken; no report follows, and the book is empty."""
 
     async def story(room: Room) -> None:
-        outcome = await room.broker.place(make_order(1, symbol="NSE:NONE"))
+        outcome = await room.place(make_order(1, symbol="NSE:NONE"))
         assert outcome.kind is OutcomeKind.REFUSED
         assert outcome.message == "NSE:NONE is not an instrument that is known here."
         assert await room.broker.book() == []
@@ -146,7 +156,7 @@ def test_what_the_money_does_not_cover_is_rejected_by_report():
     """Accepted into the book and rejected there, as a risk system does."""
 
     async def story(room: Room) -> None:
-        outcome = await room.broker.place(make_order(1, qty=2000))
+        outcome = await room.place(make_order(1, qty=2000))
         assert outcome.kind is OutcomeKind.ACCEPTED
         (row,) = await room.broker.book()
         assert row.status is OrderStatus.REJECTED
@@ -159,7 +169,7 @@ def test_reference_price_of_a_market_order_is_not_a_limit():
     """An alert's own price rides along in the intent and means nothing to the venue."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1, price="900.01"))
+        await room.place(make_order(1, price="900.01"))
 
     assert run(story).reports[0].last_px == 1000
 
@@ -168,7 +178,7 @@ def test_resting_order_meets_prices_as_they_come():
     """`on_price` fills it; prices that reach nothing cost no write."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1, ord_type=LIMIT, price=900))
+        await room.place(make_order(1, ord_type=LIMIT, price=900))
         writes = room.store.writes
         await room.move_price(950)
         await room.broker.on_price(INFY.symbol, Decimal(1))
@@ -184,7 +194,7 @@ def test_instrument_that_is_gone_leaves_its_orders_resting():
     """A list of instruments that lost a symbol is no reason to fail."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1, ord_type=LIMIT, price=900))
+        await room.place(make_order(1, ord_type=LIMIT, price=900))
         del known[SYMBOL]
         await room.move_price(900)
 
@@ -205,8 +215,8 @@ def test_cancel_is_asked_by_id_or_by_tag():
 
     async def story(room: Room) -> None:
         first, second = (make_order(number, ord_type=LIMIT, price=900) for number in (1, 2))
-        ident = (await room.broker.place(first)).broker_order_id
-        await room.broker.place(second)
+        ident = (await room.place(first)).broker_order_id
+        await room.place(second)
         outcome = await room.broker.cancel(replace(first, broker_order_id=ident))
         assert (outcome.kind, outcome.broker_order_id) == (OutcomeKind.ACCEPTED, ident)
         assert (await room.broker.cancel(second)).kind is OutcomeKind.ACCEPTED
@@ -225,13 +235,13 @@ def test_book_positions_and_funds_tell_what_happened():
     """The three reads of a reconciliation."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1, qty=10))
-        await room.broker.place(make_order(2, SELL, 4))
-        await room.broker.place(make_order(3, ord_type=LIMIT, price=900))
-        await room.broker.place(make_order(4, symbol=INFY.symbol, ord_type=LIMIT, price=100))
+        await room.place(make_order(1, qty=10))
+        await room.place(make_order(2, SELL, 4))
+        await room.place(make_order(3, ord_type=LIMIT, price=900))
+        await room.place(make_order(4, symbol=INFY.symbol, ord_type=LIMIT, price=100))
         room.prices[SYMBOL] = Decimal(1010)
         rows = await room.broker.book()
-        assert [(row.tag, row.cum_qty, row.status) for row in rows] == [
+        assert [(row.tag, int(row.cum_qty), row.status) for row in rows] == [
             (make_order(1).tag, 10, OrderStatus.FILLED),
             (make_order(2).tag, 4, OrderStatus.FILLED),
             (make_order(3).tag, 0, OrderStatus.PLACED),
@@ -240,7 +250,7 @@ def test_book_positions_and_funds_tell_what_happened():
         await room.settle()
         assert [fill for row in rows for fill in row.fills] == [r for r in room.reports if r.exec_id]
         (position,) = await room.broker.positions()
-        assert (position.symbol, position.product, position.quantity) == (SYMBOL, Product.MIS, 6)
+        assert (position.symbol, position.product, position.quantity) == (SYMBOL, Product.MIS, Decimal(6))
         funds = await room.broker.funds()
         assert funds.equity == 1_000_060
         assert funds.available == 1_000_060 - 6_000 - 9_000 - 1_000
@@ -255,7 +265,7 @@ def test_reading_a_long_book_lets_others_work(monkeypatch):
 
     async def story(room: Room) -> None:
         for number in range(3):
-            await room.broker.place(make_order(number))
+            await room.place(make_order(number))
         assert len(await room.broker.book()) == 3
 
     run(story)
@@ -267,7 +277,7 @@ def test_accounts_share_shelves_and_nothing_else():
     async def story(room: Room) -> None:
         other = room.make("second", cash=Decimal(500))
         await other.start(room.sink)
-        await room.broker.place(make_order(1))
+        await room.place(make_order(1))
         outcome = await other.place(make_order(2, account="second"))
         assert outcome.broker_order_id == "261120000000001"
         (row,) = await other.book()
@@ -299,7 +309,7 @@ def test_end_of_day_expires_what_rests():
     """Called at the session's end; a failing store is told, so that it is called again."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1, ord_type=LIMIT, price=900))
+        await room.place(make_order(1, ord_type=LIMIT, price=900))
         room.store.faults = ["before"]
         with pytest.raises(StoreError):
             await room.broker.end_day()
@@ -313,11 +323,11 @@ def test_a_new_day_expires_and_forgets(through):
     """Whatever comes first on a new day: yesterday's resting orders expire, its closed ones leave memory."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1))
-        await room.broker.place(make_order(2, ord_type=LIMIT, price=900))
+        await room.place(make_order(1))
+        await room.place(make_order(2, ord_type=LIMIT, price=900))
         room.clock.move(days=1)
         if through == "place":
-            await room.broker.place(make_order(3, ord_type=LIMIT, price=900))
+            await room.place(make_order(3, ord_type=LIMIT, price=900))
         elif through == "price":
             await room.move_price(900)
         else:
@@ -329,15 +339,16 @@ def test_a_new_day_expires_and_forgets(through):
         assert room.shelves.orders.with_tag("paper", make_order(1).tag) == []
         assert [p.quantity for p in await room.broker.positions()] == [10]
 
-    reports = run(story).reports
-    assert kinds(reports)[:3] == ["FILL", "PLACED", "EXPIRED"]
+    room = run(story)
+    assert kinds(room.calls[0]) == ["EXPIRED"]
+    assert room.calls[0][0].tag == make_order(2).tag
 
 
 def test_yesterdays_order_is_not_filled_by_todays_first_price():
     """It expires before the price is looked at."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1, ord_type=LIMIT, price=900))
+        await room.place(make_order(1, ord_type=LIMIT, price=900))
         room.clock.move(days=1)
         await room.move_price(900)
 
@@ -352,7 +363,7 @@ def test_order_that_was_not_written_was_not_sent():
 
     async def story(room: Room) -> None:
         room.store.faults = ["before"]
-        outcome = await room.broker.place(make_order(1))
+        outcome = await room.place(make_order(1))
         assert (outcome.kind, outcome.message) == (OutcomeKind.NOT_SENT, "the disk is full")
         assert await room.broker.book() == []
 
@@ -364,10 +375,10 @@ def test_order_whose_commit_failed_was_not_sent():
 
     async def story(room: Room) -> None:
         room.store.faults = ["undone"]
-        outcome = await room.broker.place(make_order(1))
+        outcome = await room.place(make_order(1))
         assert outcome.kind is OutcomeKind.NOT_SENT
         assert await room.broker.book() == []
-        assert (await room.broker.place(make_order(1))).broker_order_id == "261120000000001"
+        assert (await room.place(make_order(1))).broker_order_id == "261120000000001"
 
     assert kinds(run(story).reports) == ["FILL"]
 
@@ -377,7 +388,7 @@ def test_order_whose_commit_arrived_after_all_was_sent():
 
     async def story(room: Room) -> None:
         room.store.faults = ["kept"]
-        outcome = await room.broker.place(make_order(1))
+        outcome = await room.place(make_order(1))
         assert (outcome.kind, outcome.broker_order_id) == (OutcomeKind.ACCEPTED, "261120000000001")
 
     assert kinds(run(story).reports) == ["FILL"]
@@ -388,7 +399,7 @@ def test_order_that_nobody_can_tell_about_is_unknown():
 
     async def story(room: Room) -> None:
         room.store.faults = ["kept", "before"]
-        outcome = await room.broker.place(make_order(1))
+        outcome = await room.place(make_order(1))
         assert outcome.kind is OutcomeKind.UNKNOWN
         assert "not known" in outcome.message
 
@@ -400,7 +411,7 @@ def test_cancel_that_was_not_written_was_not_sent():
 
     async def story(room: Room) -> None:
         order = make_order(1, ord_type=LIMIT, price=900)
-        await room.broker.place(order)
+        await room.place(order)
         room.store.faults = ["undone"]
         assert (await room.broker.cancel(order)).kind is OutcomeKind.NOT_SENT
         assert (await room.broker.cancel(order)).kind is OutcomeKind.ACCEPTED
@@ -412,7 +423,7 @@ def test_price_whose_write_failed_is_met_again_by_the_next():
     """`on_price` raises nothing; the order fills later."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1, ord_type=LIMIT, price=900))
+        await room.place(make_order(1, ord_type=LIMIT, price=900))
         room.store.faults = ["undone"]
         await room.move_price(899)
         await room.settle()
@@ -431,7 +442,7 @@ def test_failing_store_does_not_keep_the_broker_from_starting():
         room.store.faults = ["before"]
         await room.broker.start(room.sink)
         assert room.broker.status().connected
-        assert (await room.broker.place(make_order(1))).broker_order_id == "261121000000001"
+        assert (await room.place(make_order(1))).broker_order_id == "261121000000001"
 
     run(story)
 
@@ -474,12 +485,11 @@ def test_reports_that_were_not_taken_are_told_again():
 
     async def story(room: Room) -> None:
         room.sink_faults = 3
-        await room.broker.place(make_order(1))
-        await room.broker.place(make_order(2))
+        await cancel_many(room, 2)
         await asyncio.sleep(0.05)
 
     room = run(story)
-    assert [r.tag for r in room.reports] == [make_order(1).tag, make_order(2).tag]
+    assert [r.tag for call in room.calls for r in call] == [make_order(number).tag for number in range(2)]
     assert room.broker._delivery.failures == 3
 
 
@@ -490,33 +500,36 @@ def test_no_orders_are_taken_while_reports_pile_up(monkeypatch):
 
     async def story(room: Room) -> None:
         room.sink_faults = 1
-        await room.broker.place(make_order(1, ord_type=LIMIT, price=900))
-        await room.broker.place(make_order(2))
+        await room.place(make_order(9, ord_type=LIMIT, price=800))
+        await cancel_many(room, 2)
         await room.settle()
         assert not room.broker.status().connected
-        outcome = await room.broker.place(make_order(3))
+        outcome = await room.place(make_order(3))
         assert outcome.kind is OutcomeKind.NOT_SENT
         assert outcome.message == "2 reports have not been taken; no orders until they are."
-        await room.move_price(900)
+        await room.move_price(800)
         await asyncio.sleep(0.05)
         assert room.broker.status().connected
-        assert (await room.broker.place(make_order(3))).kind is OutcomeKind.ACCEPTED
+        assert (await room.place(make_order(3))).kind is OutcomeKind.ACCEPTED
 
-    assert kinds(run(story).reports) == ["PLACED", "FILL", "FILL"]
+    room = run(story)
+    assert kinds(room.reports) == ["PLACED"] * 3 + ["CANCELLED", "CANCELLED", "FILL"]
 
 
 def test_nothing_is_told_after_stop_and_nothing_is_lost():
     """Reports that were waiting come after the next start."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1))
+        order = make_order(1, ord_type=LIMIT, price=900)
+        await room.place(order)
+        await room.broker.cancel(order)
         await room.broker.stop()
         await room.settle()
         assert room.calls == []
         assert room.broker.status().message == "The paper broker has not been started."
         await room.broker.start(room.sink)
         await room.settle()
-        assert kinds(room.reports) == ["FILL"]
+        assert kinds(room.calls[0]) == ["CANCELLED"]
 
     run(story)
 
@@ -531,11 +544,11 @@ def test_starting_again_replaces_the_sink():
             other.extend(reports)
 
         await room.broker.start(second)
-        await room.broker.place(make_order(1))
+        await cancel_many(room, 1)
         await room.settle()
-        assert kinds(other) == ["FILL"]
+        assert kinds(other) == ["CANCELLED"]
 
-    assert run(story).reports == []
+    assert run(story).calls == []
 
 
 # --- after a restart ------------------------------------------------------------------------------------------------
@@ -560,10 +573,10 @@ def test_books_come_back_from_their_rows():
     """Orders of every shape, positions and money survive as they were, and go on."""
 
     async def story(room: Room) -> None:
-        await room.broker.place(make_order(1))
-        await room.broker.place(make_order(2, ord_type=LIMIT, price=900))
-        await room.broker.place(make_order(3, SELL, 5, ord_type=OrdType.SL, trigger_price=950, price=940))
-        await room.broker.place(make_order(4, qty=50_000))
+        await room.place(make_order(1))
+        await room.place(make_order(2, ord_type=LIMIT, price=900))
+        await room.place(make_order(3, SELL, 5, ord_type=OrdType.SL, trigger_price=950, price=940))
+        await room.place(make_order(4, qty=50_000))
         before = [await room.broker.book(), await room.broker.positions(), await room.broker.funds()]
         again = room.make()
         again._shelves = room.shelves = reload(room.shelves)
@@ -594,13 +607,13 @@ def test_an_order_taken_back_leaves_no_trace_in_the_indexes():
     shelves = PaperShelves()
 
     async def story(room: Room) -> None:
-        room.store.faults = ["undone", None, "undone"]
+        room.store.faults = ["undone"]
         order = make_order(1, ord_type=LIMIT, price=900)
-        await room.broker.place(order)
+        await room.place(order)
         assert shelves.orders.with_tag("paper", order.tag) == []
         assert shelves.orders.working("paper", SYMBOL) == {}
-        await room.broker.place(order)
-        await room.broker.place(order)
+        await room.place(order)
+        await room.place(order)
         assert len(shelves.orders.with_tag("paper", order.tag)) == 2
         shelves.orders.set(("paper", "261120000000002"), None)
         assert [o.broker_order_id for o in shelves.orders.with_tag("paper", order.tag)] == ["261120000000001"]
@@ -614,7 +627,7 @@ def test_clock_that_is_asked_is_the_one_given():
 
     async def story(room: Room) -> None:
         room.clock.move(seconds=1)
-        await room.broker.place(make_order(1))
+        await room.place(make_order(1))
 
     room = run(story)
     assert room.reports[0].transact_time == SetClock().now() + timedelta(seconds=1)

@@ -157,9 +157,7 @@ def read(
 ) -> Signal:
     """The signal of these fields, which go through JSON as in life."""
     body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
-    return read_signal(
-        read_fields(body), credential or by_token(), received_at, CATALOG, settings or default_settings()
-    )
+    return read_signal(read_fields(body), credential or by_token(), received_at, CATALOG, settings or default_settings())
 
 
 def attempt(act: Callable[[], object]) -> object:
@@ -180,4 +178,3 @@ def refusal(act: Callable[[], object]) -> RefusedError:
 def refused(fields: Mapping[str, object] | bytes, credential: Credential | None = None, **options: Any) -> RefusedError:
     """The refusal of these fields."""
     return refusal(lambda: read(fields, credential, **options))
-

@@ -90,9 +90,7 @@ def passes(gate, peer, *, forwarded=None, is_signed=False):
 
 
 def gate(*, host="0.0.0.0", proxies=(), addresses=None):
-    return AddressGate(
-        make_settings(server={"host": host, "trusted_proxies": proxies}, webhook={"addresses": addresses})
-    )
+    return AddressGate(make_settings(server={"host": host, "trusted_proxies": proxies}, webhook={"addresses": addresses}))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

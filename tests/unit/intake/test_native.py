@@ -78,7 +78,7 @@ FAULTS = [
     ('{"a": True}', "value without quotation marks"),
     ('{"time": 2026-11-20T04:15:02Z}', "value without quotation marks"),
     ('{"symbol": NSE:SBIN}', "value without quotation marks"),
-    ('{a: 1}', "field's name without quotation marks"),
+    ("{a: 1}", "field's name without quotation marks"),
     ('{"a": 1, b: 2}', "field's name without quotation marks"),
     ("{'a': 1}", "single quotation mark"),
     ("{\"a\": 'x'}", "single quotation mark"),
@@ -242,7 +242,9 @@ def test_mutated_alerts_give_fields_or_a_refusal_that_can_be_sent(data):
     body = make_body().decode()
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(body)))
-        piece = data.draw(st.sampled_from(["", '"', "{", "}", ",", ":", "{{", "}}", "\\", "\\ud800", "'", "\n", "1e999", "[", "“"]))
+        piece = data.draw(
+            st.sampled_from(["", '"', "{", "}", ",", ":", "{{", "}}", "\\", "\\ud800", "'", "\n", "1e999", "[", "“"])
+        )
         body = body[:place] + piece + body[place + data.draw(st.integers(0, 3)) :]
     outcome = attempt(lambda: read_fields(body.encode()))
     if isinstance(outcome, RefusedError):

@@ -192,9 +192,7 @@ def test_address_is_looked_at_after_the_credential():
 
 def test_address_behind_a_proxy_is_the_forwarded_one():
     """The header counts from a trusted proxy only."""
-    settings = make_settings(
-        server={"host": "0.0.0.0", "trusted_proxies": ["10.0.0.1"]}, webhook={"signing_secrets": [WHSEC]}
-    )
+    settings = make_settings(server={"host": "0.0.0.0", "trusted_proxies": ["10.0.0.1"]}, webhook={"signing_secrets": [WHSEC]})
     headers = {"x-forwarded-for": "52.89.214.238"}
     assert verify(body_with(GOOD), settings=settings, peer="10.0.0.1", headers=headers).name == "T0KEN1"
     assert reason(body_with(GOOD), settings=settings, peer="10.9.9.9", headers=headers).code is RefusalCode.E_ADDRESS

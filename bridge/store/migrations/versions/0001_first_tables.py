@@ -1,4 +1,4 @@
-"""first tables."""
+"""The first tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -96,7 +96,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", "exec_id"),
     )
     with op.batch_alter_table("fills", schema=None) as batch_op:
-        batch_op.create_index("fills_order", ["cl_ord_id"], unique=False)
         batch_op.create_index("fills_time", ["transact_time"], unique=False)
 
     op.create_table(
@@ -150,7 +149,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("cl_ord_id"),
     )
     with op.batch_alter_table("orders", schema=None) as batch_op:
-        batch_op.create_index("orders_alert", ["alert_id"], unique=False)
         batch_op.create_index(
             "orders_open",
             ["cl_ord_id"],

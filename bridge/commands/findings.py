@@ -1,0 +1,55 @@
+"""What `bridge check` finds: one line each, with its mend."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bridge.commands.client import Running
+from bridge.settings import Settings
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found of one part, and what to do about it."""
+
+    level: Level
+    part: str
+    message: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.level:<6}{self.part:<13}{self.message}"
+        return f"{line}\n{'':<19}mend: {self.mend}" if self.mend else line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the checks look at. `running` holds the data folder; `online` allows to ask the internet."""
+
+    settings: Settings
+    running: Running | None
+    now: datetime
+    online: bool
+
+
+def ok(part: str, message: str) -> Finding:
+    """Nothing to do."""
+    return Finding(level=Level.OK, part=part, message=message)
+
+
+def warn(part: str, message: str, mend: str) -> Finding:
+    """It runs, but not as well as it should."""
+    return Finding(level=Level.WARN, part=part, message=message, mend=mend)
+
+
+def fail(part: str, message: str, mend: str) -> Finding:
+    """It does not run, or not safely."""
+    return Finding(level=Level.FAIL, part=part, message=message, mend=mend)

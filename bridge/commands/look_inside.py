@@ -1,0 +1,193 @@
+"""Checks of what lies on this machine: folder, secrets, store, clock, calendar, instruments."""
+
+import ctypes
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bridge.commands.findings import Facts, Finding, fail, ok, warn
+from bridge.core.clock import IST, iso
+from bridge.core.enums import InstrumentKind, OrdType, TimeInForce
+from bridge.core.errors import BridgeError, StoreError
+from bridge.core.market import SessionQuestion
+from bridge.core.reasons import Reason
+from bridge.market.calendar import Calendar, load_calendar
+from bridge.market.instruments import load_catalog
+from bridge.store.backend import Backend
+from bridge.store.migrate import HEAD, current_revision
+from bridge.store.reads import Reads
+from bridge.vault import API_TOKEN_FILE, KEY_FILE
+from bridge.web.auth import HASH_FILE
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MIB = 1024 * 1024
+# A day of a busy bridge is some ten megabytes; SQLite's log and a backup want room as well.
+DISK_FAIL_MIB, DISK_WARN_MIB = 100, 1024
+# Clocks are set by a few seconds at times; alerts are refused when they are older than a minute.
+CLOCK_SLACK = timedelta(seconds=5)
+CALENDAR_AHEAD = timedelta(days=14)
+LIST_AGES_AFTER = timedelta(hours=24)
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+
+
+def check_folder(facts: Facts) -> Iterator[Finding]:
+    """The data folder is there, ours alone, writable, and has room."""
+    folder = facts.settings.data_dir
+    there = folder if folder.exists() else _nearest(folder)
+    if not (folder.is_dir() or (not folder.exists() and there.is_dir())) or not os.access(there, os.W_OK | os.X_OK):
+        yield fail("data folder", f"{folder} cannot be written", f"make it a folder of the user that runs the bridge: {_me()}")
+        return
+    free = shutil.disk_usage(there).free // _MIB
+    if free < DISK_WARN_MIB:
+        tell = fail if free < DISK_FAIL_MIB else warn
+        yield tell("data folder", f"{free} MiB are free at {there}", "make room: without it no alert can be stored")
+    if not folder.exists():
+        yield ok("data folder", f"{folder} is made at the first start; {free} MiB are free")
+    elif folder.stat().st_mode & _OTHERS:
+        yield warn("data folder", f"{folder} is open to others on this machine", f"chmod 700 {folder}")
+    else:
+        yield ok("data folder", f"{folder} is ours alone; {free} MiB are free")
+
+
+def _nearest(folder: Path) -> Path:
+    return next((parent for parent in folder.absolute().parents if parent.exists()), Path("/"))
+
+
+def _me() -> str:
+    return os.environ.get("USER") or f"uid {os.getuid()}"
+
+
+def check_secrets(facts: Facts) -> Iterator[Finding]:
+    """Files with secrets can be read by nobody else."""
+    found = [facts.settings.data_dir / name for name in (KEY_FILE, API_TOKEN_FILE, HASH_FILE)]
+    found = [path for path in found if path.exists()]
+    for path in found:
+        if path.stat().st_mode & _OTHERS:
+            yield fail("secrets", f"{path} can be read by others on this machine", f"chmod 600 {path}")
+        elif not os.access(path, os.R_OK):
+            yield fail("secrets", f"{path} cannot be read by this user", f"chown {_me()} {path}")
+    names = ", ".join(path.name for path in found)
+    yield ok("secrets", f"looked at {names} in {facts.settings.data_dir}" if names else "made at the first start, for its user alone")
+
+
+def check_store(facts: Facts) -> Iterator[Finding]:
+    """The database answers, has the shape that this version wants, and takes writes."""
+    try:
+        yield _look_at_store(facts)
+    except BridgeError as error:
+        yield fail("store", str(error), "look at database.url, and whether the server runs")
+
+
+def _look_at_store(facts: Facts) -> Finding:
+    backend = Backend(facts.settings.database.url)
+    where = backend.url.render_as_string(hide_password=True)
+    if backend.is_sqlite and not Path(backend.url.database or "").is_file():
+        return ok("store", f"{where} is made at the first start")
+    revision = current_revision(backend)
+    if revision is not None and revision > HEAD:
+        return fail("store", f"{where} is of a newer bridge (revision {revision})", "upgrade the bridge")
+    if revision != HEAD:
+        return ok("store", f"{where} answers; brought to revision {HEAD} at the next start")
+    if facts.running is None:
+        try_to_write(backend)
+    latest = Reads(backend.engine).alerts(limit=1)
+    if latest and latest[0].received_at > facts.now + CLOCK_SLACK:
+        message = f"the latest alert came at {iso(latest[0].received_at)}, and now it is {iso(facts.now)}"
+        return fail("store", f"{message}: the clock was set back", "set the clock right before you trade")
+    return ok("store", f"{where} answers" + (" and takes writes" if facts.running is None else ", a bridge works on it"))
+
+
+def try_to_write(backend: Backend) -> None:
+    """Write without leaving a trace; StoreError tells why it cannot be done."""
+    try:
+        raw = backend.raw()
+        try:
+            raw.execute(backend.begin)
+            raw.execute("UPDATE alembic_version SET version_num = version_num")
+            raw.execute("ROLLBACK")
+        finally:
+            raw.close()
+    except Exception as error:
+        if backend.is_database_error(error):
+            raise StoreError(f"the database takes no writes: {str(error).splitlines()[0]}") from None
+        raise
+
+
+def check_clock(facts: Facts) -> Iterator[Finding]:
+    """The clock has not run back behind our own files, and the kernel says that something keeps it right."""
+    folder = facts.settings.data_dir
+    written = [path.stat().st_mtime for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    latest = datetime.fromtimestamp(max(written), UTC) if written else facts.now
+    now = f"it is {facts.now.astimezone(IST):%Y-%m-%d %H:%M:%S} in India"
+    if latest > facts.now + CLOCK_SLACK:
+        yield fail("clock", f"{now}, but {folder} was written at {iso(latest)}", "the clock was set back: set it right")
+    elif is_synchronised():
+        yield ok("clock", f"{now}; the kernel says that the clock is kept right")
+    else:
+        yield warn(
+            "clock",
+            f"{now}; the kernel does not know of anything that keeps the clock right",
+            "run a time service: timedatectl set-ntp true (in a container: on its host)",
+        )
+
+
+def is_synchronised() -> bool:
+    """What adjtimex(2) says of the clock; it asks the kernel, no network. True where there is no such call."""
+    try:
+        adjtimex = ctypes.CDLL(None).adjtimex
+    except (OSError, AttributeError):
+        return True
+    return int(adjtimex(ctypes.create_string_buffer(512))) != _TIME_ERROR  # all zero: change nothing, only tell
+
+
+def check_calendar(facts: Facts) -> Iterator[Finding]:
+    """The calendar knows today and the next weeks."""
+    try:
+        calendar = load_calendar(facts.settings.calendar)
+        catalog = load_catalog(facts.settings.instruments, today=lambda: facts.now.astimezone(IST).date())
+    except BridgeError as error:
+        yield fail("calendar", str(error), "correct the file, or take the setting out")
+        return
+    share = next((one for one in catalog if one.kind is InstrumentKind.EQ and one.exchange == "NSE"), None)
+    if share is None:
+        yield warn("calendar", "no NSE share is listed, so the calendar was not tried", "check the list of instruments")
+        return
+    question = SessionQuestion(instrument=share, ord_type=OrdType.LIMIT, time_in_force=TimeInForce.DAY, at=facts.now)
+    today, later = calendar.session(question), _session_at(calendar, question, facts.now + CALENDAR_AHEAD)
+    if today.reason is Reason.CALENDAR_UNKNOWN:
+        yield fail("calendar", today.message, "name a newer file in the setting `calendar`, or upgrade the bridge")
+    elif later is Reason.CALENDAR_UNKNOWN:
+        yield warn("calendar", f"ends within {CALENDAR_AHEAD.days} days", "upgrade the bridge, or set `calendar`")
+    else:
+        yield ok("calendar", "NSE is open." if today.is_open else today.message)
+
+
+def _session_at(calendar: Calendar, question: SessionQuestion, at: datetime) -> Reason | None:
+    later = SessionQuestion(
+        instrument=question.instrument, ord_type=question.ord_type, time_in_force=question.time_in_force, at=at
+    )
+    return calendar.session(later).reason
+
+
+def check_instruments(facts: Facts) -> Iterator[Finding]:
+    """The list loads, has contracts that still trade, and is of today where money is real."""
+    path, today = facts.settings.instruments, facts.now.astimezone(IST).date()
+    try:
+        catalog = load_catalog(path, today=lambda: today)
+    except BridgeError as error:
+        yield fail("instruments", str(error), "name a CSV in the columns of Kite's instrument dump")
+        return
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    contracts = [one.expiry for one in catalog if one.expiry is not None]
+    alive = [expiry for expiry in contracts if expiry >= today]
+    told = f"{len(catalog)} in {path} of {written.astimezone(IST):%Y-%m-%d}, {len(alive)} contracts alive"
+    is_live = any(str(account.broker) != "paper" for account in facts.settings.accounts.values())
+    if contracts and not alive:
+        yield warn("instruments", f"{told}: all {len(contracts)} have expired", "fetch the broker's list of today")
+    elif is_live and facts.now - written > LIST_AGES_AFTER:
+        yield warn("instruments", f"{told}; it is older than a day", "fetch the broker's list of today")
+    else:
+        yield ok("instruments", told)

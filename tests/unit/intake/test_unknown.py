@@ -1,0 +1,108 @@
+"""Fields that the native format lacks: notes where they are harmless, refused where the order would be another."""
+
+import pytest
+
+from bridge.core.reasons import RefusalCode
+from bridge.intake.unknown import LOOKALIKES, MAX_NOTE_CHARS, MAX_NOTES, RENAMED, SYNONYMS, UNSUPPORTED, fold
+from tests.unit.intake.builders import make_fields, make_token, read, refused
+
+
+def test_unknown_fields_are_kept_as_notes():
+    """Texts as they are, the rest as JSON; null says nothing."""
+    more = {"comment": "EMA cross", "rsi": 55.5, "big": True, "tags": ["a", {"b": 1}], "none": None, "off": False}
+    assert read(make_fields(**more)).notes == {
+        "comment": "EMA cross",
+        "rsi": "55.5",
+        "big": "true",
+        "tags": '["a",{"b":"1"}]',
+    }
+
+
+def test_notes_are_bounded_in_number_and_length():
+    """The rest is dropped: the body itself is kept beside them."""
+    notes = read(make_fields(**{f"note {n}{'k' * 100}": "v" * 1000 for n in range(MAX_NOTES + 5)})).notes
+    assert len(notes) == MAX_NOTES
+    assert all(len(name) <= 64 and len(text) == MAX_NOTE_CHARS for name, text in notes.items())
+
+
+def test_notes_hold_no_token():
+    """Where a sender repeats it: as a value, inside one, as a name, at the edge of what is cut off."""
+    token = make_token()
+    more = {"a": token, "b": {"c": [token]}, token: "x", "d": "y" * (MAX_NOTE_CHARS - 5) + token}
+    notes = str(read(make_fields(**more)).notes)
+    assert token[:20] not in notes
+    assert token[-20:] not in notes
+    assert "[token]" in notes
+
+
+@pytest.mark.parametrize(
+    "name", ["stop_loss", "take_profit", "trailing_stop", "stopLoss", "SL", "orders", "order_legs", "legs"]
+)
+@pytest.mark.parametrize("value", [{"price": "800"}, "800", 800, [1], True, 0])
+def test_what_the_bridge_does_not_do_is_refused_by_name(name, value):
+    """Never ignored: an entry without its stop is another order."""
+    error = refused(make_fields(**{name: value}))
+    assert (error.code, error.field) == (RefusalCode.E_UNSUPPORTED, name)
+
+
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
+def test_every_unsupported_name_is_refused(name):
+    """The whole list."""
+    assert refused(make_fields(**{name: "1"})).code is RefusalCode.E_UNSUPPORTED
+
+
+@pytest.mark.parametrize("value", [None, "", " ", False, {}, [], {"price": None, "percent": ""}, [None]])
+def test_asking_for_nothing_is_fine(value):
+    """Templates carry every field, filled or not."""
+    body = {"stop_loss": value, "limit_price": value, "qty": value}
+    assert read(make_fields(quantity=None) | body).quantity is None
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [*RENAMED.items(), ("Quantity", "quantity"), ("orderType", "order_type"), ("TIME", "time")]
+)
+def test_misspelt_field_is_refused_with_the_right_name(name, meant):
+    """A price or trigger under another name would silently make a market order."""
+    error = refused(make_fields(**{name: "5"}))
+    assert (error.code, error.field) == (RefusalCode.E_FIELD, name)
+    assert f"`{meant}`" in str(error.hint)
+
+
+@pytest.mark.parametrize(("name", "meant"), SYNONYMS.items())
+def test_synonym_is_refused_where_the_field_is_missing_and_a_note_beside_it(name, meant):
+    """Without the field a default would take its place unseen; with it, the field holds."""
+    full = make_fields(order_type="MARKET", time_in_force="DAY", product="MIS")
+    assert read(full | {name: "5"}).notes == {name: "5"}
+    del full[meant]
+    error = refused(full | {name: "5"})
+    assert (error.code, error.field) == (RefusalCode.E_FIELD, name)
+    assert f"`{meant}`" in str(error.hint)
+
+
+def test_target_takes_the_place_of_a_quantity():
+    """{{strategy.order.contracts}} beside a target is only told."""
+    fields = make_fields(action=None, quantity=None, target="5", contracts="10")
+    assert read(fields).notes == {"contracts": "10"}
+
+
+@pytest.mark.parametrize(("field", "name"), [(field, name) for field, names in LOOKALIKES.items() for name in names])
+def test_missing_field_is_refused_with_the_lookalike_named(field, name):
+    """The hint says which of the alert's fields was probably meant."""
+    from tests.unit.intake.builders import SIGNED
+
+    fields = make_fields(strategy="ema-cross")
+    del fields[field]
+    error = refused(fields | {name: "x"}, SIGNED)
+    assert (error.code, error.field) == (RefusalCode.E_FIELD, field)
+    assert f"There is a `{name}`; write `{field}`." in str(error.hint)
+
+
+def test_lookalike_beside_the_field_is_a_note():
+    """{{ticker}} and {{strategy.market_position}} are often sent along."""
+    assert read(make_fields(ticker="SBIN", side="buy")).notes == {"ticker": "SBIN", "side": "buy"}
+
+
+def test_long_name_is_no_misspelling():
+    """Only what can be meant is compared."""
+    assert fold("q" * 65) == ""
+    assert fold("Stop-Loss Price") == "stoplossprice"
