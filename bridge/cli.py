@@ -44,7 +44,7 @@ def _tell(error: Exception, code: int) -> int:
     return code
 
 
-def tell_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def tell_fault(kind: type[BaseException], _error: BaseException, trace: TracebackType | None) -> None:
     """Name a fault of ours by kind and place; its text may quote what must not be shown."""
     places = [f"{os.path.basename(at.filename)}:{at.lineno}" for at in traceback.extract_tb(trace)[-4:]]
     print(f"bridge: a fault of the bridge itself, please report it: {kind.__name__} at {' > '.join(places)}", file=sys.stderr)
@@ -92,10 +92,9 @@ def _add_alert(commands: "Commands") -> None:
     alert = _add_group(commands, "alert", "make, list and revoke the tokens that let alerts in")
     new = _add(alert, "new", "alerts:new", "make a token; prints what to paste into TradingView's alert dialog")
     new.add_argument("--strategy", metavar="S", required=True, help="the strategy of the settings that the alerts are for")
-    several = {"action": "append", "default": []}
-    new.add_argument("--symbol", metavar="NSE:SBIN", dest="symbols", help="only this one; NSE:* for all; repeatable", **several)
-    new.add_argument("--account", metavar="A", dest="accounts", help="only this account; repeatable", **several)
-    new.add_argument("--action", metavar="buy", dest="actions", help="buy, sell, exit, cancel or target; repeatable", **several)
+    _add_repeatable(new, "--symbol", "NSE:SBIN", "only this one, or NSE:* for a whole exchange")
+    _add_repeatable(new, "--account", "A", "only this account of the strategy")
+    _add_repeatable(new, "--action", "buy", "only this: buy, sell, exit, cancel or target")
     new.add_argument("--product", metavar="P", help="only this product: MIS, CNC, NRML or MTF")
     new.add_argument("--max-quantity", metavar="N", help="at most so many units an order")
     new.add_argument("--max-notional", metavar="R", help="at most so many rupees an order")
@@ -107,6 +106,11 @@ def _add_alert(commands: "Commands") -> None:
     _add(alert, "list", "alerts:show", "list the tokens that were made, and what each allows")
     revoke = _add(alert, "revoke", "alerts:revoke", "make a token worthless from now on")
     revoke.add_argument("token_id", metavar="ID", help="as shown by `bridge alert list`")
+
+
+def _add_repeatable(command: argparse.ArgumentParser, option: str, metavar: str, what: str) -> None:
+    name = f"{option.removeprefix('--')}s"
+    command.add_argument(option, metavar=metavar, dest=name, action="append", default=[], help=f"{what}; repeatable")
 
 
 def _add_trading(commands: "Commands") -> None:

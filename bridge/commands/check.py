@@ -3,10 +3,10 @@
 import argparse
 import os
 
-from bridge.commands.client import find_running
 from bridge.commands.findings import Facts, Finding, Level, fail, ok
 from bridge.commands.look_inside import check_calendar, check_clock, check_folder, check_instruments, check_secrets, check_store
 from bridge.commands.look_outside import check_bind, check_brokers, check_egress, check_reach, check_webhook
+from bridge.commands.running import find_running
 from bridge.core.clock import SystemClock
 from bridge.core.errors import BridgeError
 from bridge.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Settings, load_settings
@@ -33,9 +33,7 @@ def check(arguments: argparse.Namespace) -> int:
     except BridgeError as error:
         print(fail("settings", str(error), "correct the keys that are named"), flush=True)
         return 1
-    facts = Facts(
-        settings=settings, running=find_running(settings.data_dir), now=SystemClock().now(), online=arguments.online
-    )
+    facts = Facts(settings=settings, running=find_running(settings.data_dir), now=SystemClock().now(), online=arguments.online)
     findings = [_tell(_describe(settings))]
     for look in CHECKS:
         findings += [_tell(finding) for finding in look(facts)]

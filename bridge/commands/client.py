@@ -3,23 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from bridge.bootstrap import Bridge
+from bridge.commands.running import Running, find_running
 from bridge.core.clock import Clock, SystemClock
 from bridge.core.enums import TradingMode
 from bridge.core.errors import BridgeError, ConfigError
 from bridge.core.scope import GLOBAL
 from bridge.log import configure
 from bridge.settings import Settings
-from bridge.store.backend import Backend, ProcessLock
-from bridge.store.migrate import HEAD, current_revision
-from bridge.store.reads import Reads
+from bridge.store.backend import Backend
 from bridge.vault import api_token
+
+if TYPE_CHECKING:  # the whole bridge and its tables: a halt of a running one goes without
+    from bridge.bootstrap import Bridge
+    from bridge.store.reads import Reads
 
 API = "/api/v1"
 # A reconcile asks brokers, some of which take their time.
@@ -27,22 +28,10 @@ TIMEOUT_S = 30.0
 # Another command holds the data folder for less than this, and a bridge that starts tells its address in less.
 PATIENCE_S = 5.0
 POLL_S = 0.1
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
 
 class CommandError(BridgeError):
     """A command that could not be carried out; the message says why, and the mend."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """Who holds the data folder. `url` is None as long as it has not told where it listens."""
-
-    pid: int
-    url: str | None
-
-    def __str__(self) -> str:
-        return f"{self.url or 'a bridge that is starting'} (pid {self.pid})"
 
 
 class Client:
@@ -92,10 +81,11 @@ async def reach(settings: Settings, *, trading: bool = False) -> AsyncIterator[C
         async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
             yield Client(http, running.url)
         return
+    from bridge.app import build_app
+    from bridge.bootstrap import Bridge
+
     bridge = Bridge(settings)
     async with _started(bridge) if trading else _opened(bridge):
-        from bridge.app import build_app
-
         headers = {"authorization": f"Bearer {bridge.api_token}"}
         transport = httpx.ASGITransport(app=build_app(bridge))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
@@ -103,7 +93,7 @@ async def reach(settings: Settings, *, trading: bool = False) -> AsyncIterator[C
 
 
 @asynccontextmanager
-async def _opened(bridge: Bridge) -> AsyncIterator[None]:
+async def _opened(bridge: "Bridge") -> AsyncIterator[None]:
     """The store alone: enough for tokens and halts, and nothing leaves."""
     if not bridge.lock.acquire():
         raise ConfigError(f"another bridge is at work on {bridge.settings.data_dir}; try again")
@@ -119,7 +109,7 @@ async def _opened(bridge: Bridge) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _started(bridge: Bridge) -> AsyncIterator[None]:
+async def _started(bridge: "Bridge") -> AsyncIterator[None]:
     bridge.gate.close(GLOBAL, TradingMode.REDUCING)
     await bridge.start()
     try:
@@ -139,32 +129,15 @@ async def _find_ready(data_dir: Path) -> Running | None:
     return running
 
 
-def find_running(data_dir: Path) -> Running | None:
-    """The process that holds the data folder; None when it is free."""
-    lock = ProcessLock(data_dir)
-    if not (data_dir / "bridge.lock").exists():
-        return None
-    if lock.acquire():
-        lock.release()
-        return None
-    told = lock.read()
-    host, port = told.get("host"), told.get("port")
-    url = url_of(host, port) if isinstance(host, str) and isinstance(port, int) else None
-    return Running(pid=int(told.get("pid") or 0), url=url)
+def open_reads(settings: Settings) -> "Reads":
+    """Read-only eyes on the store, also while a bridge runs; CommandError when there is nothing to read."""
+    from bridge.store.migrate import HEAD, current_revision
+    from bridge.store.reads import Reads
 
-
-def url_of(host: str, port: int) -> str:
-    """How a program on this machine reaches what is bound to `host`."""
-    host = _EVERYWHERE.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def open_reads(settings: Settings) -> Reads:
-    """Read-only eyes on the store, also while a bridge runs; ConfigError when there is nothing to read."""
     backend = Backend(settings.database.url)
     if backend.is_sqlite and not Path(backend.url.database or "").is_file():
-        raise ConfigError(f"there is no database at {backend.url.database} yet; `bridge serve` makes it")
+        raise CommandError(f"there is no database at {backend.url.database} yet; `bridge serve` makes it")
     revision = current_revision(backend)
     if revision != HEAD:
-        raise ConfigError(f"the database is at revision {revision}, not {HEAD}; `bridge serve` brings an older one up to date")
+        raise CommandError(f"the database is at revision {revision}, not {HEAD}; `bridge serve` brings an older one up to date")
     return Reads(backend.engine)

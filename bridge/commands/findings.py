@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from bridge.commands.client import Running
+from bridge.commands.running import Running
 from bridge.settings import Settings
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -69,8 +70,8 @@ def check_secrets(facts: Facts) -> Iterator[Finding]:
             yield fail("secrets", f"{path} can be read by others on this machine", f"chmod 600 {path}")
         elif not os.access(path, os.R_OK):
             yield fail("secrets", f"{path} cannot be read by this user", f"chown {_me()} {path}")
-    names = ", ".join(path.name for path in found)
-    yield ok("secrets", f"looked at {names} in {facts.settings.data_dir}" if names else "made at the first start, for its user alone")
+    names = ", ".join(path.name for path in found) or "none yet: they are made at the first start"
+    yield ok("secrets", f"in {facts.settings.data_dir}: {names}")
 
 
 def check_store(facts: Facts) -> Iterator[Finding]:
@@ -103,17 +104,12 @@ def _look_at_store(facts: Facts) -> Finding:
 def try_to_write(backend: Backend) -> None:
     """Write without leaving a trace; StoreError tells why it cannot be done."""
     try:
-        raw = backend.raw()
-        try:
+        with closing(backend.raw()) as raw:
             raw.execute(backend.begin)
             raw.execute("UPDATE alembic_version SET version_num = version_num")
             raw.execute("ROLLBACK")
-        finally:
-            raw.close()
-    except Exception as error:
-        if backend.is_database_error(error):
-            raise StoreError(f"the database takes no writes: {str(error).splitlines()[0]}") from None
-        raise
+    except backend.errors as error:
+        raise StoreError(f"the database takes no writes: {str(error).splitlines()[0]}") from None
 
 
 def check_clock(facts: Facts) -> Iterator[Finding]:

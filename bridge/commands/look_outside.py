@@ -30,7 +30,7 @@ def check_webhook(facts: Facts) -> Iterator[Finding]:
     except BridgeError as error:
         yield fail("webhook", str(error), "correct webhook.signing_secrets")
         return
-    listed = {None: "the usual addresses", (): "any address"}.get(webhook.addresses, "listed addresses")
+    listed = "the usual addresses" if webhook.addresses is None else "listed addresses" if webhook.addresses else "anywhere"
     yield ok("webhook", f"{len(webhook.signing_secrets)} signing secrets; from {listed}; at most {webhook.freshness_s} s old")
 
 
@@ -49,8 +49,8 @@ def check_bind(facts: Facts) -> Iterator[Finding]:
     except BridgeError as error:
         yield fail("bind", str(error), "see server.host and server.port")
         return
-    state = "in use by the running bridge" if facts.running else "free"
-    yield ok("bind", f"{where} is {state}; {'an' if has_password else 'no'} operator password is set")
+    state = f"a bridge runs: {facts.running}" if facts.running else f"{where} is free"
+    yield ok("bind", f"{state}; {'an' if has_password else 'no'} operator password is set")
 
 
 def check_reach(facts: Facts) -> Iterator[Finding]:

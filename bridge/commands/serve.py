@@ -17,7 +17,7 @@ import uvloop
 
 from bridge.app import build_app
 from bridge.bootstrap import Bridge
-from bridge.commands.client import find_running, url_of
+from bridge.commands.running import find_running, url_of
 from bridge.core.errors import BridgeError, ConfigError
 from bridge.log import configure, log_event, log_fault
 from bridge.settings import Settings, load_settings

@@ -13,8 +13,8 @@ NO_AGE = timedelta()
 class Scene:
     """One delivery. `fields` are laid over token, strategy, symbol and time; a None takes one of those out.
 
-    `raw` is sent instead, with the token in the URL. `resend` sends the body before once more. The rest is expected: the answer,
-    and for what was stored the disposition, its code and the position afterwards.
+    `raw` is sent instead, with the token in the URL. `resend` sends the body before once more. The rest is what is expected:
+    the answer, for what was stored its disposition and code, and the position afterwards.
     """
 
     title: str

@@ -4,7 +4,8 @@ import argparse
 import asyncio
 from typing import Any
 
-from bridge.commands.client import Client, CommandError, find_running, open_reads, reach
+from bridge.commands.client import Client, CommandError, open_reads, reach
+from bridge.commands.running import find_running
 from bridge.core.clock import Clock, SystemClock, iso
 from bridge.core.enums import Disposition
 from bridge.core.money import to_text

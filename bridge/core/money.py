@@ -26,6 +26,8 @@ def parse_decimal(text: str) -> Decimal:
         raise ValueError("is not a finite number")
     if value and value.adjusted() >= MAX_DIGITS:
         raise ValueError(f"has more than {MAX_DIGITS} digits")
+    if len(value.as_tuple().digits) > MAX_DIGITS + MAX_PLACES:
+        raise ValueError(f"has more than {MAX_DIGITS + MAX_PLACES} significant digits")
     exponent = value.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -MAX_PLACES:
         trimmed = value.normalize()

@@ -15,7 +15,7 @@ from bridge.intake.dedupe import content_key, make_claim
 from bridge.intake.fields import Fields
 from bridge.intake.native import read_fields
 from bridge.intake.rate import REFUSED_KEPT_PER_MINUTE, RateLimit
-from bridge.intake.redact import redact
+from bridge.intake.redact import blank_secrets, redact
 from bridge.intake.validate import Catalog, read_signal
 from bridge.intake.verify import Credential, Delivery, Verifier
 from bridge.settings import Settings
@@ -129,6 +129,6 @@ class Intake:
             symbol=symbol[:40] if isinstance(symbol, str) else "",
             body=redact(delivery.body, credential),
             code=error.code.value,
-            message=error.message,
+            message=blank_secrets(error.message, credential.secret_texts),
             field=error.field,
         )

@@ -147,9 +147,7 @@ def explain_bytes(body: bytes, offset: int) -> RefusedError:
 
 
 def _look(text: str, error: json.JSONDecodeError) -> Spot:
-    pos, end = error.pos, len(text)
-    while pos < end and text[pos] in " \t\r\n" and "control character" not in error.msg:
-        pos += 1
+    pos = error.pos
     before = text[:pos].rstrip()
     if before.endswith(",") and text[pos : pos + 1] in ("}", "]"):
         pos = len(before) - 1  # Pythons differ in where they see a trailing comma

@@ -18,47 +18,45 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
+from bridge.bootstrap import Bridge
+from bridge.commands.serve import BACKLOG, KEEP_ALIVE_S, BridgeServer
 from bridge.core.order import Order
 from bridge.core.report import Outcome
+from bridge.settings import load_settings
 
 BARE_ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 21\r\n\r\n{"status":"accepted"}'
 
 
-class Server(uvicorn.Server):
-    """Says its port on standard output once it takes requests; writes down what was seen once it has stopped."""
-
-    def __init__(self, config: uvicorn.Config, calls: list[float], out: Path | None):
-        super().__init__(config)
-        self._calls = calls
-        self._out = out
+class NoopServer(uvicorn.Server):
+    """Says its port on standard output once it takes requests."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started and sockets:
-            print(json.dumps({"port": sockets[0].getsockname()[1]}), flush=True)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        if self._out is not None:
-            self._out.write_text(json.dumps(self._calls))
+        if sockets:
+            _say_port(sockets[0])
 
 
-def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
-    """The configuration of `bridge serve`; every app under test gets the same."""
-    return uvicorn.Config(
-        app,
+def _say_port(listening: socket.socket) -> None:
+    print(json.dumps({"port": listening.getsockname()[1]}), flush=True)
+
+
+async def _serve_noop(listening: socket.socket) -> None:
+    """With the options of `bridge.commands.serve.BridgeServer`."""
+    config = uvicorn.Config(
+        noop_app(),
         loop="uvloop",
         http="httptools",
         ws="none",
-        lifespan="on",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
         access_log=False,
-        log_level="warning",
         server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=5,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
+    await NoopServer(config).serve(sockets=[listening])
 
 
 def noop_app() -> Starlette:
@@ -71,16 +69,19 @@ def noop_app() -> Starlette:
     return Starlette(routes=[Route("/webhook/tradingview", accept, methods=["POST"])])
 
 
-def bridge_app(calls: list[float]) -> ASGIApp:
-    """The bridge as configured by BRIDGE_CONFIG; `calls` gets the seconds from the receipt of an alert to its broker call."""
-    from bridge.app import build_app
-    from bridge.bootstrap import Bridge
-    from bridge.settings import load_settings
-
-    bridge = Bridge(load_settings())
+async def _serve_bridge(listening: socket.socket, out: Path | None) -> None:
+    """The bridge as configured by BRIDGE_CONFIG; `out` gets the seconds from the receipt of each alert to its broker call."""
+    bridge, calls = Bridge(load_settings()), list[float]()
     for broker in bridge.brokers.values():
         _tap(broker, calls)
-    return build_app(cast("Any", bridge))
+    server = BridgeServer(bridge, listening)
+    work = asyncio.create_task(server.serve())
+    ready = asyncio.create_task(server.ready.wait())
+    await asyncio.wait((work, ready), return_when=asyncio.FIRST_COMPLETED)
+    _say_port(listening)
+    await work
+    if out is not None:
+        out.write_text(json.dumps(calls))
 
 
 def _tap(broker: Any, calls: list[float]) -> None:
@@ -104,21 +105,18 @@ class Bare(asyncio.Protocol):
         self._transport.write(BARE_ANSWER)
 
 
-async def _serve_bare() -> None:
-    server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", 0)
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+async def _serve_bare(listening: socket.socket) -> None:
+    server = await asyncio.get_running_loop().create_server(Bare, sock=listening)
+    _say_port(listening)
     await server.serve_forever()
 
 
 def serve(name: str, out: Path | None) -> None:
     """Serve until told to stop."""
-    if name == "bare":
-        uvloop.run(_serve_bare())
-        return
-    calls: list[float] = []
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    app = bridge_app(calls) if name == "bridge" else noop_app()
-    Server(uvicorn_config(app), calls, out).run(sockets=[listener])
+    listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    works = {"bridge": lambda: _serve_bridge(listening, out), "noop": lambda: _serve_noop(listening)}
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(works.get(name, lambda: _serve_bare(listening))())
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -246,13 +246,3 @@ def copy_of(settings: Settings, folder: Path, **values: Any) -> Settings:
     accounts = {name: one.model_dump(exclude_unset=True) for name, one in settings.accounts.items()}
     strategies = {name: one.model_dump(exclude_unset=True) for name, one in settings.strategies.items()}
     return make_settings(folder, **{**same, "accounts": accounts, "strategies": strategies, **values})
-
-
-def play(story: Callable[[], Awaitable[None]]) -> None:
-    """Run a story to its end in an event loop of its own."""
-    asyncio.run(_bounded(story))
-
-
-async def _bounded(story: Callable[[], Awaitable[None]]) -> None:
-    async with asyncio.timeout(60):
-        await story()

@@ -316,9 +316,7 @@ def _report(
 
 def _reaches(side: Side, price: Decimal, level: Decimal | None) -> bool:
     """True when a price that moves against a trader of this side (up for a buy) has come to `level`."""
-    if level is None:
-        return False
-    return price >= level if side is Side.BUY else price <= level
+    return level is not None and (price >= level if side is Side.BUY else price <= level)
 
 
 def _slipped(price: Decimal, side: Side, tick: Decimal, slippage_bps: Decimal) -> Decimal:

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal as D
 
 import pytest
 from hypothesis import given, settings

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal as D
+from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 
@@ -24,9 +24,11 @@ from bridge.settings import AccountSettings, Settings, StrategySettings
 NOW = datetime(2026, 11, 20, 4, 15, 5, tzinfo=UTC)
 SENT = "2026-11-20T04:15:02Z"
 STRATEGY, SYMBOL = "ema-cross", "NSE:SBIN"
+T = TypeVar("T")
 PEER = "203.0.113.9"
 WHSEC = "whsec_" + "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
 FUZZ = hypothesis.settings(max_examples=300, deadline=None)
+D = Decimal  # short, for tables of numbers
 
 
 class FixedKeys:
@@ -100,7 +102,7 @@ def default_settings() -> Settings:
 def settings_with_live_account() -> Settings:
     """An account whose broker is none that ships yet, so that paper and live can be told apart."""
     base = default_settings()
-    live = AccountSettings.model_construct(broker="kite")  # type: ignore[arg-type]
+    live = AccountSettings.model_construct(broker="kite")
     both = StrategySettings(accounts=("paper", "live"))
     return base.model_copy(
         update={"accounts": {**base.accounts, "live": live}, "strategies": {**base.strategies, "both": both}}
@@ -160,7 +162,7 @@ def read(
     return read_signal(read_fields(body), credential or by_token(), received_at, CATALOG, settings or default_settings())
 
 
-def attempt(act: Callable[[], object]) -> object:
+def attempt(act: Callable[[], T]) -> T | RefusedError:
     """What `act` gives, or its refusal; any other error is a failure of the test."""
     try:
         return act()

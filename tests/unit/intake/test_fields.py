@@ -1,7 +1,8 @@
 """Readers of single fields: what they take, and how they refuse."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal as D
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -22,11 +23,12 @@ from bridge.intake.fields import (
     shown,
     words_of,
 )
-from tests.unit.intake.builders import FUZZ, attempt, refusal
+from tests.unit.intake.builders import FUZZ, D, attempt, refusal
 
 ABSENT = [{}, {"x": None}, {"x": ""}, {"x": " \t"}]
 WORDS = words_of(Product)
-anything = st.none() | st.booleans() | st.text() | st.decimals() | st.just([]) | st.just({"a": 1})
+read_product = partial(read_word, words=WORDS)
+anything: st.SearchStrategy[object] = st.none() | st.booleans() | st.text() | st.decimals() | st.just([]) | st.just({"a": 1})
 
 
 @pytest.mark.parametrize("fields", ABSENT)
@@ -45,8 +47,9 @@ def test_absent_null_and_empty_are_the_same(fields):
 def test_readers_give_a_value_or_refuse_by_name(value):
     """Whatever the field holds."""
     fields = {"x": value}
-    for read in (read_text, read_number, read_positive, read_time, lambda f, n: read_word(f, n, WORDS)):
-        outcome = attempt(lambda read=read: read(fields, "x"))
+    readers: list[Callable[..., object]] = [read_text, read_number, read_positive, read_time, read_product]
+    for read in readers:
+        outcome = attempt(partial(read, fields, "x"))
         if isinstance(outcome, RefusedError):
             assert outcome.field == "x"
             assert outcome.code in (RefusalCode.E_FIELD, RefusalCode.E_NUMBER)

@@ -51,10 +51,11 @@ def test_number_of_credentials_is_bounded():
 @given(st.integers(1, 5), st.lists(st.floats(0, 40), max_size=40))
 def test_no_sixty_seconds_hold_more_than_the_limit(limit, gaps):
     """Whatever the rhythm: never more, and never refused without need."""
-    rate, now, granted = RateLimit(limit), 0.0, []
+    rate, now = RateLimit(limit), 0.0
+    granted: list[float] = []
     for gap in gaps:
         now += gap
-        recent = sum(1 for at in granted if at + 60 > now)
+        recent = len([at for at in granted if at + 60 > now])
         if rate.take("a", now) == 0:
             granted.append(now)
             assert recent < limit

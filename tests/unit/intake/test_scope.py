@@ -1,12 +1,10 @@
 """Claims: each bound alone, on both sides, and what it names when it is passed."""
 
-from decimal import Decimal as D
-
 import pytest
 
 from bridge.core.enums import Action, Product
 from bridge.core.reasons import RefusalCode
-from tests.unit.intake.builders import SIGNED, by_token, make_fields, read, refused, settings_with_live_account
+from tests.unit.intake.builders import SIGNED, D, by_token, make_fields, read, refused, settings_with_live_account
 
 BUY = make_fields()
 SELL = make_fields(action="sell")

@@ -4,7 +4,7 @@ import pytest
 
 from bridge.core.reasons import RefusalCode
 from bridge.intake.unknown import LOOKALIKES, MAX_NOTE_CHARS, MAX_NOTES, RENAMED, SYNONYMS, UNSUPPORTED, fold
-from tests.unit.intake.builders import make_fields, make_token, read, refused
+from tests.unit.intake.builders import SIGNED, make_fields, make_token, read, refused
 
 
 def test_unknown_fields_are_kept_as_notes():
@@ -88,8 +88,6 @@ def test_target_takes_the_place_of_a_quantity():
 @pytest.mark.parametrize(("field", "name"), [(field, name) for field, names in LOOKALIKES.items() for name in names])
 def test_missing_field_is_refused_with_the_lookalike_named(field, name):
     """The hint says which of the alert's fields was probably meant."""
-    from tests.unit.intake.builders import SIGNED
-
     fields = make_fields(strategy="ema-cross")
     del fields[field]
     error = refused(fields | {name: "x"}, SIGNED)

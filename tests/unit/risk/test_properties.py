@@ -175,8 +175,8 @@ class Pass:
 
 asks = st.builds(
     Ask,
-    symbol=st.sampled_from([SYMBOL, OTHER, THIRD]),
-    action=st.sampled_from([Action.BUY, Action.SELL, Action.TARGET, Action.EXIT]),
+    symbol=st.sampled_from([SYMBOL, SYMBOL, OTHER, THIRD]),
+    action=st.sampled_from([Action.BUY, Action.BUY, Action.SELL, Action.TARGET, Action.EXIT]),
     qty=st.none() | quantities,
     target=st.integers(-60, 60).map(D),
     kind=st.sampled_from([OrdType.MARKET, OrdType.LIMIT, OrdType.SL_M]),
@@ -214,7 +214,7 @@ TIGHT: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def sets_of_limits(draw: st.DrawFn) -> Limits:
     """A few limits on, tight enough to matter, and few enough that one does not hide the others."""
-    names = draw(st.sets(st.sampled_from(sorted(TIGHT)), max_size=3))
+    names = draw(st.sets(st.sampled_from(sorted(TIGHT)), min_size=1, max_size=2))
     return Limits(**{name: draw(TIGHT[name]) for name in sorted(names)})
 
 
