@@ -11,7 +11,7 @@ import httpx
 from bridge.commands.running import Running, find_running
 from bridge.core.clock import Clock, SystemClock
 from bridge.core.enums import TradingMode
-from bridge.core.errors import BridgeError, ConfigError
+from bridge.core.errors import BridgeError
 from bridge.core.scope import GLOBAL
 from bridge.log import configure
 from bridge.settings import Settings
@@ -95,8 +95,7 @@ async def reach(settings: Settings, *, trading: bool = False) -> AsyncIterator[C
 @asynccontextmanager
 async def _opened(bridge: "Bridge") -> AsyncIterator[None]:
     """The store alone: enough for tokens and halts, and nothing leaves."""
-    if not bridge.lock.acquire():
-        raise ConfigError(f"another bridge is at work on {bridge.settings.data_dir}; try again")
+    await _take_turn(bridge)
     try:
         await asyncio.to_thread(bridge.store.open)
         bridge.store.writer.bind(asyncio.get_running_loop())
@@ -111,11 +110,22 @@ async def _opened(bridge: "Bridge") -> AsyncIterator[None]:
 @asynccontextmanager
 async def _started(bridge: "Bridge") -> AsyncIterator[None]:
     bridge.gate.close(GLOBAL, TradingMode.REDUCING)
+    await _take_turn(bridge)
+    bridge.lock.release()  # `start` takes it itself
     await bridge.start()
     try:
         yield
     finally:
         await bridge.stop()
+
+
+async def _take_turn(bridge: "Bridge") -> None:
+    """Hold the data folder, once another command that was faster has done its work."""
+    until = bridge.clock.monotonic() + PATIENCE_S
+    while not bridge.lock.acquire():
+        if bridge.clock.monotonic() >= until:
+            raise CommandError(f"another process works on {bridge.settings.data_dir}; try again")
+        await asyncio.sleep(POLL_S)
 
 
 async def _find_ready(data_dir: Path) -> Running | None:
@@ -134,10 +144,17 @@ def open_reads(settings: Settings) -> "Reads":
     from bridge.store.migrate import HEAD, current_revision
     from bridge.store.reads import Reads
 
+    file = database_file(settings)
+    if file is not None and not file.is_file():
+        raise CommandError(f"there is no database at {file} yet; `bridge serve` makes it")
     backend = Backend(settings.database.url)
-    if backend.is_sqlite and not Path(backend.url.database or "").is_file():
-        raise CommandError(f"there is no database at {backend.url.database} yet; `bridge serve` makes it")
     revision = current_revision(backend)
     if revision != HEAD:
         raise CommandError(f"the database is at revision {revision}, not {HEAD}; `bridge serve` brings an older one up to date")
     return Reads(backend.engine)
+
+
+def database_file(settings: Settings) -> Path | None:
+    """The file of a SQLite database; None for a server. Asked before a Backend is made, which makes the folder."""
+    scheme, _, rest = settings.database.url.partition(":///")
+    return Path(rest.partition("?")[0]) if scheme == "sqlite" else None

@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bridge.commands.client import database_file
 from bridge.commands.findings import Facts, Finding, fail, ok, warn
 from bridge.core.clock import IST, iso
 from bridge.core.enums import InstrumentKind, OrdType, TimeInForce
@@ -83,10 +84,11 @@ def check_store(facts: Facts) -> Iterator[Finding]:
 
 
 def _look_at_store(facts: Facts) -> Finding:
+    file = database_file(facts.settings)
+    if file is not None and not file.is_file():
+        return ok("store", f"{file} is made at the first start")
     backend = Backend(facts.settings.database.url)
     where = backend.url.render_as_string(hide_password=True)
-    if backend.is_sqlite and not Path(backend.url.database or "").is_file():
-        return ok("store", f"{where} is made at the first start")
     revision = current_revision(backend)
     if revision is not None and revision > HEAD:
         return fail("store", f"{where} is of a newer bridge (revision {revision})", "upgrade the bridge")

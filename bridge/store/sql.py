@@ -1,5 +1,6 @@
 """Plain multi-row statements over the SQLModel tables; built once per table and number of rows."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -96,6 +97,6 @@ def delete_sql(model: type[SQLModel], mark: str) -> str:
     return f'DELETE FROM "{table.name}" WHERE {where}'  # noqa: S608
 
 
-def flatten(rows: list[tuple[Any, ...]]) -> list[Any]:
+def flatten(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
     """The parameters of a multi-row statement."""
     return [value for row in rows for value in row]

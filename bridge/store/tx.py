@@ -1,8 +1,10 @@
 """Tx: one group of commands on their way to disk; changes memory at once and can take every change back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
+
+import orjson
 
 from bridge.core.alert import Alert, Claimed, Ending, RefusedAlert
 from bridge.core.clock import to_us
@@ -14,14 +16,14 @@ from bridge.core.ledger import Ledger, Shelf
 from bridge.core.order import Order
 from bridge.core.reasons import AuditAction
 from bridge.store import tables
-from bridge.store.audit import AuditChain, AuditTuple
+from bridge.store.audit import AuditChain, AuditFields, AuditTuple
 from bridge.store.mapping import RowMap, decode_order, encode_alert, encode_fill
 from bridge.store.sql import MAX_ROWS, columns_of, delete_sql, end_alerts_sql, flatten, insert_sql, upsert_sql
 
 K = TypeVar("K")
 V = TypeVar("V")
 Row = tuple[Any, ...]
-Mark = tuple[int, int, int, int, int, bytes, int]
+Mark = tuple[int, int, int, int, int]
 _GONE = object()
 
 
@@ -49,14 +51,14 @@ class Tx:
         self._maps = maps
         self._connection = connection
         self._param = mark
-        self._start = (chain.seq, chain.head)
         self._undo: list[tuple[Any, ...]] = []
         self._dirty: dict[str, dict[Any, tuple[Any, Any]]] = {}
         self._deleted: list[tuple[str, Row]] = []
         self._fills: list[Row] = []
         self._refused: list[Row] = []
         self._endings: dict[str, Row] = {}
-        self._audit: list[AuditTuple] = []
+        self._audit: list[AuditFields] = []
+        self._audit_rows: list[AuditTuple] = []
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -123,7 +125,8 @@ class Tx:
         data: Mapping[str, object] | None = None,
     ) -> None:
         """Append a record to the audit chain."""
-        self._audit.append(self._chain.append(to_us(at), action.value, alert_id, cl_ord_id, account, code, message, data))
+        told = orjson.dumps(data, default=str).decode() if data else ""
+        self._audit.append((to_us(at), action._value_, alert_id, cl_ord_id, account, code, message, told))
 
     def count_order(self, order: Order, at: datetime) -> None:
         """Count an order in the rate windows."""
@@ -157,7 +160,7 @@ class Tx:
         marks = ", ".join("?" for _ in names)
         sql = f"SELECT action, account, code, message FROM audit WHERE alert_id = ? AND action IN ({marks}) ORDER BY seq"  # noqa: S608
         rows = [tuple(row) for row in self.query(sql, alert_id, *names)]
-        rows += [(row[2], row[5], row[6], row[7]) for row in self._audit if row[3] == alert_id and row[2] in names]
+        rows += [(row[1], row[4], row[5], row[6]) for row in self._audit if row[2] == alert_id and row[1] in names]
         return [AuditStep(AuditAction(action), account, code, message) for action, account, code, message in rows]
 
     def query(self, sql: str, *params: object) -> list[Any]:
@@ -168,14 +171,11 @@ class Tx:
 
     def mark(self) -> Mark:
         """A point to come back to."""
-        return (
-            len(self._undo), len(self._fills), len(self._refused), len(self._audit), self._chain.seq, self._chain.head,
-            len(self.events),
-        )  # fmt: skip
+        return (len(self._undo), len(self._fills), len(self._refused), len(self._audit), len(self.events))
 
     def back_to(self, mark: Mark) -> None:
         """Undo everything since `mark`, in memory and in what is to be written."""
-        undo, fills, refused, audit, seq, head, events = mark
+        undo, fills, refused, audit, events = mark
         while len(self._undo) > undo:
             where, key, old = self._undo.pop()
             if isinstance(where, Shelf):
@@ -190,11 +190,10 @@ class Tx:
             elif where:
                 where.pop()
         del self._fills[fills:], self._refused[refused:], self._audit[audit:], self.events[events:]
-        self._chain.seq, self._chain.head = seq, head
 
     def undo_all(self) -> None:
         """Undo the whole group."""
-        self.back_to((0, 0, 0, 0, *self._start, 0))
+        self.back_to((0, 0, 0, 0, 0))
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -209,7 +208,12 @@ class Tx:
                 rows = [rowmap.encode(key, value) for key, value in dirty.values()]
                 self._send(upsert_sql, rowmap.table, rows)
         self._send(insert_sql, tables.FillRow, self._fills)
-        self._send(insert_sql, tables.AuditRow, self._audit)
+        self._audit_rows = self._chain.link(self._audit)
+        self._send(insert_sql, tables.AuditRow, self._audit_rows)
+
+    def committed(self) -> None:
+        """What was flushed is on disk."""
+        self._chain.advance(self._audit_rows)
 
     def _flush_alerts(self) -> None:
         rows = list({row[0]: row for row in self._refused}.values())  # the same delivery twice in one millisecond is one row
@@ -224,7 +228,7 @@ class Tx:
             part = left[start : start + MAX_ROWS]
             self._connection.execute(end_alerts_sql(len(part), self._param), flatten(part))
 
-    def _send(self, statement: Any, model: Any, rows: list[Row]) -> None:
+    def _send(self, statement: Any, model: Any, rows: Sequence[Row]) -> None:
         for start in range(0, len(rows), MAX_ROWS):
             part = rows[start : start + MAX_ROWS]
             self._connection.execute(statement(model, len(part), self._param), flatten(part))

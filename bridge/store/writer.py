@@ -192,6 +192,7 @@ class Writer:
             tx.flush()
             committing = True
             self._connection.execute("COMMIT")
+            tx.committed()
         except Exception as error:  # whatever went wrong, memory goes back to what is on disk
             tx.undo_all()
             self._roll_back(sure=not committing)

@@ -5,6 +5,7 @@ import hmac
 import os
 import stat
 from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -53,7 +54,8 @@ def set_password(settings: Settings, text: str) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
 
@@ -83,13 +85,13 @@ def needs_password(settings: Settings) -> bool:
 
 def is_password(hashed: str, text: str) -> bool:
     """True when `text` is the password; takes tens of milliseconds on purpose, so call it in a thread."""
-    from argon2.exceptions import InvalidHashError, VerificationError
+    from argon2.exceptions import VerificationError
 
     if len(text) > MAX_PASSWORD_CHARS:
         return False
     try:
         return _hasher().verify(hashed, text)
-    except (InvalidHashError, VerificationError):
+    except (VerificationError, ValueError):  # the latter: what is kept is no hash, or the text no text
         return False
 
 

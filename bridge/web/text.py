@@ -85,9 +85,9 @@ def duration(span: timedelta) -> str:
     seconds = span.total_seconds()
     if 0.00005 <= seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

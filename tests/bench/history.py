@@ -17,10 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
+
 from bridge.bootstrap import Bridge
 from bridge.core.ids import fingerprint, make_alert_id, make_tag
 from bridge.intake.verify import Delivery
-from bridge.store.audit import AuditChain
+from bridge.store.audit import AuditChain, AuditFields, AuditTuple
 from bridge.vault import Vault
 from tests.bench.bodies import Recipe, make_bodies
 from tests.bench.setting import Place, make_place, make_token, tradable, wait_until_ended
@@ -92,10 +94,8 @@ class Copier:
         alerts = patterns["alerts"]
         self._old = {row[0]: row[alerts.columns.index("received_at")] for row in alerts.rows}
         self._earliest = min(self._old.values())
-        self._parsed = [json.loads(row[8]) if row[8] else None for row in patterns["audit"].rows]
         self._inserts = {
-            name: f"INSERT INTO {name} VALUES ({','.join('?' * len(pattern.columns))})"
-            for name, pattern in patterns.items()
+            name: f"INSERT INTO {name} VALUES ({','.join('?' * len(pattern.columns))})" for name, pattern in patterns.items()
         }
         self._steps: dict[str, list[tuple[int, Callable[[Any], Any]]]] = {}
 
@@ -142,12 +142,14 @@ class Copier:
             copy[at] = change(copy[at])
         return copy
 
-    def _audit(self, shift: int) -> list[tuple[Any, ...]]:
-        append, ids, prefixed = self._chain.append, self._ids, self._prefixed
-        return [
-            append(row[1] + shift, row[2], ids[row[3]], prefixed(row[4]) if row[4] else "", *row[5:8], data)
-            for row, data in zip(self._patterns["audit"].rows, self._parsed, strict=True)
-        ]
+    def _audit(self, shift: int) -> list[AuditTuple]:
+        ids, records = self._ids, list[AuditFields]()
+        for row in self._patterns["audit"].rows:
+            order = self._prefixed(row[4]) if row[4] else ""
+            records.append((row[1] + shift, row[2], ids[row[3]], order, *row[5:9]))
+        rows = self._chain.link(records)
+        self._chain.advance(rows)
+        return rows
 
 
 def build(folder: Path, count: int) -> Place:

@@ -126,17 +126,18 @@ async def run_closed(job: Job, requests: list[bytes]) -> dict[str, Any]:
 class Pacer:
     """Sends each request when it is due, on an idle socket or else on the first that becomes idle."""
 
-    def __init__(self, run: Run, due: list[float]):
+    def __init__(self, run: Run):
         self._run = run
-        self._due = due
+        self._due: list[float] = []
         self._next = 0
         self._idle: list[Connection] = []
         self._held: deque[int] = deque()
         self._loop = asyncio.get_running_loop()
         self.late: list[float] = []
 
-    def start(self) -> None:
-        """Begin to follow the schedule."""
+    def start(self, due: list[float]) -> None:
+        """Begin to follow a schedule."""
+        self._due = due
         self._idle = list(self._run.sockets)
         self._tick()
 
@@ -165,13 +166,11 @@ async def run_open(job: Job, requests: list[bytes]) -> dict[str, Any]:
     """By the clock; latencies count from when a request was due."""
     assert job.per_second is not None
     run = Run(requests)
-    holder: list[Pacer] = []
-    await run.connect(job.port, job.connections, lambda socket, status: holder[0].on_answer(socket, status))
+    pacer = Pacer(run)
+    await run.connect(job.port, job.connections, pacer.on_answer)
     started = time.monotonic() + 0.05
     due = [started + offset for offset in schedule(len(requests), job.per_second)]
-    pacer = Pacer(run, due)
-    holder.append(pacer)
-    pacer.start()
+    pacer.start(due)
     await asyncio.wait_for(run.done.wait(), MAX_SECONDS)
     latencies = corrected(due, run.finished)[job.skipped :]
     return {

@@ -69,9 +69,9 @@ def noop_app() -> Starlette:
     return Starlette(routes=[Route("/webhook/tradingview", accept, methods=["POST"])])
 
 
-async def _serve_bridge(listening: socket.socket, out: Path | None) -> None:
-    """The bridge as configured by BRIDGE_CONFIG; `out` gets the seconds from the receipt of each alert to its broker call."""
-    bridge, calls = Bridge(load_settings()), list[float]()
+async def _serve_bridge(listening: socket.socket, calls: list[float]) -> None:
+    """The bridge as configured by BRIDGE_CONFIG; `calls` gets the seconds from the receipt of each alert to its broker call."""
+    bridge = Bridge(load_settings())
     for broker in bridge.brokers.values():
         _tap(broker, calls)
     server = BridgeServer(bridge, listening)
@@ -80,8 +80,6 @@ async def _serve_bridge(listening: socket.socket, out: Path | None) -> None:
     await asyncio.wait((work, ready), return_when=asyncio.FIRST_COMPLETED)
     _say_port(listening)
     await work
-    if out is not None:
-        out.write_text(json.dumps(calls))
 
 
 def _tap(broker: Any, calls: list[float]) -> None:
@@ -114,9 +112,12 @@ async def _serve_bare(listening: socket.socket) -> None:
 def serve(name: str, out: Path | None) -> None:
     """Serve until told to stop."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-    works = {"bridge": lambda: _serve_bridge(listening, out), "noop": lambda: _serve_noop(listening)}
+    calls: list[float] = []
+    works = {"bridge": lambda: _serve_bridge(listening, calls), "noop": lambda: _serve_noop(listening)}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(works.get(name, lambda: _serve_bare(listening))())
+    if out is not None:
+        out.write_text(json.dumps(calls))
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """Where a bridge under test lives: its data folder, its settings, its token, and what its database holds afterwards."""
 
 import csv
-import json
 import os
 import sqlite3
 import time
@@ -201,8 +200,10 @@ def check_chain(place: Place, since: Mark) -> int:
             return count
         chain, count = AuditChain(key, since.seq, since.head), 0
         for row in connection.execute(f"{_AUDIT} WHERE seq > ? ORDER BY seq", (since.seq,)):
-            if chain.append(*row[1:8], json.loads(row[8]) if row[8] else None) != row:
+            following = chain.link([row[1:9]])
+            if following != [row]:
                 raise WrongError(f"audit record {row[0]} does not follow from the one before it")
+            chain.advance(following)
             count += 1
     return count
 

@@ -98,7 +98,10 @@ def render(results: Results, size: Size, writer: str) -> str:
         lines.append(f"{target.name:<48}{target.value:>9.2f}{wanted:>12}   {'met' if target.met else 'MISSED'}")
     if "history_ready_s" in results.facts:
         facts = results.facts
-        lines += ["", f"with the long history: ready after {facts['history_ready_s']:.2f} s, {facts['history_idle_mb']:.0f} MB idle"]
+        lines += [
+            "",
+            f"with the long history: ready after {facts['history_ready_s']:.2f} s, {facts['history_idle_mb']:.0f} MB idle",
+        ]
     if results.rates["bare"][-1] < 1.5 * median(noop):
         lines += ["", "The load generator is less than 1.5 × as fast as the no-op: the ratios are too kind to the bridge."]
     return "\n".join(lines)

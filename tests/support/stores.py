@@ -1,8 +1,12 @@
 """A store on a real database, and a connection of its own to look past it."""
 
 import asyncio
+import atexit
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -25,6 +29,28 @@ async def opened(url: str, clock: Clock | None = None, *, threaded: bool = True)
         yield store
     finally:
         await store.close()
+
+
+_EMPTY: list[Path] = []
+
+
+def empty_database() -> Path:
+    """A migrated SQLite file without rows, made once: running the migrations takes longer than most tests."""
+    if not _EMPTY:
+        folder = Path(tempfile.mkdtemp(prefix="bridge-empty-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        store = Store(f"sqlite:///{folder / 'empty.db'}", KEY, StillClock(), threaded=False)
+        store.open()
+        asyncio.run(store.close())
+        _EMPTY.append(folder / "empty.db")
+    return _EMPTY[0]
+
+
+def fresh_sqlite(folder: Path) -> str:
+    """The URL of a new SQLite file in `folder` that is migrated already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(empty_database(), folder / "bridge.db")
+    return f"sqlite:///{folder / 'bridge.db'}"
 
 
 class Watched(Store):

@@ -189,7 +189,7 @@ def _meet(turn: _Turn, order: PaperOrder, price: Decimal, *, arrives: bool) -> P
 
 
 def _execute(turn: _Turn, order: PaperOrder, parts: list[Decimal], px: Decimal, *, is_taking: bool) -> PaperOrder:
-    """The order after executions at `px`; the money and the position go along."""
+    """The order after executions at `px`; money and position go along, fill by fill as in everybody else's books."""
     fills, multiplier = list(order.fills), turn.instrument.multiplier
     cum_qty, charged = order.cum_qty, order.charges
     traded = order.cum_value * multiplier
@@ -203,9 +203,9 @@ def _execute(turn: _Turn, order: PaperOrder, parts: list[Decimal], px: Decimal, 
         fill = _report(order, ReportKind.FILL, turn.now, exec_id=exec_id, last_qty=qty, last_px=px, charges=charges)
         fills.append(fill)
         turn.reports.append(fill)
+        _move_position(turn, order, qty, px)
         cum_qty, charged, traded = cum_qty + qty, charged + charges, traded + qty * px * multiplier
     turn.charges += charged - order.charges
-    _move_position(turn, order, cum_qty - order.cum_qty, px)
     return evolve(
         order,
         status=OrderStatus.FILLED if cum_qty == order.order_qty else OrderStatus.PARTIAL,

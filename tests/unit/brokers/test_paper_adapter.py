@@ -434,6 +434,21 @@ def test_price_whose_write_failed_is_met_again_by_the_next():
     assert kinds(run(story).reports) == ["PLACED", "FILL"]
 
 
+def test_part_that_was_not_written_is_not_told():
+    """A partly filled order is found in the books either way; what was filled decides."""
+
+    async def story(room: Room) -> None:
+        await room.place(make_order(1, ord_type=LIMIT, price=900))
+        await room.move_price(900)
+        room.store.faults = ["undone"]
+        await room.move_price(900)
+        await room.settle()
+        assert kinds(room.reports) == ["PLACED", "FILL"]
+        assert [position.quantity for position in await room.broker.positions()] == [5]
+
+    run(story, policy=PaperPolicy(charges=False, fill_ratio=Decimal("0.5")))
+
+
 @pytest.mark.parametrize("fault", ["before", "undone"])
 def test_failing_store_does_not_keep_the_broker_from_starting(fault):
     """The first order turns the account to today."""
@@ -537,8 +552,9 @@ def test_nothing_is_told_after_stop_and_nothing_is_lost():
     run(story)
 
 
-def test_starting_again_replaces_the_sink():
-    """One task delivers, never two."""
+def test_starting_again_replaces_the_sink(monkeypatch):
+    """One task delivers, never two, also while the first waits to try again."""
+    monkeypatch.setattr(delivery, "FIRST_RETRY_S", 0.01)
 
     async def story(room: Room) -> None:
         other: list[Report] = []
@@ -546,9 +562,11 @@ def test_starting_again_replaces_the_sink():
         async def second(reports: list[Report]) -> None:
             other.extend(reports)
 
-        await room.broker.start(second)
+        room.sink_faults = 1
         await cancel_many(room, 1)
         await room.settle()
+        await room.broker.start(second)
+        await asyncio.sleep(0.05)
         assert kinds(other) == ["CANCELLED"]
 
     assert run(story).calls == []

@@ -16,7 +16,7 @@ SCOPE = {"type": "http", "method": "GET"}
 
 
 def changed(what: str) -> list[Event]:
-    return [Changed(what=what, ident="x")]
+    return [Changed(what=what)]
 
 
 class Reader:
@@ -90,7 +90,7 @@ def test_what_pages_do_not_show_is_not_told():
     events: list[Event] = [
         OrderReady(account="a", cl_ord_id="x", reduce_only=False, granted=True),
         CancelReady(account="a", cl_ord_id="x"),
-        Changed(what="something new", ident="x"),
+        Changed(what="something new"),
     ]
     assert live._parts_of(events) == set()
 
@@ -130,7 +130,7 @@ def test_what_waits_for_a_slow_reader_stays_small():
         hub = Hub()
         listener = hub.join()
         for _ in range(10_000):
-            hub.publish([*(Changed(what=what, ident="x") for what in live.PARTS), Reloaded()])
+            hub.publish([*(Changed(what=what) for what in live.PARTS), Reloaded()])
         assert listener.parts == live.ALL_PARTS
 
     asyncio.run(go())

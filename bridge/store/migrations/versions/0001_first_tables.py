@@ -201,7 +201,7 @@ def upgrade() -> None:
     with op.batch_alter_table("paper_orders", schema=None) as batch_op:
         batch_op.create_index(
             "paper_orders_open",
-            ["account"],
+            ["is_open"],
             unique=False,
             sqlite_where=sa.text("is_open = 1"),
             postgresql_where=sa.text("is_open = 1"),

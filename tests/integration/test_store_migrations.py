@@ -1,0 +1,67 @@
+"""The tables a database ends up with are those of the models, however it came there."""
+
+from collections.abc import Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlmodel import SQLModel
+
+from bridge.core.errors import ConfigError
+from bridge.store import migrate, paper_tables, tables
+from bridge.store.backend import Backend
+from bridge.store.migrate import HEAD, current_revision, upgrade
+from tests.support.stores import change, look
+
+assert tables
+assert paper_tables  # imported for the tables they register
+
+
+@pytest.fixture
+def backend(database_url: str) -> Iterator[Backend]:
+    """A way to an empty database of each kind."""
+    made = Backend(database_url)
+    yield made
+    made.engine.dispose()
+
+
+def test_a_fresh_database_has_exactly_the_models_tables(backend: Backend) -> None:
+    """Migrations and models never drift apart: Alembic finds nothing to add or to remove."""
+    upgrade(backend)
+    with backend.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_the_constant_names_the_newest_revision() -> None:
+    """The start skips Alembic when the database is at HEAD, so HEAD must be the last script, and there is only one."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate._FOLDER))
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+def test_the_scripts_come_in_the_order_of_their_names() -> None:
+    """A newer database is recognised by comparing revisions as text."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate._FOLDER))
+    names = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert names == sorted(names, reverse=True)
+
+
+def test_a_second_start_migrates_nothing(backend: Backend) -> None:
+    """The revision is recorded once and found again."""
+    assert current_revision(backend) is None
+    for _ in range(2):
+        upgrade(backend)
+        assert current_revision(backend) == HEAD
+
+
+def test_a_newer_database_is_refused_and_left_alone(backend: Backend, database_url: str) -> None:
+    """An old bridge does not guess at tables it does not know."""
+    upgrade(backend)
+    change(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigError, match="newer"):
+        upgrade(backend)
+    assert look(database_url, "SELECT version_num FROM alembic_version") == [("9999",)]
