@@ -364,6 +364,8 @@ class Pipeline:
         if order is None:
             return None
         if order.status is not OrderStatus.PENDING:
+            self.apply_reports(tx, outcome.reports, now)
+            order = tx.ledger.orders.get(cl_ord_id) or order
             return adopt_broker_id(tx, order, outcome.broker_order_id, now) if outcome.broker_order_id else order
         event = {
             OutcomeKind.ACCEPTED: OrderEventKind.PLACED,

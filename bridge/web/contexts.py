@@ -328,8 +328,12 @@ def _age(view: AlertView) -> str:
 
 def make_alarm(view: StepView, now: datetime) -> AlarmLine:
     """The line of an alarm."""
+    alert_id = view.cl_ord_id.partition("-")[0]
     return AlarmLine(
-        at=short_time(view.at, now), account=view.account, message=view.message, alert_id=view.cl_ord_id.partition("-")[0]
+        at=short_time(view.at, now),
+        account=view.account,
+        message=view.message,
+        alert_id=alert_id if alert_id.isalnum() else "",
     )
 
 

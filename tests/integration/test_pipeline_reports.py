@@ -353,7 +353,7 @@ def test_a_round_trip_opens_grows_shrinks_and_closes_and_a_reversal_opens_the_ne
     second = bench.store.ledger.trades.get(key)
     assert second is not None
     assert (second.side, second.entry_qty, second.entry_px) == (Side.SELL, 10, 130)
-    rows = look(str(bench.store.backend.url), "SELECT status, realized_pnl FROM trades WHERE symbol = :s ORDER BY trade_id", s=symbol)
+    rows = look(str(bench.store.backend.url), "SELECT status, realized_pnl FROM trades WHERE symbol = :s ORDER BY status", s=symbol)
     assert rows == [("CLOSED", "450"), ("OPEN", "0")]
     trade(Side.BUY, 10, 120)
     assert bench.store.ledger.trades.get(key) is None

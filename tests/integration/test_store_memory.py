@@ -89,8 +89,9 @@ def put_position(tx: Tx, model: Model, number: int, choice: int) -> None:
 
 
 def put_trade(tx: Tx, model: Model, number: int, choice: int) -> None:
+    closed_before = model["closed trades"].get(number, 0)  # a round trip is closed before the next one opens
     trade = Trade(
-        trade_id=f"T{number}-{choice // 2}", key=key_of(number), strategy="demo", side=Side.BUY, status=TradeStatus.OPEN,
+        trade_id=f"T{number}-{closed_before}", key=key_of(number), strategy="demo", side=Side.BUY, status=TradeStatus.OPEN,
         opened_at=NOON, multiplier=Decimal(1), entry_qty=Decimal(choice),
     )  # fmt: skip
     if choice % 2 == 0:
@@ -99,6 +100,7 @@ def put_trade(tx: Tx, model: Model, number: int, choice: int) -> None:
     closed = replace(trade, status=TradeStatus.CLOSED, closed_at=NOON)
     tx.put(tx.ledger.trades, trade.key, closed, keep=False)
     model["trades"].pop(trade.key, None)
+    model["closed trades"][number] = closed_before + 1
 
 
 def put_hold(tx: Tx, model: Model, number: int, choice: int) -> None:
@@ -171,7 +173,7 @@ class MemoryAndDisk(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.url = fresh_sqlite(self.folder)
         self.loop = asyncio.new_event_loop()
-        self.model: Model = {name: {} for name in (*MODEL_SHELVES, "ended", "audit", "counted", "fills")}
+        self.model: Model = {name: {} for name in (*MODEL_SHELVES, "ended", "audit", "counted", "fills", "closed trades")}
         self.open()
         self.other = self.store.backend.raw()
 

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 # Orders that gather while a commit is on its way share the next one; so many fill a group.
 MAX_IN_FLIGHT = 256
+DAY_WATCH_S = 30.0
 # The event loop gets a turn after so many rows of the book.
 ROWS_PER_TURN = 500
 
@@ -93,6 +94,7 @@ class PaperBroker:
         self._instrument = instrument
         self._clock = clock
         self._delivery = Delivery(account)
+        self._watch: asyncio.Task[None] | None = None
         self._finding_out: set[asyncio.Task[None]] = set()
         if policy.charges:
             load_rates()  # from disk now, not during the first order
@@ -102,13 +104,24 @@ class PaperBroker:
     async def start(self, sink: ReportSink) -> None:
         """Deliver reports from now on and turn the account to today; if the store fails, the first order does that."""
         self._delivery.start(sink)
-        await self._tell(partial(self._begin, self._clock.now()))
+        await self._turn_day()
+        self._watch = asyncio.get_running_loop().create_task(self._watch_day())
 
     async def stop(self) -> None:
         """Deliver nothing afterwards; reports that were not taken wait for the next start."""
-        for task in self._finding_out:
+        for task in (*self._finding_out, *([self._watch] if self._watch else [])):
             task.cancel()
         await self._delivery.stop()
+
+    async def _turn_day(self) -> None:
+        if self._account().day != market_day(self._clock.now()):
+            await self._tell(partial(self._begin, self._clock.now()))
+
+    async def _watch_day(self) -> None:
+        """Orders for the day end at midnight in India even when nothing else happens."""
+        while True:
+            await asyncio.sleep(DAY_WATCH_S)
+            await self._turn_day()
 
     def status(self) -> BrokerStatus:
         """Connected from start to stop."""

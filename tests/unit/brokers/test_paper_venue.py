@@ -544,6 +544,18 @@ def test_profit_is_taken_in_proportion():
     assert unrealized_pnl(made.desk()) == 50
 
 
+def test_profit_is_taken_fill_by_fill():
+    """Averages are rounded at each fill, and so in the same places as in the bridge's books: to the last digit."""
+    made = books(price=100, ratio="0.5")
+    made.place(BUY, 1)
+    made.price(101)
+    made.place(BUY, 5)
+    made.price(100)
+    made.place(SELL, 2)
+    assert len(last(made).fills) == 2
+    assert made.account.realized_pnl == realized_by_core(made) == Decimal("-1.66666666")
+
+
 # --- the book -------------------------------------------------------------------------------------------------------
 
 

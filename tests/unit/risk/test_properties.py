@@ -147,7 +147,7 @@ CASH = D(4000)
 
 @dataclass(frozen=True)
 class Ask:
-    """A signal arrives."""
+    """A signal arrives; of the order that comes of it, `fills` is the part that fills at once."""
 
     symbol: str
     action: Action
@@ -156,6 +156,7 @@ class Ask:
     kind: OrdType
     off: int
     no_wait: bool
+    fills: D
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ asks = st.builds(
     kind=st.sampled_from([OrdType.MARKET, OrdType.LIMIT, OrdType.SL_M]),
     off=st.integers(0, 5),
     no_wait=st.booleans(),
+    fills=st.sampled_from([D(0), D("0.5"), D(1)]),
 )
 steps = st.lists(
     st.one_of(
@@ -268,9 +270,9 @@ class Desk:
             no_wait=step.no_wait,
         )
         if isinstance(sized, OrderIntent):
-            self.decide(sized)
+            self.decide(sized, step.fills)
 
-    def decide(self, intent: OrderIntent) -> None:
+    def decide(self, intent: OrderIntent, fills: D) -> None:
         context = World().context(
             intent,
             ledger=self.ledger,
@@ -289,6 +291,8 @@ class Desk:
         self.ledger.count_order(ACCOUNT, intent.strategy, intent.symbol, self.now)
         for happened in (OrderEventKind.SENDING, OrderEventKind.PLACED):
             order = apply_event(order, happened, self.now)
+        if fills:
+            order = self.fill(order, fills)
         self.ledger.orders.set(order.cl_ord_id, order)
 
     def assert_sizes_and_rates(self, decision: Approved) -> None:
@@ -312,11 +316,12 @@ class Desk:
         if step.part is None:
             order = apply_event(order, OrderEventKind.CANCELLED, self.now)
         else:
-            order = self.fill(order, max(D(1), (order.leaves_qty * step.part).to_integral_value()))
+            order = self.fill(order, step.part)
         self.ledger.orders.set(order.cl_ord_id, order)
 
-    def fill(self, order: Order, qty: D) -> Order:
+    def fill(self, order: Order, part: D) -> Order:
         intent = order.intent
+        qty = max(D(1), (order.leaves_qty * part).to_integral_value())
         fill = Fill(
             account=ACCOUNT,
             exec_id=f"{order.cl_ord_id}-{order.cum_qty}",

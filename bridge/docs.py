@@ -1,0 +1,465 @@
+"""`make docs`: writes the parts of docs/ that the code knows best, between their markers; `--check` fails when one is stale."""
+
+import argparse
+import ast
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, get_args
+
+from bridge.brokers.paper.charges import RATES_FILE
+from bridge.cli import make_parser
+from bridge.core.clock import EPOCH
+from bridge.core.decision import Denied
+from bridge.core.enums import Disposition
+from bridge.core.limits import CAREFUL, LIMIT_NAMES
+from bridge.core.money import to_text
+from bridge.core.order_states import BY_FILL, CLOSED, TABLE, WORKING, OrderStatus
+from bridge.core.reasons import AuditAction, Reason, RefusalCode
+from bridge.core.trade import TRADE_TABLE, TradeStatus
+from bridge.endings import denied_ending
+from bridge.execution.retry import POLICY
+from bridge.intake.unknown import KNOWN_FIELDS, RENAMED, SYNONYMS, UNSUPPORTED
+from bridge.metrics import Metrics
+from bridge.minting import CLAIM_NAMES
+from bridge.risk.engine import ENTRY_RULES, EXIT_RULES
+from bridge.settings import RiskSettings, Section, Settings
+
+PACKAGE = Path(__file__).parent
+DOCS = PACKAGE.parent / "docs"
+Table = Sequence[Sequence[str]]
+Edges = dict[tuple[str, str], list[str]]
+_BLOCK = re.compile(r"(<!-- generated:(?P<name>[a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+_START, _END = "[*]", "[*]"
+
+# --- what only a person can say ---------------------------------------------------------------------------------------
+
+SETTINGS: dict[str, str] = {
+    "data_dir": "Folder of the keys, the API token, the lock file and, by default, the database. Mode 0700.",
+    "secret_key": "Master key, 32 bytes in urlsafe base64; in place of the file `secret.key`. Set it by environment only.",
+    "server.host": "Address to bind. Anything but loopback needs an operator password.",
+    "server.port": "Port to bind; 0 takes a free one.",
+    "server.public_url": "What TradingView and browsers call, such as `https://bridge.example.org`.",
+    "server.trusted_proxies": "Addresses or networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
+    "database.url": "`sqlite:///…` or `postgresql+psycopg://…`.",
+    "database.writer": "`thread`: commits run in a thread of their own. `inline`: in the event loop; only for very fast disks.",
+    "webhook.freshness_s": "Oldest alert taken, by its own `time`. An entry leaves within twice this, or never.",
+    "webhook.future_s": "How far ahead of our clock an alert's `time` may be.",
+    "webhook.duplicate_window_s": "How long an alert without id and time counts as the same when its body repeats.",
+    "webhook.duplicate_days": "How many days back an alert's id is remembered.",
+    "webhook.rate_per_minute": "Authentic deliveries a minute per token or signing secret.",
+    "webhook.signing_secrets": "Standard Webhooks secrets, `whsec_…`; any of them may have signed. Set them by environment.",
+    "webhook.signature_tolerance_s": "How far `webhook-timestamp` may be from our clock, either way.",
+    "webhook.addresses": "Unset: TradingView's own addresses bind token alerts unless only this machine can reach the bridge; "
+    "`[]`: no list; a list binds every request.",
+    "accounts": "Accounts by name; at least one.",
+    "accounts.<name>.broker": "`paper`, the only broker in this release.",
+    "accounts.<name>.cash": "Opening money of a paper account in rupees, read the first time the account is seen.",
+    "accounts.<name>.slippage_bps": "Paper: hundredths of a percent against you on every fill that takes the price.",
+    "accounts.<name>.fill_ratio": "Paper: the part of a resting order that each new price fills.",
+    "accounts.<name>.charges": "Paper: brokerage, taxes and fees by the dated table.",
+    "accounts.<name>.session": "`market`: orders only while the exchange is open. `always`: any time; paper accounts only.",
+    "accounts.<name>.leverage": "Rupees of order per rupee of buying power, by product, such as `{MIS: 5}`; else 1.",
+    "accounts.<name>.orders_per_second": "Orders sent in one calendar second; unset: no limit.",
+    "strategies": "Strategies by name; at least one.",
+    "strategies.<name>.accounts": "Accounts that each alert of the strategy goes to.",
+    "strategies.<name>.product": "Product of an alert that names none: MIS, CNC, NRML or MTF.",
+    "strategies.<name>.quantity": "Units of an entry that names no quantity.",
+    "instruments": "CSV in the columns of Kite's instrument dump: everything that can be traded.",
+    "calendar": "A newer calendar file than the shipped one.",
+    "api.token": "Bearer token of the API, at least 16 characters; in place of the file `api.token`. Set it by environment only.",
+    "operator.password_hash": "Argon2 hash of the pages' password; in place of what `bridge operator password` keeps.",
+    "risk.profile": "`careful` or `none` as the base of the limits named beside it; `none` is for paper accounts only.",
+    "risk": "For every account; see the limits in [risk.md](risk.md).",
+    "accounts.<name>.risk": "For this account: the same keys as `risk`, laid over it.",
+    "strategies.<name>.risk": "For this strategy's own orders and positions, in addition to the account's; off unless named.",
+}
+
+LIMITS: dict[str, tuple[str, tuple[Reason, ...], str]] = {
+    "max_order_qty": ("Units in one order.", (Reason.MAX_ORDER_QTY,), "–"),
+    "max_order_value": ("Rupees in one order, at the dearest price it may trade at.", (Reason.MAX_ORDER_VALUE,), "NO_PRICE"),
+    "max_position_qty": ("Units of one instrument and product, long or short.", (Reason.MAX_POSITION_QTY,), "–"),
+    "max_exposure": ("Rupees held at market and under way, over all instruments.", (Reason.MAX_EXPOSURE,), "NO_PRICE"),
+    "max_open_positions": ("Instruments held or being entered.", (Reason.MAX_OPEN_POSITIONS,), "–"),
+    "max_orders_per_minute": ("Orders made in a minute; exits count, and are never denied by it.", (Reason.ORDER_RATE,), "–"),
+    "max_orders_per_minute_per_symbol": ("The same for one instrument.", (Reason.SYMBOL_ORDER_RATE,), "–"),
+    "min_order_gap_s": ("Seconds since the order before for the same instrument; 60 at most has effect.", (Reason.ORDER_GAP,), "–"),
+    "max_daily_loss": (
+        "Rupees lost since midnight in India: realised, charges and open positions. Halts the account.",
+        (Reason.MAX_DAILY_LOSS,),
+        "EQUITY_UNKNOWN, NO_PRICE",
+    ),
+    "max_daily_loss_pct": (
+        "The same in percent of the day's opening equity. Halts the account.",
+        (Reason.MAX_DAILY_LOSS_PCT,),
+        "EQUITY_UNKNOWN, NO_PRICE",
+    ),
+    "max_price_age_s": ("Age of the latest price when a market order is judged by it.", (Reason.PRICE_STALE,), "NO_PRICE"),
+    "require_buying_power": (
+        "Whether the money that orders need must be there, by the account's leverage.",
+        (Reason.BUYING_POWER,),
+        "FUNDS_UNKNOWN, NO_PRICE",
+    ),
+    "allowed_symbols": ("Only these, spelt as the instrument list has them (`NSE:SBIN`).", (Reason.SYMBOL_NOT_ALLOWED,), "–"),
+}
+
+MENDS: dict[RefusalCode, str] = {
+    RefusalCode.E_JSON: "The message names line and column and what is there. Paste the whole message that `bridge alert new` prints.",
+    RefusalCode.E_EMPTY: "Write the message into the alert's box; `{{strategy.order.alert_message}}` is empty on orders that set none.",
+    RefusalCode.E_AUTH: "Copy the whole token, or make a new one; sign again with a secret of the settings and a right clock.",
+    RefusalCode.E_SCOPE: "Change the alert, or make a wider token with `bridge alert new`.",
+    RefusalCode.E_ADDRESS: "Add the sender to `webhook.addresses`; behind a proxy, name the proxy in `server.trusted_proxies`.",
+    RefusalCode.E_METHOD: "Send a POST; to look at alerts, open the status page.",
+    RefusalCode.E_CONFLICT: "Give each alert an id of its own, such as one that ends in `{{timenow}}`.",
+    RefusalCode.E_SIZE: "Send only the alert's fields.",
+    RefusalCode.E_FIELD: "`field` names it, and the hint says what it can be.",
+    RefusalCode.E_NUMBER: "Write a plain decimal such as `\"812.5\"`; leave out what has no value.",
+    RefusalCode.E_SYMBOL: "The hint names near matches. Write the exchange too; bring the instrument list up to date.",
+    RefusalCode.E_UNRESOLVED: "Check the placeholder's spelling; `{{strategy.…}}` needs an alert of a strategy, `alert()` fills in none.",
+    RefusalCode.E_STALE: "Fill `time` with `{{timenow}}`, not `{{time}}`; check this machine's clock.",
+    RefusalCode.E_UNSUPPORTED: "Leave the field out, or set it to null; it asks for what the bridge does not do.",
+    RefusalCode.E_RATE: "The hint says when the next one is taken; `webhook.rate_per_minute` sets the limit.",
+}
+
+FIELDS: dict[str, str] = {
+    "token": "The capability token; or put it into the URL. Not needed beside a signature.",
+    "strategy": "A strategy of the settings. With a token it may be left out; if it is there it must be the token's.",
+    "symbol": "What to trade, such as `NSE:SBIN` or `{{exchange}}:{{ticker}}`. Required.",
+    "exchange": "Put before a `symbol` that has none.",
+    "action": "`buy`, `sell`, `exit` or `cancel`. Required unless there is a `target`.",
+    "quantity": "Units, above zero. An entry without one takes the strategy's; an exit without one closes all.",
+    "target": "The signed position wanted, in place of action and quantity.",
+    "state": "`long`, `flat` or `short`: must agree with the sign of `target`.",
+    "prev": "The same for the position before; kept, not acted on.",
+    "product": "MIS, CNC, NRML or MTF; else the token's, else the strategy's.",
+    "order_type": "MARKET (the default), LIMIT, SL or SL-M.",
+    "price": "The limit of LIMIT and SL orders. Else the price seen by the sender, by which the bridge reckons.",
+    "trigger_price": "The trigger of SL and SL-M orders; refused beside others.",
+    "time_in_force": "DAY (the default) or IOC.",
+    "time": "When the alert fired: RFC 3339 with a zone, or seconds or milliseconds since 1970. Without it, the time of receipt.",
+    "id": "Your own name for this one alert, at most 200 characters.",
+}
+
+CLAIMS: dict[str, str] = {
+    "strategy": "The one strategy the token is for. Always set.",
+    "accounts": "Only these of the strategy's accounts.",
+    "symbols": "Only these, or a whole exchange as `NSE:*`. A continuous future, `NSE:NIFTY1!`, covers whatever contract that is today.",
+    "actions": "Only these of buy, sell, exit, cancel and target.",
+    "product": "Only this product.",
+    "max_quantity": "Most units an alert may name. For a target it bounds the position wanted, so a reversal may trade up to twice that.",
+    "max_notional": "Most rupees an entry may be worth, checked with the alert's own price at intake and with the dearest known before the order.",
+    "env": "Only paper, or only live accounts.",
+    "expires": "The end of a day in India, or a moment with its zone. Without it the token does not expire.",
+}
+
+EXITS: dict[str, str] = {
+    "follow": "PLACED; reports follow",
+    "end": "REJECTED, with the broker's words",
+    "send again": "NEW again under the same id, after 0.2 to 5 s with jitter, until the signal is too old",
+    "look up": "IN_DOUBT: never sent again blindly; the tag is looked up in the broker's book",
+}
+
+# Ends that no denial makes; every other reason's disposition is asked of bridge.endings.
+ENDINGS: dict[Reason, Disposition] = {
+    **dict.fromkeys(
+        (Reason.FILLED, Reason.PARTLY_FILLED, Reason.CANCELLED_UNFILLED, Reason.CANCELS_SENT), Disposition.DONE
+    ),
+    Reason.NOTHING_OPEN: Disposition.NOOP,
+    **dict.fromkeys((Reason.BROKER_REJECTED, Reason.CANCEL_IMPOSSIBLE, Reason.INTERNAL), Disposition.FAILED),
+}
+
+# --- what the code says -----------------------------------------------------------------------------------------------
+
+
+def settings_table() -> str:
+    """Every key of the settings with its default, its bounds and its meaning."""
+    rows = [(f"`{key}`", default, SETTINGS[key]) for key, default in setting_keys()]
+    return _table(("key", "default", "meaning"), rows)
+
+
+def setting_keys() -> Iterator[tuple[str, str]]:
+    """Dotted keys and their defaults; the limits of `risk` are told in risk.md and come here as one branch."""
+    yield from _keys_of(Settings, "")
+    yield "risk.profile", "careful"
+
+
+def _keys_of(model: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        branch = _branch_of(field.annotation)
+        if branch is RiskSettings:
+            yield key, "see risk.md" if not prefix else "–"
+        elif branch is None:
+            yield key, _shown_default(field)
+        elif get_args(field.annotation):
+            yield key, "required"
+            yield from _keys_of(branch, f"{key}.<name>.")
+        else:
+            yield from _keys_of(branch, f"{key}.")
+
+
+def _branch_of(annotation: Any) -> Any:
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+
+
+def _shown_default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    bounds = {name: getattr(rule, name) for rule in field.metadata for name in ("ge", "gt", "le") if hasattr(rule, name)}
+    text = _shown(field.default)
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le")
+    if low is None:
+        return text
+    least = f"above {low}" if "gt" in bounds else f"from {low}"
+    return f"{text} ({least}{'' if high is None else f' to {high:,}'})"
+
+
+def _shown(value: object) -> str:
+    if value is None or value == frozenset():
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Decimal):
+        return to_text(value)
+    if isinstance(value, tuple | Mapping):
+        return "`[]`" if isinstance(value, tuple) else "`{}`"
+    return f"`{value}`" if isinstance(value, str | Path) else str(value)
+
+
+def limits_table() -> str:
+    """Every limit with its careful value and what it denies with."""
+    rows = []
+    for name in LIMIT_NAMES:
+        meaning, reasons, missing = LIMITS[name]
+        rows.append((f"`{name}`", meaning, _shown(getattr(CAREFUL, name)), ", ".join(reasons), missing))
+    return _table(("limit", "what it bounds", "careful", "denies with", "when data is missing"), rows)
+
+
+def rules_list() -> str:
+    """The rules of entries and of exits in the order in which they are asked, by their own words."""
+    parts = []
+    for title, rules in (("Entries", ENTRY_RULES), ("Exits", EXIT_RULES)):
+        parts.append(f"**{title}**\n")
+        parts += [f"{number}. {(rule.__doc__ or '').splitlines()[0]}" for number, rule in enumerate(rules, start=1)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def reasons_table() -> str:
+    """Every reason with the end it gives an alert and its sentence."""
+    rows = []
+    for reason in Reason:
+        disposition = ENDINGS.get(reason) or denied_ending(Denied(reason=reason, message="")).disposition
+        rows.append((f"`{reason}`", disposition.value, reason.sentence))
+    return _table(("reason", "the alert ends", "sentence"), rows)
+
+
+def refusals_table() -> str:
+    """Every answer code with its status, its sentence and the mend."""
+    rows = [(str(code.http_status), f"`{code}`", code.sentence, MENDS[code]) for code in RefusalCode]
+    return _table(("HTTP", "code", "meaning", "mend"), sorted(rows, key=lambda row: row[0]))
+
+
+def fields_table() -> str:
+    """Every field of an alert."""
+    _same_names("fields", FIELDS, KNOWN_FIELDS)
+    return _table(("field", "meaning"), [(f"`{name}`", meaning) for name, meaning in FIELDS.items()])
+
+
+def names_list() -> str:
+    """Names that are not passed over as notes."""
+    others = [f"`{name}` for `{meant}`" for name, meant in sorted({**RENAMED, **SYNONYMS}.items())]
+    refused = ", ".join(f"`{name}`" for name in sorted(UNSUPPORTED))
+    return f"Refused with E_UNSUPPORTED: {refused}.\n\nRefused with E_FIELD, naming the right field: {', '.join(others)}.\n"
+
+
+def claims_table() -> str:
+    """Every claim of a token."""
+    _same_names("claims", CLAIMS, CLAIM_NAMES)
+    return _table(("claim", "what it allows"), [(f"`{name}`", CLAIMS[name]) for name in CLAIM_NAMES])
+
+
+def order_diagram() -> str:
+    """The order's table as a mermaid diagram."""
+    edges: Edges = {}
+    for status, events in TABLE.items():
+        for event, found in events.items():
+            for target in targets_of(status, found):
+                if target is not status:
+                    edges.setdefault((status, target), []).append(event)
+    return _diagram(OrderStatus.NEW, edges, CLOSED)
+
+
+def targets_of(status: OrderStatus, found: OrderStatus | str) -> tuple[OrderStatus, ...]:
+    """Where an event may lead, by the quantities."""
+    if found is WORKING:
+        return OrderStatus.PLACED, OrderStatus.PARTIAL
+    if found is BY_FILL:
+        pending = status in (OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING)
+        return status if pending else OrderStatus.PARTIAL, OrderStatus.FILLED
+    return (OrderStatus(found),)
+
+
+def order_table() -> str:
+    """The order's table in words: every event that may happen in every status."""
+    rows = []
+    for status, events in TABLE.items():
+        told = [f"{event} → {' or '.join(targets_of(status, found))}" for event, found in events.items()]
+        rows.append((f"`{status}`", "yes" if status.is_closed else "no", "; ".join(told)))
+    return _table(("status", "closed", "event → next status"), rows)
+
+
+def trade_diagram() -> str:
+    """The round trip's table as a mermaid diagram."""
+    edges: Edges = {}
+    for status, events in TRADE_TABLE.items():
+        for event, target in events.items():
+            if target is not status:
+                edges.setdefault((status, target), []).append(event)
+    return _diagram(TradeStatus.OPEN, edges, (TradeStatus.CLOSED,))
+
+
+def _diagram(first: str, edges: Edges, last: Sequence[str] | frozenset[Any]) -> str:
+    lines = ["```mermaid", "stateDiagram-v2", f"    {_START} --> {first}"]
+    lines += [f"    {source} --> {target}: {', '.join(events)}" for (source, target), events in edges.items()]
+    lines += [f"    {status} --> {_END}" for status in sorted(last)]
+    return "\n".join([*lines, "```", ""])
+
+
+def outcomes_table() -> str:
+    """What may be done after each outcome of a send."""
+    proofs = {
+        "ACCEPTED": "The broker has the order.",
+        "REFUSED": "Proves that the broker did not take it.",
+        "NOT_SENT": "Proves that nothing arrived.",
+        "UNKNOWN": "Proves nothing: a timeout, a lost connection, an answer that cannot be read.",
+    }
+    rows = [(f"`{kind}`", proofs[kind], EXITS[step]) for kind, step in POLICY.items()]
+    return _table(("outcome", "what it says", "what happens"), rows)
+
+
+def audit_table() -> str:
+    """Every kind of audit record."""
+    return _table(("record", "meaning"), [(f"`{action}`", action.sentence) for action in AuditAction])
+
+
+def commands_table() -> str:
+    """Every command with its options, from the parser itself."""
+    rows = [(f"`bridge {name}`", what, "<br>".join(options)) for name, what, options in command_lines(make_parser())]
+    return _table(("command", "what it does", "options"), rows)
+
+
+def command_lines(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, str, list[str]]]:
+    """Name, sentence and options of every command that can be given."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for group in groups:
+        for word, command in group.choices.items():
+            yield from command_lines(command, f"{name} {word}".strip())
+    if not groups:
+        options = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+        yield name, parser.description or "", [_option(action) for action in options if action.dest != "config"]
+
+
+def _option(action: argparse.Action) -> str:
+    metavar = action.metavar if isinstance(action.metavar, str) else ""
+    named = " ".join(part for part in (*action.option_strings[:1], metavar) if part)
+    return f"`{named}` {action.help}"
+
+
+def metrics_table() -> str:
+    """Every series of /metrics."""
+
+    def now() -> datetime:
+        return EPOCH
+
+    found = sorted(Metrics(now).registry.collect(), key=lambda metric: metric.name)
+    names = {"counter": "_total", "gauge": "", "histogram": "_bucket, _sum, _count"}
+    rows = [(f"`{metric.name}{_suffix(names[metric.type])}`", metric.type, metric.documentation) for metric in found]
+    return _table(("series", "kind", "meaning"), rows)
+
+
+def _suffix(ends: str) -> str:
+    return ends if "," not in ends else "_…"
+
+
+def charges_table() -> str:
+    """The paper broker's charges as dated."""
+    rates = json.loads(RATES_FILE.read_text(encoding="utf-8"))["rates"]
+    rows = []
+    for rate in rates:
+        cost = f"{rate['percent']} %" if "percent" in rate else f"₹{rate['flat']} an order"
+        if "cap" in rate:
+            cost += f", at most ₹{rate['cap']}"
+        where = " ".join(part for part in (rate["segment"], rate.get("exchange", ""), rate.get("side", "").lower()) if part)
+        rows.append((rate["charge"], where, cost, rate["from"]))
+    return _table(("charge", "where", "rate", "from"), rows)
+
+
+def modules_table() -> str:
+    """Every module with the sentence it says of itself."""
+    rows = []
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda path: (len(path.parts), path)):
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if said and "versions" not in path.parts:
+            rows.append((f"`{path.relative_to(PACKAGE.parent).as_posix()}`", said.splitlines()[0]))
+    return _table(("file", "place"), rows)
+
+
+def _table(heads: Sequence[str], rows: Table) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
+
+
+def _same_names(what: str, told: Mapping[str, str], known: Sequence[str] | frozenset[str]) -> None:
+    if set(told) != set(known):
+        raise SystemExit(f"bridge/docs.py and the code disagree on {what}: {sorted(set(told) ^ set(known))}")
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "limits": limits_table,
+    "rules": rules_list,
+    "reasons": reasons_table,
+    "refusals": refusals_table,
+    "fields": fields_table,
+    "names": names_list,
+    "claims": claims_table,
+    "order-diagram": order_diagram,
+    "order-table": order_table,
+    "trade-diagram": trade_diagram,
+    "outcomes": outcomes_table,
+    "audit": audit_table,
+    "commands": commands_table,
+    "metrics": metrics_table,
+    "charges": charges_table,
+    "modules": modules_table,
+}
+
+
+def regenerate(text: str) -> str:
+    """The page with every generated block as the code has it now."""
+    return _BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found['name']]()}{found[3]}", text)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Write the blocks, or with --check only say which pages are stale."""
+    parser = argparse.ArgumentParser(prog="python -m bridge.docs", description="Writes the generated parts of docs/.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when a page is stale")
+    only_check = parser.parse_args(words).check
+    stale = [page for page in sorted(DOCS.glob("*.md")) if regenerate(before := page.read_text(encoding="utf-8")) != before]
+    for page in stale:
+        print(f"{page.name} is stale: run `make docs`" if only_check else f"{page.name} written")
+        if not only_check:
+            page.write_text(regenerate(page.read_text(encoding="utf-8")), encoding="utf-8")
+    return 1 if only_check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
