@@ -136,6 +136,7 @@ class Bridge:
             instrument=self.catalog.get,
             session=self.calendar.session,
             send_within=timedelta(seconds=SEND_WITHIN * settings.webhook.freshness_s),
+            multipliers={item.symbol: item.multiplier for item in self.catalog if item.multiplier != ONE},
         )
         pipeline.on_fault = self.on_fault
         return pipeline
@@ -182,6 +183,7 @@ class Bridge:
             raise ConfigError(
                 f"another bridge is running on {self.settings.data_dir} (see {self.settings.data_dir}/bridge.lock)"
             )
+        api_token(self.settings)  # made on the first run, so that whoever wants to use the API finds it
         await asyncio.to_thread(self.store.open)
         self._check_accounts_known()
         self.started_at = self.clock.now()

@@ -30,6 +30,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return command(arguments)
     except ConfigError as error:
         return _tell(error, MISCONFIGURED)
+    except BrokenPipeError:  # whoever read our output has seen enough; nor may the flush at exit complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except (BridgeError, OSError) as error:
         return _tell(error, FAILED)
     except KeyboardInterrupt:

@@ -11,7 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
-from bridge.brokers.paper.charges import RATES_FILE
 from bridge.cli import make_parser
 from bridge.core.clock import EPOCH
 from bridge.core.decision import Denied
@@ -31,6 +30,8 @@ from bridge.settings import RiskSettings, Section, Settings
 
 PACKAGE = Path(__file__).parent
 DOCS = PACKAGE.parent / "docs"
+# Read as a file: nobody but bootstrap imports a broker.
+RATES_FILE = PACKAGE / "brokers/paper/data/charges-zerodha.json"
 Table = Sequence[Sequence[str]]
 Edges = dict[tuple[str, str], list[str]]
 _BLOCK = re.compile(r"(<!-- generated:(?P<name>[a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
@@ -40,7 +41,7 @@ _START, _END = "[*]", "[*]"
 
 SETTINGS: dict[str, str] = {
     "data_dir": "Folder of the keys, the API token, the lock file and, by default, the database. Mode 0700.",
-    "secret_key": "Master key, 32 bytes in urlsafe base64; in place of the file `secret.key`. Set it by environment only.",
+    "secret_key": "Master key, 32 bytes in urlsafe base64; in place of the file `secret.key`. Keep it out of the file of settings.",
     "server.host": "Address to bind. Anything but loopback needs an operator password.",
     "server.port": "Port to bind; 0 takes a free one.",
     "server.public_url": "What TradingView and browsers call, such as `https://bridge.example.org`.",
@@ -52,7 +53,7 @@ SETTINGS: dict[str, str] = {
     "webhook.duplicate_window_s": "How long an alert without id and time counts as the same when its body repeats.",
     "webhook.duplicate_days": "How many days back an alert's id is remembered.",
     "webhook.rate_per_minute": "Authentic deliveries a minute per token or signing secret.",
-    "webhook.signing_secrets": "Standard Webhooks secrets, `whsec_…`; any of them may have signed. Set them by environment.",
+    "webhook.signing_secrets": "Standard Webhooks secrets, `whsec_…`; any of them may have signed. Keep them out of the file of settings.",
     "webhook.signature_tolerance_s": "How far `webhook-timestamp` may be from our clock, either way.",
     "webhook.addresses": "Unset: TradingView's own addresses bind token alerts unless only this machine can reach the bridge; "
     "`[]`: no list; a list binds every request.",
@@ -71,7 +72,7 @@ SETTINGS: dict[str, str] = {
     "strategies.<name>.quantity": "Units of an entry that names no quantity.",
     "instruments": "CSV in the columns of Kite's instrument dump: everything that can be traded.",
     "calendar": "A newer calendar file than the shipped one.",
-    "api.token": "Bearer token of the API, at least 16 characters; in place of the file `api.token`. Set it by environment only.",
+    "api.token": "Bearer token of the API, at least 16 characters; in place of the file `api.token`. Keep it out of the file of settings.",
     "operator.password_hash": "Argon2 hash of the pages' password; in place of what `bridge operator password` keeps.",
     "risk.profile": "`careful` or `none` as the base of the limits named beside it; `none` is for paper accounts only.",
     "risk": "For every account; see the limits in [risk.md](risk.md).",
@@ -87,7 +88,11 @@ LIMITS: dict[str, tuple[str, tuple[Reason, ...], str]] = {
     "max_open_positions": ("Instruments held or being entered.", (Reason.MAX_OPEN_POSITIONS,), "–"),
     "max_orders_per_minute": ("Orders made in a minute; exits count, and are never denied by it.", (Reason.ORDER_RATE,), "–"),
     "max_orders_per_minute_per_symbol": ("The same for one instrument.", (Reason.SYMBOL_ORDER_RATE,), "–"),
-    "min_order_gap_s": ("Seconds since the order before for the same instrument; 60 at most has effect.", (Reason.ORDER_GAP,), "–"),
+    "min_order_gap_s": (
+        "Seconds since the order before for the same instrument; 60 at most has effect.",
+        (Reason.ORDER_GAP,),
+        "–",
+    ),
     "max_daily_loss": (
         "Rupees lost since midnight in India: realised, charges and open positions. Halts the account.",
         (Reason.MAX_DAILY_LOSS,),
@@ -117,7 +122,7 @@ MENDS: dict[RefusalCode, str] = {
     RefusalCode.E_CONFLICT: "Give each alert an id of its own, such as one that ends in `{{timenow}}`.",
     RefusalCode.E_SIZE: "Send only the alert's fields.",
     RefusalCode.E_FIELD: "`field` names it, and the hint says what it can be.",
-    RefusalCode.E_NUMBER: "Write a plain decimal such as `\"812.5\"`; leave out what has no value.",
+    RefusalCode.E_NUMBER: 'Write a plain decimal such as `"812.5"`; leave out what has no value.',
     RefusalCode.E_SYMBOL: "The hint names near matches. Write the exchange too; bring the instrument list up to date.",
     RefusalCode.E_UNRESOLVED: "Check the placeholder's spelling; `{{strategy.…}}` needs an alert of a strategy, `alert()` fills in none.",
     RefusalCode.E_STALE: "Fill `time` with `{{timenow}}`, not `{{time}}`; check this machine's clock.",
@@ -165,9 +170,7 @@ EXITS: dict[str, str] = {
 
 # Ends that no denial makes; every other reason's disposition is asked of bridge.endings.
 ENDINGS: dict[Reason, Disposition] = {
-    **dict.fromkeys(
-        (Reason.FILLED, Reason.PARTLY_FILLED, Reason.CANCELLED_UNFILLED, Reason.CANCELS_SENT), Disposition.DONE
-    ),
+    **dict.fromkeys((Reason.FILLED, Reason.PARTLY_FILLED, Reason.CANCELLED_UNFILLED, Reason.CANCELS_SENT), Disposition.DONE),
     Reason.NOTHING_OPEN: Disposition.NOOP,
     **dict.fromkeys((Reason.BROKER_REJECTED, Reason.CANCEL_IMPOSSIBLE, Reason.INTERNAL), Disposition.FAILED),
 }

@@ -30,7 +30,7 @@ from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction, Reason, RefusalCode
 from bridge.core.report import Outcome, Report
-from bridge.core.scope import account_scope
+from bridge.core.scope import account_scope, strategy_scope
 from bridge.core.signal import OrderIntent, Signal
 from bridge.core.trade import TradeEventKind
 from bridge.endings import cancel_ending, denied_ending, worst_of
@@ -99,6 +99,7 @@ class Pipeline:
         instrument: Callable[[str], Instrument | None],
         session: Callable[[SessionQuestion], SessionState],
         send_within: timedelta,
+        multipliers: Mapping[str, Decimal],
     ):
         self._clock = clock
         self._store = store
@@ -108,6 +109,7 @@ class Pipeline:
         self._instrument = instrument
         self._session = session
         self._send_within = send_within
+        self._multipliers = multipliers
         self._following = Following(self._settle, accounts, instrument)
         self.on_fault: Callable[[str, BaseException], None] = lambda _where, _error: None
 
@@ -257,13 +259,13 @@ class Pipeline:
         if isinstance(decision, Denied):
             ending = denied_ending(decision)
             self._tell(tx, AuditAction.INTENT_DENIED, alert, account, ending, now, decision)
-            self._trip(tx, account, decision, now)
+            self._trip(tx, account, alert.signal.strategy, decision, now)
             return ending
         order = open_order(tx, decision, now)
         if decision.capped_by is not None:
             ending = denied_ending(decision.capped_by)
             self._tell(tx, AuditAction.INTENT_CAPPED, alert, account, ending, now, decision.capped_by)
-            self._trip(tx, account, decision.capped_by, now)
+            self._trip(tx, account, alert.signal.strategy, decision.capped_by, now)
         if order.intent.reduce_only:
             note_exit(tx, key_of(order.intent), TradeEventKind.EXIT_SENT)
         return order
@@ -281,13 +283,14 @@ class Pipeline:
             strategy_limits=self._strategies[intent.strategy].limits,
             leverage=rules.leverage.get(intent.product, ONE),
             max_age_s=int(self._send_within.total_seconds()),
+            multipliers=self._multipliers,
         )
 
-    def _trip(self, tx: Tx, account: str, denied: Denied, now: datetime) -> None:
-        """A limit that ends the day halts its account until a person resumes it."""
-        scope = account_scope(account)
-        current = tx.ledger.states.get(scope)
+    def _trip(self, tx: Tx, account: str, strategy: str, denied: Denied, now: datetime) -> None:
+        """A limit that ends the day halts its account, or its strategy if it was that one's own, until a person resumes it."""
         if denied.trips_halt:
+            scope = strategy_scope(strategy) if denied.scope == str(strategy_scope(strategy)) else account_scope(account)
+            current = tx.ledger.states.get(scope)
             state = next_state(scope, HaltCommand.HALT, current=current, at=now, by="risk", message=denied.message)
             if state is not current:
                 tx.put(tx.ledger.states, scope, state)

@@ -100,9 +100,10 @@ class RiskSettings(Section):
     max_position_qty: Positive | None = None
     max_exposure: Positive | None = None
     max_open_positions: Annotated[int, Field(ge=1)] | None = None
-    max_orders_per_minute: Annotated[int, Field(ge=1)] | None = None
-    max_orders_per_minute_per_symbol: Annotated[int, Field(ge=1)] | None = None
-    min_order_gap_s: Positive | None = None
+    # Orders are remembered for a minute, and the latest ten thousand of them: limits beyond that could not be held.
+    max_orders_per_minute: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    max_orders_per_minute_per_symbol: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    min_order_gap_s: Annotated[Decimal, Field(gt=0, le=60)] | None = None
     max_daily_loss: Positive | None = None
     max_daily_loss_pct: Positive | None = None
     max_price_age_s: Positive | None = None

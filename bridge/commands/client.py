@@ -35,11 +35,11 @@ class CommandError(BridgeError):
 
 
 class Client:
-    """The API of one bridge; `url` is None for one of our own."""
+    """The API of one bridge; `where` says which, for a person."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str | None):
+    def __init__(self, http: httpx.AsyncClient, where: str):
         self._http = http
-        self.url = url
+        self.where = where
 
     async def get(self, path: str) -> Any:
         """What a GET of the API answers."""
@@ -58,7 +58,7 @@ class Client:
             answer = await self._http.request(method, API + path, json=body)
             told = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise CommandError(f"the bridge at {self.url} gave no answer: {type(error).__name__} {error}".rstrip()) from None
+            raise CommandError(f"the bridge {self.where} gave no answer: {type(error).__name__} {error}".rstrip()) from None
         if answer.is_success:
             return told
         raise CommandError(
@@ -79,7 +79,7 @@ async def reach(settings: Settings, *, trading: bool = False) -> AsyncIterator[C
         headers = {"authorization": f"Bearer {api_token(settings)}"}
         # Not the environment's proxy: it is a program of this machine that we talk to.
         async with httpx.AsyncClient(base_url=running.url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
-            yield Client(http, running.url)
+            yield Client(http, str(running))
         return
     from bridge.app import build_app
     from bridge.bootstrap import Bridge
@@ -89,7 +89,7 @@ async def reach(settings: Settings, *, trading: bool = False) -> AsyncIterator[C
         headers = {"authorization": f"Bearer {bridge.api_token}"}
         transport = httpx.ASGITransport(app=build_app(bridge))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
-            yield Client(http, None)
+            yield Client(http, "of this command")
 
 
 @asynccontextmanager

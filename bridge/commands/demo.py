@@ -19,7 +19,7 @@ import uvloop
 
 from bridge.bootstrap import Bridge
 from bridge.commands.client import TIMEOUT_S, Client
-from bridge.commands.serve import BridgeServer, listen
+from bridge.commands.serve import BridgeServer, forward_logs, listen
 from bridge.commands.story import ORDERS_SENT, SCENES, STRATEGY, SYMBOL, Scene, body_of, headers_of
 from bridge.commands.trading import wait_for_end
 from bridge.core.errors import ConfigError
@@ -31,6 +31,7 @@ from bridge.settings import CONFIG_VARIABLE, ENV_PREFIX, Settings, load_settings
 END_WITHIN_S = 10.0
 # Its own file: the database of a real bridge that lies in the same folder is left alone.
 DATABASE = "demo.db"
+MIN_MESSAGE_CHARS = 30
 _TO_BROKER = re.compile(r"^bridge_alert_to_broker_seconds_(sum|count) (\S+)$", re.MULTILINE)
 _COLUMNS = (
     ("what was sent", 23),
@@ -61,6 +62,7 @@ class Outcome:
 def demo(arguments: argparse.Namespace) -> int:
     """Tell the story and keep serving; 0 when all of it went as it should."""
     configure(as_json=False)
+    forward_logs()
     with _folder(arguments.data) as folder:
         settings, listening = listen_somewhere(demo_settings(folder), arguments.port)
         server = BridgeServer(bridge := Bridge(settings), listening)
@@ -143,7 +145,7 @@ class Demo:
             good = True
             for scene in SCENES:
                 outcome = await self._play(scene, token, api, tradingview)
-                good &= _show(scene, outcome, self._ids)
+                good &= show(scene, outcome, self._ids)
                 self._ids.append(outcome.alert_id)
             sent = (await self._to_broker(own))[0] - before[0]
             print(
@@ -196,7 +198,8 @@ def _sentence(message: str, hint: str) -> str:
     return f"{message} {hint}".strip()
 
 
-def _show(scene: Scene, outcome: Outcome, ids: list[str]) -> bool:
+def show(scene: Scene, outcome: Outcome, ids: list[str]) -> bool:
+    """Print a row, and below it what is not as it should be; `ids` are those of the alerts before."""
     expected = f"{scene.disposition} {scene.code}".strip()
     wrong = [
         f"{name} is {found!r}, expected {wanted!r}"
@@ -219,11 +222,15 @@ def _show(scene: Scene, outcome: Outcome, ids: list[str]) -> bool:
 
 
 def print_row(cells: list[str], last: str) -> None:
-    """One line of the table; the last column takes what is left of a terminal, or all it needs elsewhere."""
+    """One line of the table. On a terminal the last column takes what is left, or a line of its own where that is little."""
     line = "".join(cell.ljust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
-    room = shutil.get_terminal_size().columns - len(line) if sys.stdout.isatty() else 0
-    cut = last if len(last) <= room or room < len("what happened") else last[: room - 1] + "…"
-    print((line + cut).rstrip(), flush=True)
+    if not sys.stdout.isatty():
+        print((line + last).rstrip(), flush=True)
+        return
+    width = shutil.get_terminal_size().columns
+    start = len(line) if width - len(line) >= MIN_MESSAGE_CHARS else 2
+    cut = last if start + len(last) <= width else last[: width - start - 1] + "…"
+    print(line + cut if start == len(line) else f"{line.rstrip()}\n  {cut}", flush=True)
 
 
 async def _tell_books(api: Client) -> None:

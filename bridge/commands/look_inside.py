@@ -21,7 +21,7 @@ from bridge.market.instruments import load_catalog
 from bridge.store.backend import Backend
 from bridge.store.migrate import HEAD, current_revision
 from bridge.store.reads import Reads
-from bridge.vault import API_TOKEN_FILE, KEY_FILE
+from bridge.vault import API_TOKEN_FILE, KEY_FILE, Vault
 from bridge.web.auth import HASH_FILE
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -71,8 +71,18 @@ def check_secrets(facts: Facts) -> Iterator[Finding]:
             yield fail("secrets", f"{path} can be read by others on this machine", f"chmod 600 {path}")
         elif not os.access(path, os.R_OK):
             yield fail("secrets", f"{path} cannot be read by this user", f"chown {_me()} {path}")
+    yield from _try_key(facts)
     names = ", ".join(path.name for path in found) or "none yet: they are made at the first start"
     yield ok("secrets", f"in {facts.settings.data_dir}: {names}")
+
+
+def _try_key(facts: Facts) -> Iterator[Finding]:
+    if facts.settings.secret_key is None and not (facts.settings.data_dir / KEY_FILE).exists():
+        return  # a look would make one
+    try:
+        Vault(facts.settings)
+    except BridgeError as error:
+        yield fail("secrets", str(error), "what opens nothing now opens nothing later: mend it before you trade")
 
 
 def check_store(facts: Facts) -> Iterator[Finding]:
@@ -86,6 +96,8 @@ def check_store(facts: Facts) -> Iterator[Finding]:
 def _look_at_store(facts: Facts) -> Finding:
     file = database_file(facts.settings)
     if file is not None and not file.is_file():
+        if not os.access(_nearest(file), os.W_OK | os.X_OK):
+            return fail("store", f"{file} cannot be made", "name another place in database.url, or mend the folder's rights")
         return ok("store", f"{file} is made at the first start")
     backend = Backend(facts.settings.database.url)
     where = backend.url.render_as_string(hide_password=True)

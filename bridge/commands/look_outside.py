@@ -94,7 +94,7 @@ def check_brokers(facts: Facts) -> Iterator[Finding]:
 
 def check_egress(facts: Facts) -> Iterator[Finding]:
     """Which address orders leave from; brokers in India take them only from one that is registered."""
-    local = _local_address()
+    local = local_address()
     if local is None:
         yield warn("egress", "this machine has no route to the internet", "paper needs none; a broker does")
         return
@@ -110,7 +110,8 @@ def check_egress(facts: Facts) -> Iterator[Finding]:
     yield ok("egress", f"orders leave from {public}; register that address with brokers that want one")
 
 
-def _local_address() -> str | None:
+def local_address() -> str | None:
+    """The address that the route to the internet starts from; None when there is no route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_ANYWHERE)

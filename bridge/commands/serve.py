@@ -34,6 +34,7 @@ PASSWORD_MEND = "run `bridge operator password` first, or bind 127.0.0.1 and put
 def serve(arguments: argparse.Namespace) -> int:
     """Run the bridge until SIGTERM or SIGINT."""
     configure(as_json=not sys.stderr.isatty())
+    forward_logs()
     named = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
     settings = load_settings(**({"server": named} if named else {}))
     if needs_password(settings):
@@ -124,7 +125,6 @@ class BridgeServer(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until `stop`; errors of the start are raised as they are."""
-        _forward_logs()
         await super().serve(sockets or [self._listening])
 
     def stop(self) -> None:
@@ -205,7 +205,8 @@ class _ToOurLog(logging.Handler):
             log_event("library", name=record.name, level=record.levelname.lower(), message=record.getMessage())
 
 
-def _forward_logs() -> None:
+def forward_logs() -> None:
+    """Let nothing but our own log write to standard error."""
     root = logging.getLogger()
     root.handlers = [_ToOurLog(level=logging.WARNING)]
     root.setLevel(logging.WARNING)

@@ -96,7 +96,7 @@ def status(_arguments: argparse.Namespace) -> int:
 async def _tell_running(settings: Settings) -> int:
     async with reach(settings) as bridge:
         now, positions = await bridge.get("/status"), await bridge.get("/positions")
-    print(f"running   {bridge.url or 'for this command only'}, version {now['version']}, since {now['started_at']}")
+    print(f"running   {bridge.where}, version {now['version']}, since {now['started_at']}")
     print(f"trading   {now['mode']}: {MEANINGS[now['mode']]}")
     for state in now["states"]:
         if state["mode"] != "ACTIVE" or state["scope"] != "global":

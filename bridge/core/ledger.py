@@ -175,7 +175,7 @@ class Ledger:
         """The trading states that bear on an order, strictest first."""
         scopes = (GLOBAL, account_scope(account), strategy_scope(strategy))
         found = [state for scope in scopes if (state := self.states.values.get(scope))]
-        return sorted(found, key=lambda state: -state.mode.strictness)
+        return found if len(found) < 2 else sorted(found, key=lambda state: -state.mode.strictness)
 
     def count_order(self, account: str, strategy: str, symbol: str, at: datetime) -> list[deque[int]]:
         """Remember that an order was made; returns the windows it was put in, so that an undo can take it out again."""

@@ -50,7 +50,7 @@ def to_text(value: Decimal) -> str:
 
 def rupees(value: Decimal) -> str:
     """Two decimals with thousands separators, for sentences a trader reads."""
-    return f"{value.quantize(PAISA, ROUND_HALF_EVEN):,}"
+    return f"{value:,.2f}"
 
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:

@@ -63,7 +63,9 @@ def apply_fill_to_position(position: Position, fill: Fill) -> tuple[Position, De
         cost = quantity * fill.last_px
     shares = dict(position.by_strategy)
     share = shares.get(fill.strategy, ZERO) + signed
-    if share:
+    if not quantity:
+        shares.clear()  # flat is flat for everybody, whoever closed whose part
+    elif share:
         shares[fill.strategy] = share
     else:
         shares.pop(fill.strategy, None)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.core.enums import TradingMode
@@ -20,11 +21,13 @@ class Scope(NamedTuple):
 GLOBAL = Scope()
 
 
+@lru_cache(maxsize=1_000)
 def account_scope(name: str) -> Scope:
     """The scope of one account."""
     return Scope("account", name)
 
 
+@lru_cache(maxsize=1_000)
 def strategy_scope(name: str) -> Scope:
     """The scope of one strategy."""
     return Scope("strategy", name)

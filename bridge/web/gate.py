@@ -112,7 +112,7 @@ class Gate:
 
     async def form(self, request: Request, session_id: str) -> Mapping[str, str]:
         """The fields of a form that a page of ours, of this session, has sent; PageError for any other."""
-        if not _is_own_origin(request):
+        if not is_own_origin(request):
             raise PageError(403, "Sent from another site", "The form did not come from a page of the bridge.")
         fields = await read_form(request)
         if not self._sessions.is_form_token(session_id, fields.get("csrf", "")):
@@ -195,8 +195,8 @@ def _peer(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _is_own_origin(request: Request) -> bool:
-    """Browsers say where a form comes from; where one does not, the form's token has to do."""
+def is_own_origin(request: Request) -> bool:
+    """Browsers say which site sends a request; where one does not, a form's token has to do."""
     origin = request.headers.get("origin")
     if origin is not None:
         return origin.partition("://")[2] == request.headers.get("host")

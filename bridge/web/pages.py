@@ -21,7 +21,7 @@ from bridge.settings import resource_dir
 from bridge.web import contexts, controls
 from bridge.web.api import read_page
 from bridge.web.assets import Assets
-from bridge.web.gate import Gate, PageError, Visitor
+from bridge.web.gate import Gate, PageError, Visitor, is_own_origin
 from bridge.web.live import EventStream, HubFullError
 from bridge.web.port import Bridge
 from bridge.web.text import full_time
@@ -154,6 +154,8 @@ class Pages:
     async def live(self, request: Request) -> Response | EventStream:
         """Tells the page which of its parts have changed."""
         self._gate.admit(request)
+        if not is_own_origin(request):  # it could read nothing, but take up the places
+            raise PageError(403, "Asked by another site", "The stream is for the bridge’s own pages.")
         try:
             return EventStream(self._bridge.hub)
         except HubFullError:

@@ -115,6 +115,7 @@ def test_positions_have_their_shape(box):
 
 def test_no_number_is_a_json_number(box):
     """Money and quantities are text everywhere."""
+
     def numbers(value: Any) -> list[Any]:
         if isinstance(value, dict):
             return [found for inner in value.values() for found in numbers(inner)]
@@ -202,7 +203,12 @@ def test_halt_and_resume_answer_with_the_state_in_force(fresh):
     assert fresh.api("GET", "/status").json()["mode"] == "HALTED"
     assert fresh.api("POST", "/resume", json={"all": False}).json()["mode"] == "ACTIVE"
     account = fresh.api("POST", "/halt", json={"account": "paper", "strategy": None}).json()
-    assert (account["scope"], account["account"], account["strategy"], account["mode"]) == ("account", "paper", None, "REDUCING")
+    assert (account["scope"], account["account"], account["strategy"], account["mode"]) == (
+        "account",
+        "paper",
+        None,
+        "REDUCING",
+    )
     strategy = fresh.api("POST", "/halt", json={"strategy": "demo", "all": True}).json()
     assert (strategy["strategy"], strategy["mode"]) == ("demo", "HALTED")
 
@@ -286,6 +292,7 @@ def test_a_body_that_is_too_large_is_refused(box):
 
 def test_a_store_that_cannot_commit_is_a_503_and_a_read_that_fails_too(fresh, monkeypatch):
     """The command was not carried out, and says so; what broke is counted, not shown."""
+
     async def refuse(*_args, **_values):
         raise StoreError("the disk is full")
 

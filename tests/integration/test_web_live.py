@@ -46,6 +46,13 @@ def test_open_streams_do_not_hold_up_a_stop(box):
         assert time.monotonic() - began < 8
 
 
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}])
+def test_another_site_gets_no_stream(box, headers):
+    """It could read nothing, but use up the places."""
+    assert httpx.get(f"{box.url}/live", headers=headers).status_code == 403
+    assert len(box.bridge.hub) == 0
+
+
 def test_a_head_of_a_stream_does_not_hang(box):
     """Headers, and done."""
     assert httpx.head(f"{box.url}/live", timeout=5).status_code == 200

@@ -74,7 +74,8 @@ def test_without_a_password_others_are_told_how_to_set_one(tmp_path, peer):
 
 def test_a_loopback_peer_written_as_ipv6_is_this_machine(tmp_path):
     """A socket for both families shows 127.0.0.1 that way."""
-    assert make_gate(tmp_path).admit(make_request(peer="::ffff:127.0.0.1"))
+    visitor = make_gate(tmp_path).admit(make_request(peer="::ffff:127.0.0.1"))
+    assert visitor.session_id == gates.OPEN_SESSION
 
 
 @pytest.mark.parametrize("header", gates.FORWARDING_HEADERS)
@@ -205,7 +206,9 @@ def test_a_form_of_another_origin_is_refused(tmp_path, origin):
         send_form(gate, f"csrf={token}".encode(), origin=origin)
 
 
-@pytest.mark.parametrize(("site", "passes"), [("same-origin", True), ("none", True), ("same-site", False), ("cross-site", False)])
+@pytest.mark.parametrize(
+    ("site", "passes"), [("same-origin", True), ("none", True), ("same-site", False), ("cross-site", False)]
+)
 def test_where_no_origin_is_told_the_fetch_metadata_count(tmp_path, site, passes):
     """A browser that sends no Origin may still say where the form comes from."""
     gate = make_gate(tmp_path)

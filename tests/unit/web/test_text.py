@@ -27,9 +27,7 @@ def test_profit_has_a_sign_and_its_tone(value, shown, tone):
     assert text.signed(value) == text.Amount(text=shown, tone=tone)
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(None, "–"), (Decimal("1000000"), "1,000,000.00"), (Decimal("-0.5"), "−0.50")]
-)
+@pytest.mark.parametrize(("value", "shown"), [(None, "–"), (Decimal("1000000"), "1,000,000.00"), (Decimal("-0.5"), "−0.50")])
 def test_money_has_two_decimals(value, shown):
     """And a real minus."""
     assert text.money(value) == shown

@@ -88,9 +88,7 @@ class Post:
 def test_a_delivery_is_what_was_sent():
     """Bytes, the peer of the socket, and the moment it was whole."""
     post = Post(b'{"a": 1}').send()
-    assert post.pipeline.seen == [
-        Delivery(body=b'{"a": 1}', headers={}, path_token=None, peer="203.0.113.9", received_at=NOON)
-    ]
+    assert post.pipeline.seen == [Delivery(body=b'{"a": 1}', headers={}, path_token=None, peer="203.0.113.9", received_at=NOON)]
     assert (post.status, post.sent[1]["body"]) == (ANSWER.http_status, ANSWER.body)
     assert post.headers == {b"content-type": b"application/json", b"content-length": b"%d" % len(ANSWER.body)}
 
@@ -233,7 +231,10 @@ def test_a_cancelled_request_is_cancelled():
         Post(b"{}", error=asyncio.CancelledError()).send()
 
 
-@given(st.lists(st.binary(max_size=200), min_size=1, max_size=5), st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=40))))
+@given(
+    st.lists(st.binary(max_size=200), min_size=1, max_size=5),
+    st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=40))),
+)
 def test_any_bytes_arrive_as_they_are(chunks, headers):
     """No body and no header is anything but data here."""
     post = Post(*chunks, headers=[pair for pair in headers if pair[0] != b"content-length"]).send()
