@@ -57,6 +57,7 @@ class Bridge:
         self.clock: Clock = clock or SystemClock()
         self.lock = ProcessLock(settings.data_dir)
         self.vault = Vault(settings)
+        self.api_token = api_token(settings)
         self.metrics = Metrics(self.clock.now)
         self.hub = Hub()
         self.paper_shelves = PaperShelves()
@@ -68,7 +69,7 @@ class Bridge:
             maps=paper_maps(PAPER_CODECS),
             threaded=settings.database.writer == "thread",
         )
-        self.catalog: Catalog = load_catalog(settings.instruments, today=lambda: self.clock.now().date())
+        self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().date())
         self.calendar: Calendar = load_calendar(settings.calendar)
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
@@ -234,11 +235,6 @@ class Bridge:
         """Count and log a fault that was contained."""
         self.metrics.fault(where, error)
         log_fault(where, error)
-
-    @property
-    def api_token(self) -> str:
-        """The bearer token of the API."""
-        return api_token(self.settings)
 
     def mode_now(self) -> list[TradingState]:
         """Every trading state that is set."""

@@ -41,7 +41,7 @@ _START, _END = "[*]", "[*]"
 
 SETTINGS: dict[str, str] = {
     "data_dir": "Folder of the keys, the API token, the lock file and, by default, the database. Mode 0700.",
-    "secret_key": "Master key, 32 bytes in urlsafe base64; in place of the file `secret.key`. Keep it out of the file of settings.",
+    "secret_key": "Master key, 32 bytes in urlsafe base64, in place of the file `secret.key`. Best by environment.",
     "server.host": "Address to bind. Anything but loopback needs an operator password.",
     "server.port": "Port to bind; 0 takes a free one.",
     "server.public_url": "What TradingView and browsers call, such as `https://bridge.example.org`.",
@@ -53,7 +53,7 @@ SETTINGS: dict[str, str] = {
     "webhook.duplicate_window_s": "How long an alert without id and time counts as the same when its body repeats.",
     "webhook.duplicate_days": "How many days back an alert's id is remembered.",
     "webhook.rate_per_minute": "Authentic deliveries a minute per token or signing secret.",
-    "webhook.signing_secrets": "Standard Webhooks secrets, `whsec_…`; any of them may have signed. Keep them out of the file of settings.",
+    "webhook.signing_secrets": "Standard Webhooks secrets, `whsec_…`; any may have signed. Best by environment.",
     "webhook.signature_tolerance_s": "How far `webhook-timestamp` may be from our clock, either way.",
     "webhook.addresses": "Unset: TradingView's own addresses bind token alerts unless only this machine can reach the bridge; "
     "`[]`: no list; a list binds every request.",
@@ -72,7 +72,7 @@ SETTINGS: dict[str, str] = {
     "strategies.<name>.quantity": "Units of an entry that names no quantity.",
     "instruments": "CSV in the columns of Kite's instrument dump: everything that can be traded.",
     "calendar": "A newer calendar file than the shipped one.",
-    "api.token": "Bearer token of the API, at least 16 characters; in place of the file `api.token`. Keep it out of the file of settings.",
+    "api.token": "Bearer token of the API, 16 characters or more, in place of the file `api.token`. Best by environment.",
     "operator.password_hash": "Argon2 hash of the pages' password; in place of what `bridge operator password` keeps.",
     "risk.profile": "`careful` or `none` as the base of the limits named beside it; `none` is for paper accounts only.",
     "risk": "For every account; see the limits in [risk.md](risk.md).",
@@ -89,17 +89,17 @@ LIMITS: dict[str, tuple[str, tuple[Reason, ...], str]] = {
     "max_orders_per_minute": ("Orders made in a minute; exits count, and are never denied by it.", (Reason.ORDER_RATE,), "–"),
     "max_orders_per_minute_per_symbol": ("The same for one instrument.", (Reason.SYMBOL_ORDER_RATE,), "–"),
     "min_order_gap_s": (
-        "Seconds since the order before for the same instrument; 60 at most has effect.",
+        "Seconds since the order before for the same instrument, exits too; at most 60.",
         (Reason.ORDER_GAP,),
         "–",
     ),
     "max_daily_loss": (
-        "Rupees lost since midnight in India: realised, charges and open positions. Halts the account.",
+        "Rupees lost since midnight in India: realised, charges and open positions. Halts.",
         (Reason.MAX_DAILY_LOSS,),
         "EQUITY_UNKNOWN, NO_PRICE",
     ),
     "max_daily_loss_pct": (
-        "The same in percent of the day's opening equity. Halts the account.",
+        "The same in percent of the day's opening equity. Halts.",
         (Reason.MAX_DAILY_LOSS_PCT,),
         "EQUITY_UNKNOWN, NO_PRICE",
     ),
@@ -113,8 +113,8 @@ LIMITS: dict[str, tuple[str, tuple[Reason, ...], str]] = {
 }
 
 MENDS: dict[RefusalCode, str] = {
-    RefusalCode.E_JSON: "The message names line and column and what is there. Paste the whole message that `bridge alert new` prints.",
-    RefusalCode.E_EMPTY: "Write the message into the alert's box; `{{strategy.order.alert_message}}` is empty on orders that set none.",
+    RefusalCode.E_JSON: "The message names line, column and what is there. Paste all that `bridge alert new` prints.",
+    RefusalCode.E_EMPTY: "Write the message into the alert's box; an order without `alert_message` sends an empty one.",
     RefusalCode.E_AUTH: "Copy the whole token, or make a new one; sign again with a secret of the settings and a right clock.",
     RefusalCode.E_SCOPE: "Change the alert, or make a wider token with `bridge alert new`.",
     RefusalCode.E_ADDRESS: "Add the sender to `webhook.addresses`; behind a proxy, name the proxy in `server.trusted_proxies`.",
@@ -124,7 +124,7 @@ MENDS: dict[RefusalCode, str] = {
     RefusalCode.E_FIELD: "`field` names it, and the hint says what it can be.",
     RefusalCode.E_NUMBER: 'Write a plain decimal such as `"812.5"`; leave out what has no value.',
     RefusalCode.E_SYMBOL: "The hint names near matches. Write the exchange too; bring the instrument list up to date.",
-    RefusalCode.E_UNRESOLVED: "Check the placeholder's spelling; `{{strategy.…}}` needs an alert of a strategy, `alert()` fills in none.",
+    RefusalCode.E_UNRESOLVED: "Check its spelling; `{{strategy.…}}` needs an alert of a strategy, `alert()` fills in none.",
     RefusalCode.E_STALE: "Fill `time` with `{{timenow}}`, not `{{time}}`; check this machine's clock.",
     RefusalCode.E_UNSUPPORTED: "Leave the field out, or set it to null; it asks for what the bridge does not do.",
     RefusalCode.E_RATE: "The hint says when the next one is taken; `webhook.rate_per_minute` sets the limit.",
@@ -145,18 +145,18 @@ FIELDS: dict[str, str] = {
     "price": "The limit of LIMIT and SL orders. Else the price seen by the sender, by which the bridge reckons.",
     "trigger_price": "The trigger of SL and SL-M orders; refused beside others.",
     "time_in_force": "DAY (the default) or IOC.",
-    "time": "When the alert fired: RFC 3339 with a zone, or seconds or milliseconds since 1970. Without it, the time of receipt.",
+    "time": "When it fired: RFC 3339 with a zone, or seconds or milliseconds since 1970. Else the time of receipt.",
     "id": "Your own name for this one alert, at most 200 characters.",
 }
 
 CLAIMS: dict[str, str] = {
     "strategy": "The one strategy the token is for. Always set.",
     "accounts": "Only these of the strategy's accounts.",
-    "symbols": "Only these, or a whole exchange as `NSE:*`. A continuous future, `NSE:NIFTY1!`, covers whatever contract that is today.",
+    "symbols": "Only these, or a whole exchange, `NSE:*`. `NSE:NIFTY1!` covers whatever contract that is today.",
     "actions": "Only these of buy, sell, exit, cancel and target.",
     "product": "Only this product.",
-    "max_quantity": "Most units an alert may name. For a target it bounds the position wanted, so a reversal may trade up to twice that.",
-    "max_notional": "Most rupees an entry may be worth, checked with the alert's own price at intake and with the dearest known before the order.",
+    "max_quantity": "Most units an alert may name. Of a target it bounds the position: a reversal may trade twice that.",
+    "max_notional": "Most rupees an entry may be worth: by the alert's price at intake, by the dearest known before the order.",
     "env": "Only paper, or only live accounts.",
     "expires": "The end of a day in India, or a moment with its zone. Without it the token does not expire.",
 }

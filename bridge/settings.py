@@ -17,6 +17,7 @@ from bridge.core.limits import CAREFUL, LIMIT_NAMES, OFF, Limits
 ENV_PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
 DEFAULT_CONFIG = Path("config/bridge.yaml")
+DEFAULT_INSTRUMENTS = Path("config/instruments.csv")
 RESOURCES = Path(__file__).parent / "_resources"
 # TradingView's published sender addresses (support article "How to configure webhook alerts").
 TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
@@ -173,7 +174,7 @@ class Settings(BaseSettings):
     risk: RiskSettings = RiskSettings()
     accounts: Mapping[Name, AccountSettings] = Field(min_length=1)
     strategies: Mapping[Name, StrategySettings] = Field(min_length=1)
-    instruments: Path = Path("config/instruments.csv")
+    instruments: Path = DEFAULT_INSTRUMENTS
     calendar: Path | None = None
     api: ApiSettings = ApiSettings()
     operator: OperatorSettings = OperatorSettings()
@@ -211,6 +212,12 @@ class Settings(BaseSettings):
     def strategy_limits(self, strategy: str) -> Limits:
         """A strategy's own limits, held in addition to the account's; off where it names none."""
         return self.strategies[strategy].risk.over(OFF)
+
+    def instruments_file(self) -> Path:
+        """The list of instruments: the one named, else the sample that comes with the bridge."""
+        if self.instruments == DEFAULT_INSTRUMENTS and not self.instruments.is_file():
+            return resource_dir("config") / DEFAULT_INSTRUMENTS.name
+        return self.instruments
 
     def public_url(self) -> str:
         """What TradingView is told to call, without a slash at the end."""

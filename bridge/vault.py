@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hmac
 import os
 import secrets
 import stat
@@ -79,11 +80,9 @@ def api_token(settings: Settings) -> str:
 
 
 def _derive_key(master: bytes, purpose: str) -> bytes:
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-    info = f"tradingview-bridge {purpose}".encode()
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(master)
+    """HKDF-SHA256 without salt (RFC 5869): for one block of output, extract and expand are an HMAC each."""
+    extracted = hmac.digest(bytes(KEY_BYTES), master, "sha256")
+    return hmac.digest(extracted, f"tradingview-bridge {purpose}".encode() + b"\x01", "sha256")
 
 
 def _read_master(settings: Settings) -> bytes:

@@ -77,8 +77,9 @@ def check_secrets(facts: Facts) -> Iterator[Finding]:
 
 
 def _try_key(facts: Facts) -> Iterator[Finding]:
-    if facts.settings.secret_key is None and not (facts.settings.data_dir / KEY_FILE).exists():
-        return  # a look would make one
+    path = facts.settings.data_dir / KEY_FILE
+    if facts.settings.secret_key is None and (not path.exists() or path.stat().st_mode & _OTHERS):
+        return  # a look would make one, or say again who can read it
     try:
         Vault(facts.settings)
     except BridgeError as error:
@@ -157,7 +158,7 @@ def check_calendar(facts: Facts) -> Iterator[Finding]:
     """The calendar knows today and the next weeks."""
     try:
         calendar = load_calendar(facts.settings.calendar)
-        catalog = load_catalog(facts.settings.instruments, today=lambda: facts.now.astimezone(IST).date())
+        catalog = load_catalog(facts.settings.instruments_file(), today=lambda: facts.now.astimezone(IST).date())
     except BridgeError as error:
         yield fail("calendar", str(error), "correct the file, or take the setting out")
         return
@@ -184,7 +185,7 @@ def _session_at(calendar: Calendar, question: SessionQuestion, at: datetime) -> 
 
 def check_instruments(facts: Facts) -> Iterator[Finding]:
     """The list loads, has contracts that still trade, and is of today where money is real."""
-    path, today = facts.settings.instruments, facts.now.astimezone(IST).date()
+    path, today = facts.settings.instruments_file(), facts.now.astimezone(IST).date()
     try:
         catalog = load_catalog(path, today=lambda: today)
     except BridgeError as error:

@@ -64,7 +64,8 @@ def listen(settings: Settings) -> tuple[Settings, socket.socket]:
     """
     host, port = settings.server.host, settings.server.port
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # As bytes: a text would load the tables of international names for nothing.
+        found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError:
         raise ConfigError(f"server.host: {host!r} is no address of this machine; 127.0.0.1 is the usual one") from None
     # `localhost` is often ::1 first, and then nobody who says 127.0.0.1 gets through.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import SQLModel
 
 from bridge.core.errors import ConfigError, StoreError
 from bridge.store.backend import Backend
@@ -24,6 +25,21 @@ def current_revision(backend: Backend) -> str | None:
         raise StoreError(f"the database cannot be reached: {str(error).splitlines()[0]}") from None
 
 
+def _has_tables(backend: Backend) -> bool:
+    with backend.engine.connect() as connection:
+        return inspect(connection).has_table("alerts")
+
+
+def _create(backend: Backend) -> None:
+    """An empty database gets the newest tables at once; that they equal the migrated ones is tested."""
+    from bridge.store import paper_tables  # noqa: F401 - the import registers its tables
+
+    with backend.engine.begin() as connection:
+        SQLModel.metadata.create_all(connection)
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
 def upgrade(backend: Backend) -> None:
     """Migrate to HEAD; a database of a newer bridge is refused rather than guessed at."""
     revision = current_revision(backend)
@@ -31,6 +47,9 @@ def upgrade(backend: Backend) -> None:
         return
     if revision is not None and revision > HEAD:
         raise ConfigError(f"the database is of a newer bridge (revision {revision}); upgrade the bridge")
+    if revision is None and not _has_tables(backend):
+        _create(backend)
+        return
     from alembic import command
     from alembic.config import Config
 

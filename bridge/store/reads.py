@@ -163,6 +163,8 @@ class Reads:
         """Alerts and fills that no audit record tells of: what a cut-off end of the chain would leave behind."""
         missing = (
             "SELECT a.alert_id FROM alerts a WHERE NOT EXISTS (SELECT 1 FROM audit x WHERE x.alert_id = a.alert_id) LIMIT 20",
+            "SELECT a.alert_id FROM alerts a WHERE a.ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit x"
+            " WHERE x.alert_id = a.alert_id AND x.action IN ('alert_ended', 'alert_refused')) LIMIT 20",
             "SELECT f.cl_ord_id FROM fills f WHERE NOT EXISTS (SELECT 1 FROM audit x JOIN orders o ON o.alert_id = x.alert_id"
             " WHERE o.cl_ord_id = f.cl_ord_id AND x.cl_ord_id = f.cl_ord_id"
             " AND x.action IN ('order_fill', 'order_late_fill')) LIMIT 20",

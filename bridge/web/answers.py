@@ -43,8 +43,6 @@ def _plain(value: object) -> object:
         return iso(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
     return str(value)
 
 

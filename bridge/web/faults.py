@@ -40,20 +40,19 @@ def _by_path(for_json: Handler, for_pages: Handler) -> Handler:
 
 
 async def _not_found(_request: Request, error: Exception) -> Response:
-    message = error.message if isinstance(error, NotFoundError) else str(error)
-    return answer_json({"status": "refused", "message": message}, 404)
+    assert isinstance(error, NotFoundError)
+    return answer_json({"status": "refused", "message": error.message}, 404)
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    message = "This address does not take that method." if status == 405 else "There is nothing at this address."
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return answer_json({"status": "refused", "message": message}, status, headers)
+    assert isinstance(error, HTTPException)
+    wrong_method = error.status_code == 405
+    message = "This address does not take that method." if wrong_method else "There is nothing at this address."
+    return answer_json({"status": "refused", "message": message}, error.status_code, error.headers)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, RefusedError):
-        raise error
+    assert isinstance(error, RefusedError)
     return answer_refused(error)
 
 

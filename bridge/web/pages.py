@@ -278,8 +278,7 @@ class Pages:
 
     async def page_error(self, _request: Request, error: Exception) -> Response:
         """A page that is not shown, with what to do."""
-        if not isinstance(error, PageError):
-            raise error
+        assert isinstance(error, PageError)
         response = self._message(error.status, error.title, error.message, command=error.command)
         if error.retry_after_s:
             response.headers["retry-after"] = str(error.retry_after_s)
@@ -297,8 +296,7 @@ class Pages:
 
     async def http_error(self, _request: Request, error: Exception) -> Response:
         """An address that leads nowhere, or is used the wrong way round."""
-        status = error.status_code if isinstance(error, HTTPException) else 404
-        if status == 405:
+        if isinstance(error, HTTPException) and error.status_code == 405:
             return self._message(405, "Not that way", "This address is for one of the bridge’s own forms.")
         return self._message(404, "There is nothing here", "The address leads nowhere.")
 

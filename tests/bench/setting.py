@@ -15,7 +15,7 @@ import yaml
 
 from bridge.core.claims import Claims
 from bridge.intake.tokens import KEY_ID, mint_token, token_keys
-from bridge.settings import Settings, load_settings
+from bridge.settings import Settings, load_settings, resource_dir
 from bridge.store.audit import AuditChain, verify_chain
 from bridge.vault import Vault
 
@@ -29,8 +29,8 @@ WIDE_LIMITS: dict[str, Any] = {
     "max_position_qty": 10**9,
     "max_exposure": CASH,
     "max_open_positions": 1000,
-    "max_orders_per_minute": 10**6,
-    "max_orders_per_minute_per_symbol": 10**6,
+    "max_orders_per_minute": None,  # the largest limit that can be held is below what this load sends
+    "max_orders_per_minute_per_symbol": None,
 }
 _AUDIT = "SELECT seq, at, action, alert_id, cl_ord_id, account, code, message, data, hash FROM audit"
 
@@ -85,6 +85,7 @@ def make_place(folder: Path, *, writer: str, careful: bool = False, port: int = 
         "risk": WIDE_LIMITS if careful else {"profile": "none"},
         "accounts": {"paper": {"broker": "paper", "cash": CASH, "slippage_bps": 1, "session": "always"}},
         "strategies": {"bench": {"accounts": ["paper"], "product": "MIS"}},
+        "instruments": str(resource_dir("config") / "instruments.csv"),
     }
     config.write_text(yaml.safe_dump(tree))
     return Place(folder=folder, config=config)

@@ -20,9 +20,10 @@ def weigh(place: Place) -> dict[str, float]:
     make_place(place.folder, writer=place.settings().database.writer, port=port)
     began = time.monotonic()
     command = [sys.executable, "-m", "bridge", "serve"]
-    with subprocess.Popen(command, env=place.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    said = place.folder / "serve.log"
+    with said.open("w") as log, subprocess.Popen(command, env=place.environment(), stdout=log, stderr=log) as process:
         try:
-            ready_s = _wait_until_ready(process, port, began)
+            ready_s = _wait_until_ready(process, port, began, said)
             time.sleep(IDLE_S)
             return {"ready_s": round(ready_s, 3), "idle_mb": round(resident_mb(process.pid), 1)}
         finally:
@@ -38,10 +39,10 @@ def resident_mb(pid: int) -> float:
     raise WrongError(f"process {pid} has no memory")
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, began: float) -> float:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, began: float, said: Path) -> float:
     while time.monotonic() - began < READY_WITHIN_S:
         if process.poll() is not None:
-            raise WrongError(f"the bridge ended with {process.returncode} instead of serving")
+            raise WrongError(f"`bridge serve` ended with {process.returncode}: {said.read_text()}")
         if _is_ready(port):
             return time.monotonic() - began
         time.sleep(0.005)

@@ -185,6 +185,16 @@ def test_unknown_ids_and_addresses_are_404(box):
     assert box.api("DELETE", "/tokens/NOTHING").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("POST", "/healthz", 405), ("GET", "/api/v1", 404), ("GET", "/api/v2/x", 404)]
+)
+def test_addresses_beside_the_api_answer_in_json_too(box, method, path, status):
+    """A script is never given a page."""
+    answer = box.ask(method, path)
+    assert answer.status_code == status
+    assert answer.json()["status"] == "refused"
+
+
 def test_a_wrong_method_is_405_with_what_is_right(box):
     """Allow tells it, too."""
     answer = box.api("GET", "/halt")

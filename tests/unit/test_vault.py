@@ -233,7 +233,8 @@ def test_cryptography_is_not_imported_until_needed(folder):
         "import sys; from bridge.vault import Vault; from tests.unit.test_vault import make; from pathlib import Path;"
         f"vault = Vault(make(Path({str(folder)!r})));"
         "assert not [name for name in sys.modules if name.startswith('cryptography')];"
-        "vault.key('a'); assert 'cryptography' in sys.modules"
+        "vault.key('a'); assert 'cryptography' not in sys.modules;"
+        "vault.encrypt('a'); assert 'cryptography' in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

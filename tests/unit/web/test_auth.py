@@ -99,6 +99,14 @@ def test_a_broken_hash_opens_for_nobody(hashed):
     assert not auth.is_password(hashed, PASSWORD)
 
 
+def test_a_text_too_long_for_a_password_is_not_even_hashed(settings):
+    """A sign-in costs what it costs, and no more."""
+    auth.set_password(settings, "x" * auth.MAX_PASSWORD_CHARS)
+    hashed = auth.password_hash(settings) or ""
+    assert auth.is_password(hashed, "x" * auth.MAX_PASSWORD_CHARS)
+    assert not auth.is_password(hashed, "x" * (auth.MAX_PASSWORD_CHARS + 1))
+
+
 @pytest.mark.parametrize(("host", "needed"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True), ("10.0.0.5", True)])
 def test_a_password_is_needed_as_soon_as_others_can_reach_the_bridge(tmp_path, host, needed):
     """On loopback the machine's own accounts are the lock."""
