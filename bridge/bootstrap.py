@@ -10,7 +10,7 @@ from bridge.brokers.paper.adapter import PaperBroker
 from bridge.brokers.paper.rows import PAPER_CODECS
 from bridge.brokers.paper.shelves import PaperShelves
 from bridge.brokers.paper.values import PaperPolicy
-from bridge.core.clock import Clock, SystemClock
+from bridge.core.clock import IST, Clock, SystemClock
 from bridge.core.enums import Product
 from bridge.core.errors import ConfigError, StoreError
 from bridge.core.events import Event
@@ -25,7 +25,7 @@ from bridge.execution.reconcile import Reconciler
 from bridge.execution.throttle import Throttle
 from bridge.intake.admit import Intake
 from bridge.intake.verify import Verifier
-from bridge.log import log_fault
+from bridge.log import log_event, log_fault
 from bridge.market.calendar import Calendar, load_calendar
 from bridge.market.instruments import Catalog, load_catalog
 from bridge.metrics import Metrics
@@ -69,7 +69,7 @@ class Bridge:
             maps=paper_maps(PAPER_CODECS),
             threaded=settings.database.writer == "thread",
         )
-        self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().date())
+        self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
         self.calendar: Calendar = load_calendar(settings.calendar)
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
@@ -87,6 +87,7 @@ class Bridge:
             reconciler=self.reconciler,
             publish=self.hub.publish,
             on_fault=self.on_fault,
+            on_alarm=self._on_alarm,
         )
         self.desk = Desk(
             settings=settings,
@@ -98,7 +99,9 @@ class Bridge:
             vault=self.vault,
         )
         self.started_at: datetime = self.clock.now()
+        self._check_symbols_known()
         self._wire_writer()
+        self.metrics.backlogs = lambda: {name: lane.backlog for name, lane in self.lanes.items()}
 
     # -- wiring -------------------------------------------------------------------------------------------------------
 
@@ -140,6 +143,7 @@ class Bridge:
             multipliers={item.symbol: item.multiplier for item in self.catalog if item.multiplier != ONE},
         )
         pipeline.on_fault = self.on_fault
+        pipeline.on_answer = self.metrics.answered
         return pipeline
 
     def _account_rules(self, name: str, account: AccountSettings) -> AccountRules:
@@ -175,6 +179,16 @@ class Bridge:
     def _is_revoked(self, token_id: str) -> bool:
         token = self.store.ledger.tokens.get(token_id)
         return token is not None and token.revoked_at is not None
+
+    def _check_symbols_known(self) -> None:
+        """A list of allowed symbols that names none of ours would silently allow nothing."""
+        settings = self.settings
+        limits = {f"accounts.{name}.risk": settings.account_limits(name) for name in settings.accounts}
+        limits |= {f"strategies.{name}.risk": settings.strategy_limits(name) for name in settings.strategies}
+        for where, limit in limits.items():
+            for symbol in sorted(limit.allowed_symbols):
+                if self.catalog.get(symbol) is None:
+                    raise ConfigError(f"{where}.allowed_symbols: {symbol!r} is not in the list of instruments")
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -235,6 +249,10 @@ class Bridge:
         """Count and log a fault that was contained."""
         self.metrics.fault(where, error)
         log_fault(where, error)
+
+    def _on_alarm(self, message: str) -> None:
+        self.metrics.alarms.inc()
+        log_event("alarm_raised", message=message)
 
     def mode_now(self) -> list[TradingState]:
         """Every trading state that is set."""

@@ -99,7 +99,7 @@ def _add_alert(commands: "Commands") -> None:
     _add_repeatable(new, "--account", "A", "only this account of the strategy")
     _add_repeatable(new, "--action", "buy", "only this: buy, sell, exit, cancel or target")
     new.add_argument("--product", metavar="P", help="only this product: MIS, CNC, NRML or MTF")
-    new.add_argument("--max-quantity", metavar="N", help="at most so many units an order")
+    new.add_argument("--max-quantity", metavar="N", help="at most so many units an alert, as a quantity or as a target")
     new.add_argument("--max-notional", metavar="R", help="at most so many rupees an order")
     env = new.add_mutually_exclusive_group()
     env.add_argument("--paper", dest="env", action="store_const", const="paper", help="only paper accounts")

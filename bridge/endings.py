@@ -54,10 +54,10 @@ def cancel_ending(asked: int, found: int) -> Ending:
         return _ending(
             Disposition.FAILED,
             Reason.CANCEL_IMPOSSIBLE,
-            f"{asked} of {found} open orders were cancelled; the broker has not said what became of the others.",
+            f"{asked} of {found} open orders were cancelled or asked to be; the broker has not said what became of the others.",
         )
     noun = "order was" if asked == 1 else "orders were"
-    return _ending(Disposition.DONE, Reason.CANCELS_SENT, f"{asked} open {noun} cancelled.")
+    return _ending(Disposition.DONE, Reason.CANCELS_SENT, f"{asked} open {noun} cancelled, or the broker was asked to.")
 
 
 def worst_of(parts: Sequence[tuple[str, Ending]]) -> Ending:

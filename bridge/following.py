@@ -135,7 +135,6 @@ def raise_alarm(tx: Tx, order: Order, message: str, now: datetime) -> None:
         account=order.intent.account,
         message=message,
     )
-    tx.touch("alarm")
 
 
 def after_close(tx: Tx, order: Order, now: datetime) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from bridge.answer import Answer
 from bridge.core.order import Order
 
 _FINE = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -20,6 +21,7 @@ class Metrics:
             "bridge_answers", "Deliveries answered, by status and code.", ["status", "code"], registry=self.registry
         )
         self.faults = Counter("bridge_faults", "Faults of the bridge itself, by place.", ["where"], registry=self.registry)
+        self.alarms = Counter("bridge_alarms", "Alarms raised for a person to look at.", registry=self.registry)
         self.to_answer = Histogram("bridge_answer_seconds", "From receipt to answer.", buckets=_FINE, registry=self.registry)
         self.to_broker = Histogram(
             "bridge_alert_to_broker_seconds", "From receipt to the broker call.", buckets=_FINE, registry=self.registry
@@ -28,7 +30,18 @@ class Metrics:
         self.commands = Counter("bridge_commands", "Commands committed.", registry=self.registry)
         self.orders = Counter("bridge_orders_sent", "Orders sent, by account.", ["account"], registry=self.registry)
         self.backlog = Gauge("bridge_lane_backlog", "Orders in a lane, by account.", ["account"], registry=self.registry)
+        self.backlogs: Callable[[], dict[str, int]] = dict
         self._sent: dict[str, Counter] = {}
+        self._answered: dict[tuple[str, str], Counter] = {}
+
+    def answered(self, answer: Answer, received_at: datetime) -> None:
+        """Called with each answer to a delivery."""
+        kind = (answer.status, answer.code)
+        counter = self._answered.get(kind)
+        if counter is None:
+            counter = self._answered[kind] = self.answers.labels(*kind)
+        counter.inc()
+        self.to_answer.observe((self._now() - received_at).total_seconds())
 
     def order_sent(self, order: Order) -> None:
         """Called right before the broker call."""
@@ -50,4 +63,6 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""
+        for account, backlog in self.backlogs().items():
+            self.backlog.labels(account).set(backlog)
         return generate_latest(self.registry)

@@ -111,12 +111,18 @@ class Pipeline:
         self._send_within = send_within
         self._multipliers = multipliers
         self._following = Following(self._settle, accounts, instrument)
+        self.on_answer: Callable[[Answer, datetime], None] = lambda _answer, _received_at: None
         self.on_fault: Callable[[str, BaseException], None] = lambda _where, _error: None
 
     # -- accept: in the event loop ------------------------------------------------------------------------------------
 
     async def accept(self, delivery: Delivery) -> Answer:
         """Answer one delivery; a 200 only once the alert is on disk. Never raises for anything a sender can do."""
+        answer = await self._answer(delivery)
+        self.on_answer(answer, delivery.received_at)
+        return answer
+
+    async def _answer(self, delivery: Delivery) -> Answer:
         admitted = self._intake.admit(delivery)  # verify → parse → claim
         if isinstance(admitted, Refusal):
             return await self._refuse(admitted)

@@ -164,7 +164,9 @@ class OperatorSettings(Section):
 class Settings(BaseSettings):
     """The whole tree. Relative paths are relative to the working directory."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_parse_none_str="null", extra="forbid", frozen=True
+    )
 
     data_dir: Path = Path("data")
     secret_key: str | None = None

@@ -10,7 +10,7 @@ from typing import Any
 from bridge.brokers.base import BookUnreadableError, Broker
 from bridge.core.clock import Clock
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
-from bridge.core.events import CancelReady, Event, OrderReady, PriceSeen, Reloaded
+from bridge.core.events import AlarmRaised, CancelReady, Event, OrderReady, PriceSeen, Reloaded
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
@@ -45,6 +45,7 @@ class Worker:
         reconciler: Reconciler,
         publish: Callable[[list[Event]], None],
         on_fault: Callable[[str, BaseException], None],
+        on_alarm: Callable[[str], None],
     ):
         self._clock = clock
         self._store = store
@@ -54,6 +55,7 @@ class Worker:
         self._reconciler = reconciler
         self._publish = publish
         self._on_fault = on_fault
+        self._on_alarm = on_alarm
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._funds_due: dict[str, float] = {}
@@ -72,10 +74,12 @@ class Worker:
                     self._lanes[event.account].push_cancel(order)
             elif isinstance(event, PriceSeen):
                 prices[event.symbol] = event.price
+            elif isinstance(event, AlarmRaised):
+                self._on_alarm(event.message)
             elif isinstance(event, Reloaded):
-                self._spawn(self.recover())
+                self._spawn(self.recover)
         if prices:
-            self._spawn(self._tell_prices(prices))
+            self._spawn(partial(self._tell_prices, prices))
         self._publish(events)
 
     def _to_lane(self, event: OrderReady) -> None:
@@ -105,7 +109,6 @@ class Worker:
 
     def _alarm(self, tx: Tx, message: str, report: Report) -> None:
         tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=report.account, message=message)
-        tx.touch("alarm")
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 
@@ -230,14 +233,14 @@ class Worker:
             for symbol, price in prices.items():
                 await broker.on_price(symbol, price)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.get_running_loop().create_task(self._guard(work))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except StoreError:
             return  # whatever it was, the next tick or the next price does it again
         except Exception as error:  # a fault here must not vanish with its task

@@ -42,4 +42,11 @@ class Reloaded:
     """The working set was read again from the store; recovery has to run."""
 
 
-Event = OrderReady | CancelReady | PriceSeen | Changed | Reloaded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRaised:
+    """Something that a person must look at was put into the audit."""
+
+    message: str
+
+
+Event = OrderReady | CancelReady | PriceSeen | Changed | Reloaded | AlarmRaised

@@ -27,7 +27,8 @@ class Limits:
 
 
 OFF = Limits()
-# Sized for an account of about ten lakh rupees traded intraday: no single order above a fifth of it, no day below -2 %.
+# Sized for an account of about ten lakh rupees traded intraday: no single order above a fifth of it, and no entry once
+# the day is at -2 %.
 CAREFUL = Limits(
     max_order_qty=Decimal(5_000),
     max_order_value=Decimal(200_000),

@@ -1,12 +1,14 @@
 """Decimal arithmetic for money and quantities: strict reading, exact rounding, no floats."""
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
 PAISA = Decimal("0.01")
 # Averages do not terminate; eight places keep a rounding error below a paisa for any position a retail account can hold.
 AVERAGE_PLACES = Decimal("0.00000001")
+# Wide enough for the quotient of any two numbers that can be read, so that rounding to eight places never overflows.
+_WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 MAX_DIGITS = 18
 MAX_PLACES = 8
 
@@ -67,4 +69,4 @@ def average(value: Decimal, quantity: Decimal) -> Decimal:
     """`value / quantity` to eight places; zero when there is no quantity."""
     if not quantity:
         return ZERO
-    return (value / quantity).quantize(AVERAGE_PLACES, ROUND_HALF_EVEN)
+    return _WIDE.divide(value, quantity).quantize(AVERAGE_PLACES, context=_WIDE)

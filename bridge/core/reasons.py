@@ -112,7 +112,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.FILLED: "The order was filled.",
     Reason.PARTLY_FILLED: "The order ended with a part of it filled.",
     Reason.CANCELLED_UNFILLED: "The order was cancelled before anything was filled.",
-    Reason.CANCELS_SENT: "The open orders were cancelled.",
+    Reason.CANCELS_SENT: "The open orders were cancelled, or the broker was asked to.",
     Reason.FLAT: "There is no position to close.",
     Reason.EXIT_IN_FLIGHT: "An exit for the whole position is already under way.",
     Reason.AT_TARGET: "The position, with the orders under way, is already what the strategy wants.",
@@ -154,7 +154,7 @@ SENTENCES: dict[Reason, str] = {
 
 
 class AuditAction(StrEnum):
-    """What an audit record tells; also the event names of the log."""
+    """What an audit record tells; an alarm goes to the log too, under the same name."""
 
     BRIDGE_STARTED = "bridge_started"
     BRIDGE_STOPPED = "bridge_stopped"

@@ -185,11 +185,13 @@ class Lane:
 
     async def _send(self, order: Order) -> None:
         try:
-            if self._gate.lets_out(order):
+            if not self._gate.lets_out(order):
+                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message="halted before it left")
+            elif not self._broker.status().connected:  # granted in the commit that made it, which does not see the session
+                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message="the broker is not connected")
+            else:
                 self._steps.on_send(order)
                 outcome = await self._call(self._broker.place(order))
-            else:
-                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message="halted before it left")
             after = await self._note(lambda tx: self._steps.apply_outcome(tx, order.cl_ord_id, outcome, self._clock.now()))
         finally:
             self._sending.discard(order.cl_ord_id)

@@ -122,7 +122,6 @@ class Reconciler:
                 doubt.alarmed = True
                 told = f"Order {cl_ord_id} was sent on another day and is not in today's book: look at the broker's records."
                 tx.audit(AuditAction.ALARM_RAISED, now, cl_ord_id=cl_ord_id, account=account, message=told)
-                tx.touch("alarm")
             return lasting and sent_today
 
         try:
@@ -146,7 +145,6 @@ class Reconciler:
     async def _alarm(self, cl_ord_id: str, message: str) -> None:
         def tell(tx: Tx) -> None:
             tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), cl_ord_id=cl_ord_id, message=message)
-            tx.touch("alarm")
 
         try:
             await self._write(tell)
@@ -201,7 +199,6 @@ class Reconciler:
             if tx.ledger.holds.get((account, symbol)) != message:
                 tx.put(tx.ledger.holds, (account, symbol), message)
                 tx.audit(AuditAction.DRIFT_FOUND, now, account=account, message=message)
-                tx.touch("alarm")
         for key2 in [k for k in tx.ledger.holds.values if k[0] == account and k[1] not in found and k[1] not in unsure]:
             tx.put(tx.ledger.holds, key2, None)
             tx.audit(AuditAction.DRIFT_CLEARED, now, account=account, message=f"{key2[1]} agrees again.")

@@ -10,7 +10,7 @@ from bridge.core.alert import Alert, Claimed, Ending, RefusedAlert
 from bridge.core.clock import to_us
 from bridge.core.enums import Disposition
 from bridge.core.errors import InvariantError
-from bridge.core.events import Event
+from bridge.core.events import AlarmRaised, Event
 from bridge.core.fill import Fill
 from bridge.core.ledger import Ledger, Shelf
 from bridge.core.order import Order
@@ -126,6 +126,9 @@ class Tx:
     ) -> None:
         """Append a record to the audit chain."""
         told = orjson.dumps(data, default=str).decode() if data else ""
+        if action is AuditAction.ALARM_RAISED or action is AuditAction.DRIFT_FOUND:
+            self.emit(AlarmRaised(message=message))
+            self.touch("alarm")
         self._audit.append((to_us(at), action._value_, alert_id, cl_ord_id, account, code, message, told))
 
     def count_order(self, order: Order, at: datetime) -> None:

@@ -288,6 +288,7 @@ class Writer:
             raise StoreError("another bridge is working on this database; stop it first")
         try:
             load_shelves(self._connection, self._shelves, self._maps, self._clock.now())
+            self.ledger.waiting.fill({})  # who waited may have got an order in a commit whose answer was lost
             load_order_times(self._connection, self.ledger, self._clock.now(), self._backend.mark)
             self._chain = load_chain(self._connection, self._audit_key)
         except self._backend.errors as error:

@@ -116,11 +116,11 @@ def _note(state: TradingState | None, now: datetime) -> str:
 
 
 def _controls(scope: Scope, mode: TradingMode) -> tuple[Control, ...]:
-    halt, stop, resume = _halt(scope, mode), _stop(scope), _resume(scope)
+    halt, stop, resume = _halt(scope), _stop(scope), _resume(scope)
     return {
         TradingMode.ACTIVE: (halt, stop),
         TradingMode.REDUCING: (resume, stop),
-        TradingMode.HALTED: (resume, halt),
+        TradingMode.HALTED: (resume,),
     }[mode]
 
 
@@ -128,8 +128,7 @@ def _where(scope: Scope) -> str:
     return "" if scope == GLOBAL else f" for {scope}"
 
 
-def _halt(scope: Scope, mode: TradingMode) -> Control:
-    loosens = mode is TradingMode.HALTED
+def _halt(scope: Scope) -> Control:
     question = f"From now on only exits leave{_where(scope)}. Orders already at the broker stay there."
     return Control(
         ident=f"halt-{scope.kind}-{scope.name}",
@@ -137,9 +136,9 @@ def _halt(scope: Scope, mode: TradingMode) -> Control:
         stop_all=False,
         kind=scope.kind,
         name=scope.name,
-        label="Let exits out" if loosens else "Halt",
+        label="Halt",
         question=question,
-        confirm="Let only exits out" if loosens else "Halt now",
+        confirm="Halt now",
         tone="warn",
     )
 

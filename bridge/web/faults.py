@@ -5,9 +5,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from bridge.answer import unavailable
 from bridge.core.errors import RefusedError, StoreError
 from bridge.web.answers import NotFoundError, answer_json, answer_refused
 from bridge.web.gate import PageError, SignInNeededError
@@ -65,5 +64,5 @@ async def _fault(_request: Request, _error: Exception) -> Response:
 
 
 def _unavailable(message: str) -> Response:
-    answer = unavailable(message)
-    return Response(answer.body, answer.http_status, media_type="application/json")
+    told = {"status": "unavailable", "message": message, "hint": "Look at /api/v1/status before you ask again."}
+    return JSONResponse(told, 503)

@@ -224,7 +224,18 @@ def test_an_unauthenticated_alert_is_401_and_leaves_nothing(server: Served, toke
     version, payload, mac = token.split(".")
     widened = base64.urlsafe_b64encode(json.dumps({"k": "k1", "t": "x", "s": "demo"}).encode()).decode().rstrip("=")
     flipped = mac[:-2] + ("AA" if mac[-2:] != "AA" else "BB")
-    for bad in (None, "", "x", "v1..", token[:-1], f"{version}.{widened}.{mac}", f"{version}.{payload}.{flipped}", f"v2.{payload}.{mac}", 5, [token]):
+    for bad in (
+        None,
+        "",
+        "x",
+        "v1..",
+        token[:-1],
+        f"{version}.{widened}.{mac}",
+        f"{version}.{payload}.{flipped}",
+        f"v2.{payload}.{mac}",
+        5,
+        [token],
+    ):
         check(server.post(server.body(bad, action="buy", quantity="1")), 401, "refused", "E_AUTH")  # type: ignore[arg-type]
     check(server.post(server.body(action="buy", quantity="1"), f"{WEBHOOK}/nonsense"), 401, "refused", "E_AUTH")
     assert server.rows("SELECT COUNT(*) FROM alerts") == before

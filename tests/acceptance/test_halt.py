@@ -76,7 +76,13 @@ def test_a_halt_holds_for_its_scope_only(server: Served) -> None:
     assert entries() == ["done", "denied", "done"]  # the strictest scope wins, and its own halt is still there
     server.api("POST", "/resume", json={"strategy": "swing"})
     assert entries() == ["done", "done", "done"]
-    for body in ({"account": "nobody"}, {"strategy": "nothing"}, {"acount": "paper"}, {"account": "paper", "strategy": "demo"}, {"all": "yes"}):
+    for body in (
+        {"account": "nobody"},
+        {"strategy": "nothing"},
+        {"acount": "paper"},
+        {"account": "paper", "strategy": "demo"},
+        {"all": "yes"},
+    ):
         answer = server.http.post("/api/v1/halt", json=body, headers=server.bearer)
         assert answer.status_code == 422, (body, answer.text)
     assert entries() == ["done", "done", "done"]

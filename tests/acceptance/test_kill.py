@@ -79,7 +79,9 @@ def settle(server: Served, accepted: dict[str, str]) -> None:
     # A cancel that waited longer than it may for an order in doubt says so; nothing else fails here.
     assert [row for row in server.rows(sql) if row[1] != "CANCEL_IMPOSSIBLE"] == []
     assert server.rows("SELECT COUNT(*) FROM orders WHERE is_open = 1") == [(0,)]
-    ends = server.rows("SELECT alert_id, COUNT(*) FROM audit WHERE action = 'alert_ended' GROUP BY alert_id HAVING COUNT(*) > 1")
+    ends = server.rows(
+        "SELECT alert_id, COUNT(*) FROM audit WHERE action = 'alert_ended' GROUP BY alert_id HAVING COUNT(*) > 1"
+    )
     assert ends == []
     server.check_books()
 

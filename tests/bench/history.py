@@ -17,8 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import orjson
-
 from bridge.bootstrap import Bridge
 from bridge.core.ids import fingerprint, make_alert_id, make_tag
 from bridge.intake.verify import Delivery

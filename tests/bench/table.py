@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from tests.bench.rounds import OPEN_RATE, Results, Size
@@ -49,7 +49,7 @@ class Target:
 def per_round(values: Sequence[float], rounds: int) -> list[float]:
     """One number per round where a row was measured several times in each."""
     each = len(values) // rounds
-    return [fmean(values[number * each : (number + 1) * each]) for number in range(rounds)]
+    return [median(values[number * each : (number + 1) * each]) for number in range(rounds)]
 
 
 def targets(results: Results, size: Size) -> list[Target]:

@@ -30,7 +30,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.execution.retry._BACK_OFF", wait_fixed(0.01))
 
 
-def tell(folder: Path, story: Callable[[Rig], Awaitable[None]], *, bridge: dict[str, Any] | None = None, **settings: Any) -> None:
+def tell(
+    folder: Path, story: Callable[[Rig], Awaitable[None]], *, bridge: dict[str, Any] | None = None, **settings: Any
+) -> None:
     """A story with scripted brokers behind the real bridge."""
 
     async def whole() -> None:
@@ -188,19 +190,17 @@ def test_held_up_orders_leave_in_order_and_exits_before_entries(tmp_path: Path) 
         await rig.ended(await rig.accept(action="buy", quantity="10"))
         rig.broker.fill_px = None
         rig.broker.connected = False
-        rig.broker.answers.append(NOT_SENT)  # the first goes to a broker that is not there, and comes back
         first = await rig.accept(action="buy", quantity="1", symbol="NSE:INFY")
-        entries = [first] + [await rig.accept(action="buy", quantity="1", symbol=f"NSE:{s}") for s in ("TCS", "RELIANCE")]
+        await rig.order_in(first, "NEW")
+        entries = [await rig.accept(action="buy", quantity="1", symbol=f"NSE:{s}") for s in ("TCS", "RELIANCE")]
         leaving = await rig.accept(action="exit")
         sent_before = len(rig.broker.sent)
-        for alert_id in (*entries, leaving):
-            await rig.order_in(alert_id, "NEW")
         await until(lambda: rig.bridge.lanes["paper"].backlog == 4, "the lane to hold all four")
         rig.broker.connected = True
         await until(lambda: len(rig.broker.sent) == sent_before + 4, "all to leave")
         sent = [order.intent.alert_id for order in rig.broker.sent[sent_before:]]
         assert sent[0] == leaving
-        assert sent[-2:] == entries[1:]
+        assert [alert_id for alert_id in sent if alert_id in entries] == entries
 
     tell(tmp_path, story)
 
@@ -212,7 +212,6 @@ def test_an_exit_held_up_for_long_still_leaves_when_entries_have_expired(tmp_pat
         rig.broker.fill_px = Decimal(800)
         await rig.ended(await rig.accept(action="buy", quantity="10"))
         rig.broker.connected = False
-        rig.broker.answers.extend([NOT_SENT] * 2)
         entry = await rig.accept(action="buy", quantity="1", symbol="NSE:INFY")
         leaving = await rig.accept(action="exit")
         await rig.order_in(leaving, "NEW")
@@ -258,7 +257,7 @@ def test_at_most_so_many_calls_are_at_a_broker_at_once(tmp_path: Path) -> None:
                 open_calls -= 1
 
         rig.broker.place = counted  # type: ignore[method-assign]
-        ids = [alert_id for alert_id in await asyncio.gather(*(rig.accept(action="buy", quantity="1", n=n) for n in range(20)))]
+        ids = await asyncio.gather(*(rig.accept(action="buy", quantity="1", n=n) for n in range(20)))
         await until(lambda: len(rig.broker.sent) == 20, "all to leave")
         assert most == 2
         assert {order.intent.alert_id for order in rig.broker.sent} == set(ids)
@@ -278,7 +277,6 @@ def test_a_halt_withdraws_what_waits_in_the_lane(tmp_path: Path, scope: Any, sto
         rig.broker.fill_px = Decimal(800)
         await rig.ended(await rig.accept(action="buy", quantity="10"))
         rig.broker.connected = False
-        rig.broker.answers.extend([NOT_SENT] * 2)
         entry = await rig.accept(action="buy", quantity="1", symbol="NSE:INFY")
         leaving = await rig.accept(action="exit")
         await rig.order_in(entry, "NEW")

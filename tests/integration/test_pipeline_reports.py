@@ -163,7 +163,7 @@ def test_a_late_fill_keeps_the_status_and_moves_the_position_with_an_alarm(bench
 def test_more_filled_than_ordered_is_booked_as_it_happened_with_an_alarm(bench: Bench) -> None:
     """Fills are facts: the position is what was executed, not what was asked for."""
     order = bench.new_order()
-    bench.apply(make_report(order, ReportKind.FILL, f"X1{order.tag}", 6, "100"), make_report(order, ReportKind.FILL, f"X2{order.tag}", 6, "100"))
+    bench.apply(*(make_report(order, ReportKind.FILL, f"X{n}{order.tag}", 6, "100") for n in (1, 2)))
     moved = bench.order(order)
     assert (moved.status, moved.cum_qty, moved.leaves_qty, bench.quantity(order)) == (OrderStatus.FILLED, 12, 0, 12)
     sql = "SELECT 1 FROM audit WHERE action = 'alarm_raised' AND cl_ord_id = :c"
@@ -353,7 +353,8 @@ def test_a_round_trip_opens_grows_shrinks_and_closes_and_a_reversal_opens_the_ne
     second = bench.store.ledger.trades.get(key)
     assert second is not None
     assert (second.side, second.entry_qty, second.entry_px) == (Side.SELL, 10, 130)
-    rows = look(str(bench.store.backend.url), "SELECT status, realized_pnl FROM trades WHERE symbol = :s ORDER BY status", s=symbol)
+    sql = "SELECT status, realized_pnl FROM trades WHERE symbol = :s ORDER BY status"
+    rows = look(str(bench.store.backend.url), sql, s=symbol)
     assert rows == [("CLOSED", "450"), ("OPEN", "0")]
     trade(Side.BUY, 10, 120)
     assert bench.store.ledger.trades.get(key) is None

@@ -70,9 +70,7 @@ def test_a_cut_session_costs_a_refusal_and_is_taken_up_again(postgres_box: Postg
     play(story)
 
 
-def test_sessions_cut_in_the_middle_of_load_lose_nothing_acknowledged(
-    postgres_box: PostgresBox, postgres_url: str
-) -> None:
+def test_sessions_cut_in_the_middle_of_load_lose_nothing_acknowledged(postgres_box: PostgresBox, postgres_url: str) -> None:
     """Whatever was told as written is there; whatever was refused can be sent again; the chain stays whole."""
 
     async def story() -> None:

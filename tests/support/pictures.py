@@ -16,10 +16,7 @@ def picture_of(ledger: Ledger) -> dict[str, Any]:
 def indexes_of(orders: OrderShelf) -> dict[str, Any]:
     """The indexes of the order shelf."""
     found_open = {
-        (account, symbol): dict(lane)
-        for account, lanes in orders.open.items()
-        for symbol, lane in lanes.items()
-        if lane
+        (account, symbol): dict(lane) for account, lanes in orders.open.items() for symbol, lane in lanes.items() if lane
     }
     return {
         "open": found_open,

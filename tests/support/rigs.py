@@ -91,9 +91,7 @@ class ScriptedBridge(WatchedBridge):
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         if name not in self._books:
-            self._books[name] = ScriptedBroker(
-                name, self.clock, is_paper=self._is_paper, max_in_flight=self._max_in_flight
-            )
+            self._books[name] = ScriptedBroker(name, self.clock, is_paper=self._is_paper, max_in_flight=self._max_in_flight)
         return self._books[name]
 
 
@@ -239,10 +237,7 @@ def copy_of(settings: Settings, folder: Path, **values: Any) -> Settings:
     shutil.copytree(settings.data_dir, folder / "data")
     with contextlib.suppress(FileNotFoundError):
         (folder / "data" / "bridge.lock").unlink()
-    same = {
-        name: getattr(settings, name).model_dump(exclude_unset=True) if hasattr(getattr(settings, name), "model_dump") else getattr(settings, name)
-        for name in ("risk", "webhook")
-    }
+    same = {name: getattr(settings, name).model_dump(exclude_unset=True) for name in ("risk", "webhook")}
     accounts = {name: one.model_dump(exclude_unset=True) for name, one in settings.accounts.items()}
     strategies = {name: one.model_dump(exclude_unset=True) for name, one in settings.strategies.items()}
     return make_settings(folder, **{**same, "accounts": accounts, "strategies": strategies, **values})

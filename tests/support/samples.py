@@ -36,9 +36,7 @@ def make_alert(number: int = 1, *, at: datetime = NOON, signal: Signal | None = 
 
 
 def make_claim(key: str, alert_id: str = "A", *, bucket: int = 1, content: str = "", **values: Any) -> Claim:
-    return Claim(
-        bucket=bucket, key=fingerprint(key.encode()), content=content.encode(), alert_id=alert_id, **values
-    )
+    return Claim(bucket=bucket, key=fingerprint(key.encode()), content=content.encode(), alert_id=alert_id, **values)
 
 
 def make_intent(**values: Any) -> OrderIntent:

@@ -86,7 +86,5 @@ def change(url: str, sql: str, **params: Any) -> None:
 
 def together(store: Store, *commands: Any) -> "asyncio.Future[list[Any]]":
     """Commands that share one group; each is a function of the transaction, or (function, claim)."""
-    futures = [
-        store.write(*command) if isinstance(command, tuple) else store.write(command) for command in commands
-    ]
+    futures = [store.write(*command) if isinstance(command, tuple) else store.write(command) for command in commands]
     return asyncio.gather(*futures, return_exceptions=True)
