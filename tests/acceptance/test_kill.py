@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -59,6 +60,10 @@ class Load:
             thread.join(20)
 
 
+def reached(load: Load, goal: int) -> bool:
+    return len(load.accepted) >= goal
+
+
 def settle(server: Served, accepted: dict[str, str]) -> None:
     """Every alert ends, and all that holds at any moment holds."""
     told = server.api("GET", "/status")
@@ -89,8 +94,7 @@ def settle(server: Served, accepted: dict[str, str]) -> None:
 @pytest.mark.slow
 def test_killed_under_load_again_and_again_nothing_acknowledged_is_lost_or_done_twice(tmp_path: Path) -> None:
     """Eight rounds at random moments, some right after the start, on one data folder."""
-    seed = random.randrange(1_000_000)
-    print(f"seed {seed}")
+    seed = random.randrange(1_000_000)  # shown by pytest when the test fails
     chance = random.Random(seed)
     server = Served(tmp_path)
     accepted: dict[str, str] = {}
@@ -101,7 +105,7 @@ def test_killed_under_load_again_and_again_nothing_acknowledged_is_lost_or_done_
             token = token or server.mint()["token"]
             goal = chance.choice((1, 5, 30, 100, 200))
             with Load(server, token, seed + number) as load:
-                wait_for(lambda goal=goal, load=load: len(load.accepted) >= goal, "the load", 20, step_s=0.001)
+                wait_for(partial(reached, load, goal), "the load", 20, step_s=0.001)
                 server.kill()
             assert load.wrong == []
             accepted |= load.accepted

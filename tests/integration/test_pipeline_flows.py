@@ -71,7 +71,7 @@ def test_a_target_waits_for_the_entry_under_way_and_is_sized_by_its_end(tmp_path
         assert rig.orders(target) == []
         await rig.broker.fill(order.tag, 10, 800)
         follow = await rig.order_in(target, "PLACED")
-        assert (follow.intent.side, follow.intent.order_qty) == (Side.SELL, 15)
+        assert (follow.intent.side, follow.intent.order_qty) == (Side.SELL, Decimal(15))
         await rig.broker.fill(follow.tag, 15, 800)
         assert (await rig.ended(target)).code == "FILLED"
         assert rig.quantity() == -5
@@ -90,7 +90,7 @@ def test_an_exit_waits_for_the_entry_under_way_and_closes_what_came_of_it(tmp_pa
         assert rig.orders(leaving) == []
         await rig.broker.tell(rig.broker.end(order.tag, order.status.CANCELLED))
         follow = await rig.order_in(leaving, "PLACED")
-        assert (follow.intent.side, follow.intent.order_qty, follow.intent.reduce_only) == (Side.SELL, 4, True)
+        assert (follow.intent.side, follow.intent.order_qty, follow.intent.reduce_only) == (Side.SELL, Decimal(4), True)
         await rig.broker.fill(follow.tag, 4, 800)
         assert (await rig.ended(leaving)).code == "FILLED"
         assert rig.quantity() == 0
@@ -158,7 +158,8 @@ def test_many_alerts_waiting_for_one_order_are_each_carried_on_once(tmp_path: Pa
         order = await rig.order_in(entry, "PLACED")
         waiting = [
             await rig.accept(action="exit"), await rig.accept(target="-5"), await rig.accept(action="cancel"),
-            await rig.accept(action="exit", note="2"), await rig.accept(target="2"), await rig.accept(action="cancel", note="2"),
+            await rig.accept(action="exit", note="2"), await rig.accept(target="2"),
+            await rig.accept(action="cancel", note="2"),
         ]  # fmt: skip
         rig.broker.fill_px = Decimal(800)
         await rig.broker.fill(order.tag, 10, 800)

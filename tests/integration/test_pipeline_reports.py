@@ -155,7 +155,7 @@ def test_a_late_fill_keeps_the_status_and_moves_the_position_with_an_alarm(bench
     bench.apply(make_report(order, ReportKind.PLACED), make_report(order, ReportKind.CANCELLED))
     bench.apply(make_report(order, ReportKind.FILL, f"X1{order.tag}", 4, "100"))
     moved = bench.order(order)
-    assert (moved.status, moved.cum_qty, bench.quantity(order)) == (OrderStatus.CANCELLED, 4, 4)
+    assert (moved.status, moved.cum_qty, bench.quantity(order)) == (OrderStatus.CANCELLED, Decimal(4), Decimal(4))
     actions = [row[0] for row in look(str(bench.store.backend.url), "SELECT action FROM audit ORDER BY seq")]
     assert actions[-2:] == ["order_late_fill", "alarm_raised"]
 
@@ -165,7 +165,12 @@ def test_more_filled_than_ordered_is_booked_as_it_happened_with_an_alarm(bench: 
     order = bench.new_order()
     bench.apply(*(make_report(order, ReportKind.FILL, f"X{n}{order.tag}", 6, "100") for n in (1, 2)))
     moved = bench.order(order)
-    assert (moved.status, moved.cum_qty, moved.leaves_qty, bench.quantity(order)) == (OrderStatus.FILLED, 12, 0, 12)
+    assert (moved.status, moved.cum_qty, moved.leaves_qty, bench.quantity(order)) == (
+        OrderStatus.FILLED,
+        Decimal(12),
+        Decimal(0),
+        Decimal(12),
+    )
     sql = "SELECT 1 FROM audit WHERE action = 'alarm_raised' AND cl_ord_id = :c"
     assert look(str(bench.store.backend.url), sql, c=order.cl_ord_id)
 
@@ -222,7 +227,7 @@ def test_a_fill_of_an_order_long_forgotten_is_found_by_its_tag(bench: Bench) -> 
     bench.store.ledger.forget_closed(keep=0)
     assert bench.store.ledger.orders.get(order.cl_ord_id) is None
     bench.apply(make_report(order, ReportKind.FILL, f"X1{order.tag}", 3, 100))
-    assert (bench.order(order).cum_qty, bench.quantity(order)) == (3, 3)
+    assert (bench.order(order).cum_qty, bench.quantity(order)) == (Decimal(3), Decimal(3))
 
 
 # -- any order of reports ---------------------------------------------------------------------------------------------
@@ -317,6 +322,8 @@ def test_position_trades_and_profit_follow_from_fills_exactly(tmp_path: Path) ->
                 if trade is not None:
                     assert trade.entry_qty - trade.exit_qty == abs(held)
                     assert trade.side.sign == (1 if held > 0 else -1)
+            position = bench.store.ledger.positions.get(key)
+            assert position is not None
             _check_trades(bench, symbol, position.realized_pnl, charges)
             if held == 0:
                 assert position.cost == 0
@@ -347,12 +354,12 @@ def test_a_round_trip_opens_grows_shrinks_and_closes_and_a_reversal_opens_the_ne
     trade(Side.BUY, 10, 110)
     first = bench.store.ledger.trades.get(key)
     assert first is not None
-    assert (first.entry_qty, first.entry_px, first.status) == (20, 105, TradeStatus.OPEN)
+    assert (first.entry_qty, first.entry_px, first.status) == (Decimal(20), Decimal(105), TradeStatus.OPEN)
     trade(Side.SELL, 5, 120)
     trade(Side.SELL, 25, 130)
     second = bench.store.ledger.trades.get(key)
     assert second is not None
-    assert (second.side, second.entry_qty, second.entry_px) == (Side.SELL, 10, 130)
+    assert (second.side, second.entry_qty, second.entry_px) == (Side.SELL, Decimal(10), Decimal(130))
     sql = "SELECT status, realized_pnl FROM trades WHERE symbol = :s ORDER BY status"
     rows = look(str(bench.store.backend.url), sql, s=symbol)
     assert rows == [("CLOSED", "450"), ("OPEN", "0")]
@@ -360,4 +367,4 @@ def test_a_round_trip_opens_grows_shrinks_and_closes_and_a_reversal_opens_the_ne
     assert bench.store.ledger.trades.get(key) is None
     position = bench.store.ledger.positions.get(key)
     assert position is not None
-    assert (position.quantity, position.realized_pnl, position.charges) == (0, 550, 5)
+    assert (position.quantity, position.realized_pnl, position.charges) == (Decimal(0), Decimal(550), Decimal(5))

@@ -216,7 +216,11 @@ def test_alerts_end_in_the_commit_that_stores_them_and_in_later_ones(database_ur
         async with opened(database_url) as store:
 
             def accept_and_end(number: int) -> Callable[[Tx], None]:
-                return lambda tx: (put_alert(number)(tx), tx.end_alert(make_alert(number).alert_id, DONE, NOON))[0]  # type: ignore[func-returns-value]
+                def command(tx: Tx) -> None:
+                    put_alert(number)(tx)
+                    tx.end_alert(make_alert(number).alert_id, DONE, NOON)
+
+                return command
 
             await together(store, *(accept_and_end(number) for number in range(70)))
             await together(store, *(put_alert(number) for number in range(100, 170)))

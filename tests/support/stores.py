@@ -20,7 +20,7 @@ KEY = bytes(range(32))
 
 
 @asynccontextmanager
-async def opened(url: str, clock: Clock | None = None, *, threaded: bool = True) -> AsyncIterator[Store]:
+async def opened(url: str, clock: Clock | None = None, *, threaded: bool = True) -> AsyncIterator["Watched"]:
     """The store between open and close. Events of its commits are kept in `store.seen`, faults in `store.faults`."""
     store = Watched(url, clock or StillClock(), threaded=threaded)
     await asyncio.to_thread(store.open)
@@ -61,7 +61,7 @@ class Watched(Store):
         self.seen: list[Event] = []
         self.faults: list[BaseException] = []
         self.writer.on_events = self.seen.extend
-        self.writer.on_fault = self.faults.append  # type: ignore[method-assign]
+        self.writer.on_fault = self.faults.append
 
 
 def look(url: str, sql: str, **params: Any) -> list[tuple[Any, ...]]:

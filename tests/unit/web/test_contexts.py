@@ -208,7 +208,7 @@ def state(scope: Scope, mode: TradingMode, message: str = "") -> TradingState:
     [
         (TradingMode.ACTIVE, ["Halt", "Stop everything"], "good"),
         (TradingMode.REDUCING, ["Resume", "Stop everything"], "warn"),
-        (TradingMode.HALTED, ["Resume", "Let exits out"], "bad"),
+        (TradingMode.HALTED, ["Resume"], "bad"),
     ],
 )
 def test_each_mode_offers_the_ways_out_of_it(mode, labels, tone):
