@@ -3,16 +3,24 @@
 import sys
 import traceback
 from contextlib import suppress
+from functools import lru_cache
+from typing import Any
 
-import structlog
-
-_logger = structlog.get_logger("bridge")
+_format = {"json": True}
 
 
 def configure(*, as_json: bool = True) -> None:
-    """Set up the log of this process."""
+    """Set up the log of this process: JSON lines for machines, plain ones for a terminal."""
+    _format["json"] = as_json
+    _logger.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _logger() -> Any:
+    import structlog  # four megabytes that a bridge with nothing to say does not need
+
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer() if _format["json"] else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
         processors=[
@@ -22,12 +30,13 @@ def configure(*, as_json: bool = True) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
+    return structlog.get_logger("bridge")
 
 
 def log_event(event: str, **fields: object) -> None:
     """Something the operator may want to know later."""
     with suppress(OSError):  # a log on a full disk must not stop what is told in it
-        _logger.info(event, **fields)
+        _logger().info(event, **fields)
 
 
 def log_fault(where: str, error: BaseException) -> None:
@@ -35,4 +44,4 @@ def log_fault(where: str, error: BaseException) -> None:
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     told = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
     with suppress(OSError):  # raised here, it would make a contained fault one that stops the writer
-        _logger.error("fault", where=where, kind=type(error).__name__, at=told)
+        _logger().error("fault", where=where, kind=type(error).__name__, at=told)

@@ -2,17 +2,18 @@
 
 import asyncio
 import io
+import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from tenacity import wait_fixed
 
 from bridge.core.enums import Side, TradingMode
 from bridge.core.scope import GLOBAL, account_scope, strategy_scope
+from bridge.log import configure
 from tests.support.clocks import RunningClock
 from tests.support.plays import play
 from tests.support.rigs import NO_CHARGES, Rig, ScriptedBridge, WatchedBridge, make_settings, running
@@ -508,7 +509,7 @@ def test_a_fault_of_ours_in_processing_is_tried_again_and_then_told(tmp_path: Pa
     tell_on_paper(tmp_path, story)
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk under the log: faults are still contained, and alerts still answered."""
 
     class Full(io.StringIO):
@@ -516,18 +517,19 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
             raise OSError(28, "No space left on device")
 
     async def story(rig: Rig) -> None:
-        before = structlog.get_config()
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=Full()), cache_logger_on_first_use=False)
-        try:
-            rig.bridge.on_fault("test", RuntimeError("contained"))
+        rig.bridge.on_fault("test", RuntimeError("contained"))
 
-            def bug(_tx: Any) -> None:
-                raise RuntimeError("a bug")
+        def bug(_tx: Any) -> None:
+            raise RuntimeError("a bug")
 
-            with pytest.raises(RuntimeError):
-                await rig.bridge.store.write(bug)
-            assert (await rig.ended(await rig.accept(action="buy", quantity="1"))).code == "FILLED"
-        finally:
-            structlog.configure(**before)
+        with pytest.raises(RuntimeError):
+            await rig.bridge.store.write(bug)
+        assert (await rig.ended(await rig.accept(action="buy", quantity="1"))).code == "FILLED"
 
-    tell_on_paper(tmp_path, story)
+    monkeypatch.setattr(sys, "stderr", Full())
+    configure()
+    try:
+        tell_on_paper(tmp_path, story)
+    finally:
+        monkeypatch.undo()
+        configure()

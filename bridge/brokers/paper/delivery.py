@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
-import structlog
-
 from bridge.brokers.base import ReportSink
 from bridge.core.report import Report
+from bridge.log import log_event
 
 # A sink that does not take reports stops the venue from taking orders long before memory is short.
 MAX_WAITING = 20_000
@@ -14,8 +13,6 @@ MAX_WAITING = 20_000
 MAX_BATCH = 512
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 5.0
-
-_log = structlog.get_logger(__name__)
 
 
 class Delivery:
@@ -86,9 +83,9 @@ class Delivery:
             await sink(batch)
         except Exception as error:  # whatever went wrong there, the reports are still to be told
             self.failures += 1
-            _log.warning(
+            log_event(
                 "paper_reports_not_taken", account=self._account, waiting=self.waiting, failures=self.failures,
-                error=repr(error),
+                kind=type(error).__name__,
             )  # fmt: skip
             return False
         return True
