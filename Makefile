@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check fmt lint type test sim bench docs lock clean
+.PHONY: help setup demo serve check fmt lint type test bench docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,6 @@ STAMP := $(VENV)/.setup-done
 
 # Handed on as they are, as in: make test ARGS="-k halt -x"
 ARGS ?=
-SEEDS ?= 200
 # More workers than this fight over the disk: each has servers and databases of its own.
 MAX_WORKERS ?= 4
 
@@ -48,8 +47,6 @@ type: setup ## Check types (mypy, strict)
 test: setup ## Run the tests (pytest, random order)
 	@$(BIN)/python -m pytest -n auto --maxprocesses $(MAX_WORKERS) --dist loadfile $(ARGS)
 
-sim: setup ## Simulate crashes and faulty brokers: make sim SEEDS=1000
-	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 bench: setup ## Measure throughput and latency against a no-op endpoint
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -316,7 +316,10 @@ def test_position_trades_and_profit_follow_from_fills_exactly(tmp_path: Path) ->
                 assert position is not None
                 assert (position.quantity, position.charges) == (held, charges)
                 assert position.realized_pnl == position.cost - paid
+                if not held:
+                    shares.clear()  # flat is flat for everybody, whoever closed whose part
                 assert position.by_strategy == {name: share for name, share in shares.items() if share}
+                assert sum(position.by_strategy.values(), ZERO) == held
                 trade = bench.store.ledger.trades.get(key)
                 assert (trade is None) == (held == 0)
                 if trade is not None:

@@ -214,7 +214,7 @@ class MemoryAndDisk(RuleBasedStateMachine):
     @rule(group=st.lists(commands, min_size=1, max_size=4))
     def commit(self, group: list[Any]) -> None:
         self.run_group([lambda _tx: None])
-        self.forget_closed_orders()
+        self.forget_what_is_not_on_disk()
         for answer in self.run_group([self.as_command(told) for told in group]):
             assert answer is None or isinstance(answer, InvariantError), repr(answer)
 
@@ -222,7 +222,7 @@ class MemoryAndDisk(RuleBasedStateMachine):
     def commit_that_fails(self, group: list[Any]) -> None:
         """The database refuses the whole group at its end, as a full disk does."""
         self.run_group([lambda _tx: None])  # reads everything again if the group before failed like this
-        self.forget_closed_orders()
+        self.forget_what_is_not_on_disk()
         before = copy.deepcopy(self.model)
         writer: Any = self.store.writer
         writer._connection = Refusing(writer._connection)
@@ -235,15 +235,15 @@ class MemoryAndDisk(RuleBasedStateMachine):
     def restart(self) -> None:
         self.loop.run_until_complete(self.store.close())
         self.open()
-        self.model["waiting"].clear()  # lives in memory only: recovery makes it anew
         self.failed = True
-        self.forget_closed_orders()
+        self.forget_what_is_not_on_disk()
 
-    def forget_closed_orders(self) -> None:
-        """What was read from disk again lacks the closed orders that were kept for late reports."""
+    def forget_what_is_not_on_disk(self) -> None:
+        """What was read from disk again lacks who waited, and the closed orders that were kept for late reports."""
         if not self.failed:
             return
         self.failed = False
+        self.model["waiting"].clear()  # lives in memory only: recovery makes it anew
         kept = self.model["orders"]
         for key in [k for k, o in kept.items() if o.status.is_closed and o.intent.alert_id not in self.model["alerts"]]:
             del kept[key]

@@ -203,9 +203,7 @@ def read_modules(root: Path) -> list[Module]:
         relative = path.relative_to(root)
         is_package = path.name == "__init__.py"
         dotted = relative.parent if is_package else relative.with_suffix("")
-        modules.append(
-            Module(".".join(dotted.parts), relative.as_posix(), path.read_text(encoding="utf-8"), is_package)
-        )
+        modules.append(Module(".".join(dotted.parts), relative.as_posix(), path.read_text(encoding="utf-8"), is_package))
     return modules
 
 
@@ -235,9 +233,7 @@ def references_of(module: Module) -> Iterator[tuple[str, int]]:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                origins[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
+                origins[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 origins[alias.asname or alias.name] = f"{import_base(module, node)}.{alias.name}"
@@ -334,9 +330,7 @@ def check_adapters(modules: Sequence[Module]) -> Iterator[Violation]:
         for target, line in imports_of(module):
             adapter = next((adapter for adapter in ADAPTERS if lies_in(target, adapter)), None)
             if adapter is not None and not module.lies_in((adapter, *ADAPTER_USERS)):
-                message = (
-                    f"only {', '.join(ADAPTER_USERS)} may import {adapter}: use the port bridge.brokers.base"
-                )
+                message = f"only {', '.join(ADAPTER_USERS)} may import {adapter}: use the port bridge.brokers.base"
                 yield module.violates("adapters", line, target, message)
 
 
@@ -433,9 +427,7 @@ def check_file_length(modules: Sequence[Module]) -> Iterator[Violation]:
     yield from check_percentile(rule, "files", P95_FILE_LINES, lengths)
 
 
-def check_percentile(
-    rule: str, things: str, limit: int, lengths: list[tuple[int, Module, str, int]]
-) -> Iterator[Violation]:
+def check_percentile(rule: str, things: str, limit: int, lengths: list[tuple[int, Module, str, int]]) -> Iterator[Violation]:
     if len(lengths) < P95_SAMPLE:
         return
     reached = percentile_95([length for length, *_ in lengths])
@@ -484,9 +476,7 @@ def check_floats(modules: Sequence[Module]) -> Iterator[Violation]:
                 found = None if node in seconds else repr(node.value)
             if found is not None and (module.name, found) not in FLOAT_ALLOWANCES:
                 line = getattr(node, "lineno", 0)
-                message = (
-                    f"{found}: money and quantities are Decimal; see FLOAT_ALLOWANCES for what is neither"
-                )
+                message = f"{found}: money and quantities are Decimal; see FLOAT_ALLOWANCES for what is neither"
                 yield module.violates("floats", line, found, message)
 
 
@@ -557,9 +547,7 @@ def check_unfinished(modules: Sequence[Module]) -> Iterator[Violation]:
                 yield module.violates("unfinished", number, found.group(), message)
         for name, line in references_of(module):
             if name == "NotImplementedError":
-                yield module.violates(
-                    "unfinished", line, name, f"{name}: ports are Protocols, and code is finished"
-                )
+                yield module.violates("unfinished", line, name, f"{name}: ports are Protocols, and code is finished")
 
 
 # --- the checks: documentation ------------------------------------------------------------------------------
@@ -580,9 +568,7 @@ def check_docstrings(modules: Sequence[Module]) -> Iterator[Violation]:
             continue
         for node, name in public_definitions(module.tree):
             if not ast.get_docstring(node):
-                yield module.violates(
-                    "docstrings", node.lineno, name, f"{name} is public and has no docstring"
-                )
+                yield module.violates("docstrings", node.lineno, name, f"{name} is public and has no docstring")
 
 
 def public_definitions(tree: ast.AST, scope: str = "") -> Iterator[tuple[FunctionNode | ast.ClassDef, str]]:
@@ -652,9 +638,7 @@ def repository_files() -> list[Path]:
 @pytest.mark.parametrize("rule", CHECKS)
 def test_bridge_keeps_the_rule(rule, modules):
     """Each rule holds for every module, but for the sins that are known."""
-    report(
-        [violation for violation in CHECKS[rule](modules) if violation.key not in KNOWN_SINS], CHECKS[rule]
-    )
+    report([violation for violation in CHECKS[rule](modules) if violation.key not in KNOWN_SINS], CHECKS[rule])
 
 
 def report(violations: Sequence[Violation], check: Callable[..., object]) -> None:
@@ -689,9 +673,7 @@ def test_repository_names_no_registry_and_no_machine():
     found = [
         violation
         for path in repository_files()
-        for violation in check_text(
-            path.relative_to(ROOT).as_posix(), path.read_bytes().decode(errors="ignore")
-        )
+        for violation in check_text(path.relative_to(ROOT).as_posix(), path.read_bytes().decode(errors="ignore"))
     ]
     report(found, check_text)
 
@@ -906,8 +888,6 @@ def test_text_that_ties_to_one_machine_is_found(path, text):
 
 def test_a_key_survives_an_edit_above_it():
     """A known sin is known by what it is, not by its line."""
-    before, after = (
-        next(check_prints([make("bridge.worker", padding + "print('x')")])) for padding in ("", "\n\n")
-    )
+    before, after = (next(check_prints([make("bridge.worker", padding + "print('x')")])) for padding in ("", "\n\n"))
     assert before.line != after.line
     assert before.key == after.key
