@@ -46,7 +46,7 @@ STOP_TIMEOUT_S = 10.0
 # An entry leaves within this many times the freshness of its own time, or never.
 SEND_WITHIN = 2
 # With everything long-lived frozen, collecting less often gained about a tenth of the throughput.
-_GC_THRESHOLD = 20_000
+_GC_THRESHOLD = 100_000
 
 
 class Bridge:
@@ -67,7 +67,7 @@ class Bridge:
             self.clock,
             shelves=self.paper_shelves.by_name(),
             maps=paper_maps(PAPER_CODECS),
-            threaded=settings.database.writer == "thread",
+            mode=settings.database.writer,
         )
         self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
         self.calendar: Calendar = load_calendar(settings.calendar)

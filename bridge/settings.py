@@ -66,10 +66,13 @@ class ServerSettings(Section):
 
 
 class DatabaseSettings(Section):
-    """`sqlite:///…` or `postgresql+psycopg://…`; `writer` is where commits run: a thread of their own, or inline."""
+    """`sqlite:///…` or `postgresql+psycopg://…`; `writer` is where commits run.
+
+    `thread`: in a thread of their own; `inline`: in the event loop; `auto`: small ones in the loop while the disk is fast.
+    """
 
     url: str = "sqlite:///data/bridge.db"
-    writer: Literal["thread", "inline"] = "thread"
+    writer: Literal["auto", "thread", "inline"] = "auto"
 
     @field_validator("url")
     @classmethod

@@ -13,13 +13,24 @@ TAG_LENGTH = 15  # fits the client-id field of every broker documented so far
 _TAG_TIME_LENGTH = 6
 
 
-def _encode(number: int, alphabet: str, length: int) -> str:
-    base = len(alphabet)
-    chars = []
-    for _ in range(length):
-        number, digit = divmod(number, base)
-        chars.append(alphabet[digit])
-    return "".join(reversed(chars))
+def _pairs(alphabet: str) -> list[str]:
+    """All numbers of two digits, written out: twice as fast as digit by digit, and every alert needs two ids."""
+    return [one + other for one in alphabet for other in alphabet]
+
+
+_CROCKFORD_PAIRS = _pairs(_CROCKFORD)
+_TAG_PAIRS = _pairs(_TAG_ALPHABET)
+
+
+def _encode(number: int, pairs: list[str], length: int) -> str:
+    """The last `length` digits of a number, in the base whose pairs of digits these are."""
+    base = len(pairs)
+    written = []
+    for _ in range((length + 1) // 2):
+        number, pair = divmod(number, base)
+        written.append(pairs[pair])
+    written.reverse()
+    return "".join(written)[-length:]
 
 
 def fingerprint(*parts: bytes) -> bytes:
@@ -34,7 +45,7 @@ def fingerprint(*parts: bytes) -> bytes:
 def make_alert_id(received_at: datetime, content: bytes) -> str:
     """26 characters, time-ordered to the millisecond (ULID layout) with 80 bits of the content's fingerprint."""
     millis = to_us(received_at) // 1000
-    return _encode(millis << 80 | int.from_bytes(content[:10], "big"), _CROCKFORD, 26)
+    return _encode(millis << 80 | int.from_bytes(content[:10], "big"), _CROCKFORD_PAIRS, 26)
 
 
 def make_cl_ord_id(alert_id: str, leg: int) -> str:
@@ -46,7 +57,7 @@ def make_tag(cl_ord_id: str, created_at: datetime) -> str:
     """The order's name at the broker: at most 15 alphanumerics, time-ordered by second, 46 bits from `cl_ord_id`."""
     digest = int.from_bytes(blake2b(cl_ord_id.encode(), digest_size=8).digest(), "big")
     seconds = to_us(created_at) // 1_000_000
-    return _encode(seconds, _TAG_ALPHABET, _TAG_TIME_LENGTH) + _encode(digest, _TAG_ALPHABET, TAG_LENGTH - _TAG_TIME_LENGTH)
+    return _encode(seconds, _TAG_PAIRS, _TAG_TIME_LENGTH) + _encode(digest, _TAG_PAIRS, TAG_LENGTH - _TAG_TIME_LENGTH)
 
 
 def random_token(length: int) -> str:

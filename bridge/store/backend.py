@@ -21,6 +21,8 @@ _SQLITE_PRAGMAS = (
 )
 # An arbitrary constant that names "a bridge works on this database" among PostgreSQL's advisory locks.
 _ADVISORY_LOCK = 0x42524944_47453031
+# The server notices a moment later that the session before this one, be it ours or a killed bridge's, is gone.
+_LOCK_WAIT_MS = 2_000
 
 
 class Backend:
@@ -92,8 +94,15 @@ class Backend:
         """On PostgreSQL, hold the database for this process for as long as `raw` is open; False: another bridge has it."""
         if self.is_sqlite:
             return True
-        row = raw.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
-        return bool(row and row[0])
+        from psycopg.errors import LockNotAvailable
+
+        raw.execute(f"SET lock_timeout TO {_LOCK_WAIT_MS}")
+        try:
+            raw.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+        except LockNotAvailable:
+            return False
+        raw.execute("SET lock_timeout TO 0")
+        return True
 
     def is_integrity_error(self, error: Exception) -> bool:
         """True when a unique constraint was violated."""

@@ -12,7 +12,7 @@ from bridge.store.mapping import LEDGER_MAPS, RowMap
 from bridge.store.migrate import upgrade
 from bridge.store.reads import Reads
 from bridge.store.tx import Tx
-from bridge.store.writer import Writer
+from bridge.store.writer import Writer, WriterMode
 
 T = TypeVar("T")
 
@@ -31,13 +31,13 @@ class Store:
         *,
         shelves: Mapping[str, Any] | None = None,
         maps: Mapping[str, RowMap[Any, Any]] | None = None,
-        threaded: bool = True,
+        mode: WriterMode = "thread",
     ):
         self.ledger = Ledger()
         self.backend = Backend(url)
         all_maps = {**LEDGER_MAPS, **(maps or {})}
         all_shelves = {name: getattr(self.ledger, name) for name in LEDGER_MAPS} | dict(shelves or {})
-        self.writer = Writer(self.backend, all_maps, all_shelves, self.ledger, audit_key, clock, threaded=threaded)
+        self.writer = Writer(self.backend, all_maps, all_shelves, self.ledger, audit_key, clock, mode=mode)
         self.reads = Reads(self.backend.engine)
 
     def open(self) -> None:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from bridge.core.alert import Claim, Claimed
 from bridge.core.clock import Clock, to_us
@@ -25,9 +25,15 @@ T = TypeVar("T")
 Command = Callable[[Tx], Any]
 
 # Stands in for the content of a claim whose command failed, so that its repetitions in the group fail too.
+NOTHING: Mapping[bytes, int] = {}
 _FAULTY = b"\x00faulty"
 MAX_GROUP = 256
 MAX_WAITING = 20_000
+# A commit in the event loop stalls every page and stream for as long as it takes, so only what is small and quick runs there.
+SMALL_GROUP = 12
+FAST_COMMIT_S = 0.0015
+COMMITS_REMEMBERED = 8
+WriterMode = Literal["auto", "thread", "inline"]
 # With the default of 5 ms the writer waits that long for the interpreter at each statement beside a busy event loop.
 SWITCH_INTERVAL_S = 0.0005
 
@@ -57,7 +63,7 @@ class Writer:
         audit_key: bytes,
         clock: Clock,
         *,
-        threaded: bool,
+        mode: WriterMode,
     ):
         self.ledger = ledger
         self._backend = backend
@@ -65,7 +71,8 @@ class Writer:
         self._shelves = shelves
         self._audit_key = audit_key
         self._clock = clock
-        self._threaded = threaded
+        self._mode = mode
+        self._commit_s = 0.0
         self._connection: Any = None
         self._chain = AuditChain(audit_key)
         self._stale = True
@@ -86,7 +93,7 @@ class Writer:
     def open(self) -> None:
         """Connect, load the working set, and be ready for `run`; ConfigError when another bridge has the database."""
         self._connect()
-        if self._threaded:
+        if self._mode != "inline":
             sys.setswitchinterval(SWITCH_INTERVAL_S)
             self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
             self._thread.start()
@@ -116,10 +123,16 @@ class Writer:
             return
         group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
         self._busy = True
-        if self._threaded:
-            self._groups.put(group)
-        else:
+        if self._may_block_loop(len(group)):
             self._finish(group, self._commit(group))
+        else:
+            self._groups.put(group)
+
+    def _may_block_loop(self, size: int) -> bool:
+        """A small group on a disk that has been fast is committed at once: handing it over costs more than it takes."""
+        if self._mode == "auto":
+            return size <= SMALL_GROUP and self._commit_s < FAST_COMMIT_S
+        return self._mode == "inline"
 
     def _finish(self, group: list[_Waiting], events: list[Event]) -> None:
         self._busy = False
@@ -167,7 +180,9 @@ class Writer:
         except StoreError as error:
             for item in group:
                 item.result, item.error = None, error
-        self.on_group(len(group), self._clock.monotonic() - began)
+        took = self._clock.monotonic() - began
+        self._commit_s += (took - self._commit_s) / COMMITS_REMEMBERED
+        self.on_group(len(group), took)
         return events
 
     def _one_by_one(self, group: list[_Waiting]) -> list[Event]:
@@ -258,19 +273,16 @@ class Writer:
         return held
 
     def _look_back(self, claims: list[Claim]) -> dict[bytes, Claimed]:
-        held: dict[bytes, Claimed] = {}
-        for claim in claims:
-            since = 0 if claim.since is None else to_us(claim.since)
-            held.update(self._find([(bucket, claim.key) for bucket in claim.lookback], since))
-        return held
+        since = {claim.key: to_us(claim.since) for claim in claims if claim.since is not None}
+        return self._find([(bucket, claim.key) for claim in claims for bucket in claim.lookback], since)
 
-    def _find(self, pairs: list[tuple[int, bytes]], since: int = 0) -> dict[bytes, Claimed]:
+    def _find(self, pairs: list[tuple[int, bytes]], since: Mapping[bytes, int] = NOTHING) -> dict[bytes, Claimed]:
         found: dict[bytes, Claimed] = {}
         for start in range(0, len(pairs), MAX_ROWS):
             part = pairs[start : start + MAX_ROWS]
             sql = find_claims_sql(len(part), self._backend.mark)
             for _bucket, key, alert_id, content, received_at in self._connection.execute(sql, flatten(part)).fetchall():
-                if received_at >= since:
+                if received_at >= since.get(bytes(key), 0):
                     found[bytes(key)] = Claimed(alert_id=alert_id, content=bytes(content))
         return found
 

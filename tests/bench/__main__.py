@@ -21,7 +21,7 @@ def read_arguments() -> argparse.Namespace:
     """What the caller wants."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round and a short history, within a minute")
-    parser.add_argument("--writer", choices=["thread", "inline"], default="thread", help="where commits run")
+    parser.add_argument("--writer", choices=["auto", "thread", "inline"], default="auto", help="where commits run")
     parser.add_argument("--rounds", type=int, help="how often every row is measured")
     parser.add_argument("--history", metavar="FOLDER", type=Path, help="keep the long history there, and use it again")
     parser.add_argument("--no-history", action="store_true", help="leave out the rows with a long history")

@@ -45,7 +45,7 @@ class Bench:
 
     def __init__(self, url: str) -> None:
         self.runner = asyncio.Runner()
-        self.store = Watched(url, StillClock(), threaded=False)
+        self.store = Watched(url, StillClock(), mode="inline")
         self.store.open()
         self.store.writer.bind(self.runner.get_loop())
         self.settled: list[str] = []

@@ -63,6 +63,7 @@ def put_order(tx: Tx, model: Model, number: int, choice: int) -> None:
     status = list(OrderStatus)[choice % len(OrderStatus)]
     order = make_order(number, status=status, sends=choice, message=f"m{choice}", order_qty=Decimal(1 + choice))
     put(tx, model, "orders", order.cl_ord_id, order)
+    model["ordered"][number] = True
 
 
 def drop_order(tx: Tx, model: Model, number: int, _choice: int) -> None:
@@ -71,7 +72,8 @@ def drop_order(tx: Tx, model: Model, number: int, _choice: int) -> None:
 
 def put_alert(tx: Tx, model: Model, number: int, choice: int) -> None:
     alert = replace(make_alert(number), attempts=choice)
-    if alert.alert_id not in model["ended"]:
+    is_first = alert.alert_id not in model["ended"] and number not in model["ordered"]  # orders come of alerts
+    if is_first or alert.alert_id in model["alerts"]:
         put(tx, model, "alerts", alert.alert_id, alert)
 
 
@@ -173,12 +175,14 @@ class MemoryAndDisk(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.url = fresh_sqlite(self.folder)
         self.loop = asyncio.new_event_loop()
-        self.model: Model = {name: {} for name in (*MODEL_SHELVES, "ended", "audit", "counted", "fills", "closed trades")}
+        self.model: Model = {
+            name: {} for name in (*MODEL_SHELVES, "ended", "audit", "counted", "fills", "closed trades", "ordered")
+        }
         self.open()
         self.other = self.store.backend.raw()
 
     def open(self) -> None:
-        self.store = Watched(self.url, StillClock(), threaded=False)
+        self.store = Watched(self.url, StillClock(), mode="inline")
         self.store.open()
         self.store.writer.bind(self.loop)
 

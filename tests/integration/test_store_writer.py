@@ -1,6 +1,7 @@
 """The writer: group commit, taking back, claims, and what is left when the database fails in the middle."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -18,6 +19,7 @@ from bridge.core.reasons import AuditAction
 from bridge.store.audit import verify_chain
 from bridge.store.store import Store
 from bridge.store.tx import Tx
+from bridge.store.writer import SMALL_GROUP
 from tests.support.clocks import NOON, StillClock
 from tests.support.pictures import picture_of
 from tests.support.plays import play
@@ -627,7 +629,7 @@ def test_the_inline_writer_keeps_the_same_promises(sqlite_url: str) -> None:
     """`database.writer: inline` commits in the event loop; a failing command is still taken back alone."""
 
     async def story() -> None:
-        async with opened(sqlite_url, threaded=False) as store:
+        async with opened(sqlite_url, mode="inline") as store:
             told = await together(store, put_alert(1), fail_after(put_alert(2), ValueError("x")), put_alert(3))
             assert [type(one) for one in told] == [str, ValueError, str]
             assert len(look(sqlite_url, "SELECT 1 FROM alerts")) == 2
@@ -645,5 +647,35 @@ def test_quantities_survive_exactly(database_url: str) -> None:
             await store.write(lambda tx: tx.put(tx.ledger.orders, fine.cl_ord_id, fine))
         async with opened(database_url) as store:
             assert store.ledger.orders.get(fine.cl_ord_id) == fine
+
+    play(story)
+
+
+class SlowDisk(StillClock):
+    """Every look at the stopwatch finds ten milliseconds gone: each commit seems to take as long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        self.seconds += 0.01
+        return self.seconds
+
+
+@pytest.mark.parametrize(
+    ("clock", "commands", "in_loop"),
+    [(StillClock, 1, True), (StillClock, SMALL_GROUP, True), (StillClock, SMALL_GROUP + 1, False), (SlowDisk, 1, False)],
+)
+def test_small_groups_commit_in_the_loop_while_the_disk_is_fast(
+    sqlite_url: str, clock: type[StillClock], commands: int, in_loop: bool
+) -> None:
+    """`auto`: what is small and quick is not handed over; a slow disk or a large group never stalls the event loop."""
+
+    async def story() -> None:
+        async with opened(sqlite_url, clock(), mode="auto") as store:
+            await store.write(lambda _tx: None)  # the first commit tells how fast the disk is
+            ran_in = await asyncio.gather(*(store.write(lambda _tx: threading.get_ident()) for _ in range(commands)))
+            assert {ident == threading.get_ident() for ident in ran_in} == {in_loop}
 
     play(story)

@@ -14,16 +14,21 @@ from sqlalchemy import create_engine, text
 from bridge.core.clock import Clock
 from bridge.core.events import Event
 from bridge.store.store import Store
+from bridge.store.writer import WriterMode
 from tests.support.clocks import StillClock
 
 KEY = bytes(range(32))
 
 
 @asynccontextmanager
-async def opened(url: str, clock: Clock | None = None, *, threaded: bool = True) -> AsyncIterator["Watched"]:
+async def opened(url: str, clock: Clock | None = None, *, mode: WriterMode = "thread") -> AsyncIterator["Watched"]:
     """The store between open and close. Events of its commits are kept in `store.seen`, faults in `store.faults`."""
-    store = Watched(url, clock or StillClock(), threaded=threaded)
-    await asyncio.to_thread(store.open)
+    store = Watched(url, clock or StillClock(), mode=mode)
+    try:
+        await asyncio.to_thread(store.open)
+    except BaseException:
+        store.backend.engine.dispose()
+        raise
     store.writer.bind(asyncio.get_running_loop())
     try:
         yield store
@@ -39,7 +44,7 @@ def empty_database() -> Path:
     if not _EMPTY:
         folder = Path(tempfile.mkdtemp(prefix="bridge-empty-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        store = Store(f"sqlite:///{folder / 'empty.db'}", KEY, StillClock(), threaded=False)
+        store = Store(f"sqlite:///{folder / 'empty.db'}", KEY, StillClock(), mode="inline")
         store.open()
         asyncio.run(store.close())
         _EMPTY.append(folder / "empty.db")
@@ -56,8 +61,8 @@ def fresh_sqlite(folder: Path) -> str:
 class Watched(Store):
     """A store that remembers what it told."""
 
-    def __init__(self, url: str, clock: Clock, *, threaded: bool) -> None:
-        super().__init__(url, KEY, clock, threaded=threaded)
+    def __init__(self, url: str, clock: Clock, *, mode: WriterMode) -> None:
+        super().__init__(url, KEY, clock, mode=mode)
         self.seen: list[Event] = []
         self.faults: list[BaseException] = []
         self.writer.on_events = self.seen.extend
