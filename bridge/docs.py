@@ -47,7 +47,7 @@ SETTINGS: dict[str, str] = {
     "server.public_url": "What TradingView and browsers call, such as `https://bridge.example.org`.",
     "server.trusted_proxies": "Addresses or networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
     "database.url": "`sqlite:///…` or `postgresql+psycopg://…`.",
-    "database.writer": "`auto`: small commits in the event loop while the disk is fast, else in a `thread`; or always `inline`.",
+    "database.writer": "`auto`: small commits in the event loop while the disk is fast, else in a `thread`; or `inline`.",
     "webhook.freshness_s": "Oldest alert taken, by its own `time`. An entry leaves within twice this, or never.",
     "webhook.future_s": "How far ahead of our clock an alert's `time` may be.",
     "webhook.duplicate_window_s": "How long an alert without id and time counts as the same when its body repeats.",

@@ -54,7 +54,8 @@ def open_order(tx: Tx, approved: Approved, at: datetime) -> Order:
 def describe(order: Order) -> str:
     """The order in words: 'Buy 10 NSE:SBIN at market, MIS.'"""
     intent = order.intent
-    how = "at market" if intent.price is None else f"at {to_text(intent.price)}"
+    # A market order's price is only what the sender saw.
+    how = f"at {to_text(intent.price)}" if intent.price is not None and intent.ord_type.needs_price else "at market"
     if intent.trigger_price is not None:
         how += f" when {to_text(intent.trigger_price)} trades"
     closing = ", closing only" if intent.reduce_only else ""
