@@ -76,7 +76,7 @@ class Bridge:
         }
         self.gate = Gate()
         self.pipeline = self._make_pipeline()
-        self.reconciler = Reconciler(self.brokers, self.store.write, self.pipeline.apply_reports, self.clock)
+        self.reconciler = Reconciler(self.brokers, self.store.write, self.pipeline.apply_reports, self.clock, self.on_fault)
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
         self.worker = Worker(
             clock=self.clock,

@@ -29,6 +29,7 @@ _ENDS = {
     OrderStatus.EXPIRED: ReportKind.EXPIRED,
 }
 ApplyReports = Callable[[Tx, Sequence[Report], datetime], None]
+OnFault = Callable[[str, BaseException], None]
 Write = Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"]
 
 
@@ -65,11 +66,14 @@ def reports_of(account: str, row: BookRow) -> list[Report]:
 class Reconciler:
     """Looks into the brokers' books: for orders in doubt until they are settled, for everything at start and on demand."""
 
-    def __init__(self, brokers: Mapping[str, Broker], write: Write, apply_reports: ApplyReports, clock: Clock):
+    def __init__(
+        self, brokers: Mapping[str, Broker], write: Write, apply_reports: ApplyReports, clock: Clock, on_fault: OnFault
+    ):
         self._brokers = brokers
         self._write = write
         self._apply_reports = apply_reports
         self._clock = clock
+        self._on_fault = on_fault
         self._doubts: dict[str, dict[str, _Doubt]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -94,6 +98,8 @@ class Reconciler:
                 rows = {row.tag: row for row in await self._brokers[account].book() if row.tag}
             except BookUnreadableError as error:
                 await self._unreadable(doubts, str(error))
+            except Exception as error:  # an adapter that breaks its promise must not end the look-up
+                self._on_fault("reconcile", error)
             else:
                 for cl_ord_id in list(doubts):
                     if await self._settle_one(account, cl_ord_id, doubts[cl_ord_id], rows):
@@ -172,6 +178,9 @@ class Reconciler:
                 external += 1
             elif not order.status.is_closed or len(row.fills) > len(order.exec_ids):
                 self._apply_reports(tx, reports_of(account, row), now)
+            elif not row.status.is_closed:
+                told = f"Order {order.cl_ord_id} has ended here and still works at the broker ({row.broker_order_id})."
+                tx.audit(AuditAction.ALARM_RAISED, now, cl_ord_id=order.cl_ord_id, account=account, message=told)
         # A fill booked since the positions were read is not in them: that would be no drift, only haste.
         is_fresh = tx.ledger.last_fill_at.get(account, began) <= began
         drift = self._compare_positions(tx, account, positions, now) if is_fresh else ()

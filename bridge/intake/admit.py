@@ -9,6 +9,7 @@ from bridge.core.clock import Clock
 from bridge.core.enums import Source
 from bridge.core.errors import RefusedError
 from bridge.core.ids import fingerprint, make_alert_id
+from bridge.core.reasons import RefusalCode
 from bridge.core.signal import Signal
 from bridge.core.signal_codec import signal_to_json
 from bridge.intake.dedupe import content_key, make_claim
@@ -99,7 +100,7 @@ class Intake:
             message=error.message,
             field=error.field,
         )
-        return Refusal(error=error, kept=kept if self._may_keep(alert.credential) else None)
+        return Refusal(error=error, kept=kept)
 
     def admit_own(self, signal: Signal, source: Source, by: str, now: datetime) -> Admission:
         """A signal that the bridge raises itself; its claim is its content at this microsecond."""
@@ -115,8 +116,8 @@ class Intake:
     def _keep(
         self, delivery: Delivery, credential: Credential, fields: Fields | RefusedError, error: RefusedError
     ) -> RefusedAlert | None:
-        if not self._may_keep(credential.name):
-            return None
+        if error.code is RefusalCode.E_RATE and not self._may_keep(credential.name):
+            return None  # the others are bounded by the rate itself
         claims: Claims | None = credential.claims
         known = {} if isinstance(fields, RefusedError) else fields
         strategy, symbol = known.get("strategy"), known.get("symbol")

@@ -9,7 +9,7 @@ from bridge.core.reasons import RefusalCode
 WINDOW_S = 60
 # Far above the number of live tokens; the one that was silent longest is forgotten first.
 MAX_CREDENTIALS = 1024
-# A sender whose alerts are all refused sees the first of each minute on the page; the disk is spared the rest.
+# A sender beyond its rate sees the first of each minute on the page; the disk is spared the rest.
 REFUSED_KEPT_PER_MINUTE = 30
 
 

@@ -131,11 +131,15 @@ class Writer:
     def _may_block_loop(self, size: int) -> bool:
         """A small group on a disk that has been fast is committed at once: handing it over costs more than it takes."""
         if self._mode == "auto":
-            return size <= SMALL_GROUP and self._commit_s < FAST_COMMIT_S
+            # A server may be silent for minutes, and so may a reconnect: neither may hold up the loop, and with it the halt.
+            is_quick = self._backend.is_sqlite and not self._stale
+            return is_quick and size <= SMALL_GROUP and self._commit_s < FAST_COMMIT_S
         return self._mode == "inline"
 
     def _finish(self, group: list[_Waiting], events: list[Event]) -> None:
         self._busy = False
+        if events:  # first, so that orders are on their way to brokers before their senders are answered
+            self.on_events(events)
         for item in group:
             if item.future.done():  # its waiter went away; the command was carried out all the same
                 continue
@@ -143,8 +147,6 @@ class Writer:
                 item.future.set_result(item.result)
             else:
                 item.future.set_exception(item.error)
-        if events:
-            self.on_events(events)
         if self._waiting:
             self._kick()
         elif self._idle is not None:

@@ -680,3 +680,30 @@ def test_small_groups_commit_in_the_loop_while_the_disk_is_fast(
             assert {ident == threading.get_ident() for ident in ran_in} == {in_loop}
 
     play(story)
+
+
+def test_a_reconnect_never_stalls_the_loop(sqlite_url: str) -> None:
+    """`auto`: after a commit that failed the next one has to connect first, and that may take long."""
+
+    async def story() -> None:
+        async with opened(sqlite_url, mode="auto") as store:
+            await store.write(put_alert(1))
+            writer: Any = store.writer
+            writer._connection = Breaking(writer._connection, store.backend, "COMMIT", after=True)
+            assert isinstance((await together(store, put_alert(2)))[0], StoreError)
+            assert await store.write(lambda _tx: threading.get_ident()) != threading.get_ident()
+            assert len(store.ledger.alerts.values) == 2
+
+    play(story)
+
+
+@pytest.mark.postgres
+def test_a_server_never_stalls_the_loop(postgres_url: str) -> None:
+    """`auto`: a server may be silent for minutes, so its commits are waited for in the writer's thread only."""
+
+    async def story() -> None:
+        async with opened(postgres_url, mode="auto") as store:
+            for _ in range(3):
+                assert await store.write(lambda _tx: threading.get_ident()) != threading.get_ident()
+
+    play(story)
