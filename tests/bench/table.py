@@ -14,7 +14,7 @@ TITLES = {
     "noop": "no-op Starlette route",
     "ack": "acknowledged: exit while flat, stored, ended",
     "full": "full way to a filled paper order",
-    "full_careful": "full way, every careful rule evaluated",
+    "full_careful": "full way, careful rules (but order rates)",
     "ack_past": "acknowledged, long history",
     "full_past": "full way, long history",
     "bare": "load generator against a bare protocol",
