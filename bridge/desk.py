@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.core.clock import Clock
 from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce
-from bridge.core.errors import RefusedError
+from bridge.core.errors import DuplicateError, InvariantError, RefusedError
 from bridge.core.money import to_text
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.core.scope import Scope, TradingState
@@ -60,8 +60,10 @@ class Desk:
     async def resume(self, scope: Scope, *, by: str) -> TradingState:
         """Let everything of this scope out again; stricter scopes over it stay in force."""
         self._check_scope(scope)
+        closings = self._gate.closings(scope)
         state = await self._set_state(scope, HaltCommand.RESUME, by)
-        self._gate.open(scope)
+        if self._gate.closings(scope) == closings:  # else somebody halted meanwhile, and that halt is in force
+            self._gate.open(scope)
         return state
 
     async def _set_state(self, scope: Scope, command: HaltCommand, by: str) -> TradingState:
@@ -119,9 +121,16 @@ class Desk:
 
     async def reconcile(self, *, by: str) -> Mapping[str, object]:
         """Compare our books with every broker's now; drift holds entries and is told with both numbers."""
-        found = {name: _told(await self._reconciler.compare(name)) for name in self._settings.accounts}
+        found = {name: _told(await self._compare(name)) for name in self._settings.accounts}
         agree = all(one["readable"] and not one["drift"] for one in found.values())
         return {"by": by, "agree": agree, "accounts": found}
+
+    async def _compare(self, account: str) -> Comparison:
+        try:
+            return await self._reconciler.compare(account)
+        except (DuplicateError, InvariantError) as error:
+            message = f"a row of the book cannot be applied ({type(error).__name__})"
+            return Comparison(account=account, readable=False, message=message)
 
     # -- tokens -------------------------------------------------------------------------------------------------------
 

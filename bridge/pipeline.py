@@ -20,7 +20,7 @@ from bridge.core.alert import Alert, Ending
 from bridge.core.clock import Clock
 from bridge.core.decision import Denied
 from bridge.core.enums import Action, Disposition, OutcomeKind, Source
-from bridge.core.errors import RefusedError, StoreError
+from bridge.core.errors import DuplicateError, InvariantError, RefusedError, StoreError
 from bridge.core.events import PriceSeen
 from bridge.core.instrument import Instrument
 from bridge.core.limits import Limits
@@ -132,6 +132,9 @@ class Pipeline:
             return await self._refuse(self._intake.refuse_repeated_id(admitted, error))
         except StoreError as error:
             return unavailable(str(error))
+        except (DuplicateError, InvariantError) as error:
+            self.on_fault("accept", error)
+            return unavailable("The alert could not be stored.")
 
     async def accept_own(self, signal: Signal, source: Source, by: str) -> str:
         """Take a signal that the bridge raises itself (operator, scanner) the same way; returns the alert's id."""
@@ -367,12 +370,17 @@ class Pipeline:
 
     # -- after the call -----------------------------------------------------------------------------------------------
 
-    def apply_outcome(self, tx: Tx, cl_ord_id: str, outcome: Outcome, now: datetime) -> Order | None:
-        """Write down what a send came to; reports that overtook the answer have moved the order already."""
+    def apply_outcome(self, tx: Tx, sent: Order, outcome: Outcome, now: datetime) -> Order | None:
+        """Write down what a send came to, if the order still stands where that send left it.
+
+        Reports may have overtaken the answer; and where writing it down took several tries, the order may be on its way
+        a second time, which is for that send's own answer to end.
+        """
+        cl_ord_id = sent.cl_ord_id
         order = tx.ledger.orders.get(cl_ord_id)
         if order is None:
             return None
-        if order.status is not OrderStatus.PENDING:
+        if order.status is not OrderStatus.PENDING or order.sends != sent.sends:
             self.apply_reports(tx, outcome.reports, now)
             order = tx.ledger.orders.get(cl_ord_id) or order
             return adopt_broker_id(tx, order, outcome.broker_order_id, now) if outcome.broker_order_id else order
@@ -406,11 +414,14 @@ class Pipeline:
         if alert is not None and (ending := alert_ending(tx, alert)) is not None:
             self._end(tx, alert.alert_id, ending, now)
         for waiting_id in list(tx.ledger.waiting.values):
-            waiting = tx.ledger.waiting.get(waiting_id)  # carrying one on may have carried on another
+            # Carrying one on may have carried on or ended another; how it stands now is among the open alerts.
+            waiting = tx.ledger.alerts.get(waiting_id) if waiting_id in tx.ledger.waiting.values else None
             if waiting is not None and waiting.signal.symbol == order.intent.symbol:
                 self.process(tx, waiting)
 
     def _end(self, tx: Tx, alert_id: str, ending: Ending, now: datetime) -> None:
+        if alert_id in tx.ledger.waiting.values:
+            tx.put(tx.ledger.waiting, alert_id, None)
         tx.end_alert(alert_id, ending, now)
         tx.audit(
             AuditAction.ALERT_ENDED,

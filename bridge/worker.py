@@ -59,6 +59,7 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._funds_due: dict[str, float] = {}
+        self._recover_due = False
 
     # -- what commits tell --------------------------------------------------------------------------------------------
 
@@ -77,6 +78,7 @@ class Worker:
             elif isinstance(event, AlarmRaised):
                 self._on_alarm(event.message)
             elif isinstance(event, Reloaded):
+                self._recover_due = True
                 self._spawn(self.recover)
         if prices:
             self._spawn(partial(self._tell_prices, prices))
@@ -129,22 +131,31 @@ class Worker:
     async def recover(self) -> None:
         """Re-enter every alert and order at its recorded point. The same pass serves a start and a lost database."""
         for account in self._brokers:
-            comparison = await self._reconciler.compare(account)
+            try:
+                comparison = await self._reconciler.compare(account)
+            except (DuplicateError, InvariantError) as error:  # one row that cannot be applied must not stop the start
+                self._on_fault("reconcile", error)
+                continue
             if not comparison.readable:
                 self._on_fault("reconcile", BookUnreadableError(comparison.message))
         doubted: list[Order] = await self._store.write(self._recover_orders)
         for order in doubted:
             self._reconciler.doubt(order.intent.account, order.cl_ord_id)
         await self._store.write(self._take_up_alerts)
+        self._recover_due = False
 
     def _recover_orders(self, tx: Tx) -> list[Order]:
         """PENDING without an answer is in doubt, unless this very process awaits it; NEW goes to its lane; cancels are asked
         again, since asking twice does no harm."""
         now = self._clock.now()
         doubted = []
+        # Sent off by this very group: their lanes hear of it only after the commit.
+        leaving = {event.cl_ord_id for event in tx.events if isinstance(event, OrderReady)}
         for order in list(tx.ledger.orders.values.values()):
             lane = self._lanes[order.intent.account]
-            if order.status is OrderStatus.PENDING and not lane.knows(order.cl_ord_id):
+            if order.cl_ord_id in leaving or lane.knows(order.cl_ord_id):
+                continue
+            if order.status is OrderStatus.PENDING:
                 doubted.append(record(tx, order, OrderEventKind.DOUBT, now, message="the bridge restarted before the answer"))
             elif order.status is OrderStatus.IN_DOUBT:
                 doubted.append(order)
@@ -176,6 +187,8 @@ class Worker:
 
     async def tick(self) -> None:
         """One pass: entries too old, alerts taken up again, orders that no lane knows, the day, the funds."""
+        if self._recover_due:  # the pass after a reload met a store that was away again
+            await self.recover()
         if self._undone():
             lost: list[Order] = await self._store.write(self._sweep)
             for order in lost:

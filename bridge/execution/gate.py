@@ -10,11 +10,17 @@ class Gate:
 
     def __init__(self) -> None:
         self._modes: dict[Scope, TradingMode] = {}
+        self._closings: dict[Scope, int] = {}
 
     def close(self, scope: Scope, mode: TradingMode) -> None:
         """Let out no more than `mode` allows, from this instant on."""
+        self._closings[scope] = self.closings(scope) + 1
         if mode.strictness > self._modes.get(scope, TradingMode.ACTIVE).strictness:
             self._modes[scope] = mode
+
+    def closings(self, scope: Scope) -> int:
+        """How often this scope was closed; a resume opens only what was closed before it."""
+        return self._closings.get(scope, 0)
 
     def open(self, scope: Scope) -> None:
         """Forget the halt of this scope."""

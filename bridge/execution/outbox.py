@@ -23,6 +23,7 @@ from bridge.store.tx import Tx
 T = TypeVar("T")
 # How long a lane waits before it looks again at a broker that is not connected.
 SESSION_POLL_S = 0.5
+LONGEST_PAUSE_S = 1.0
 _GRANTED, _EXIT, _ENTRY = range(3)
 
 
@@ -45,7 +46,7 @@ class LaneSteps:
     """What a lane calls of the pipeline, inside transactions, and whom it tells of what it cannot settle itself."""
 
     begin_send: Callable[[Tx, str, datetime], Granted]
-    apply_outcome: Callable[[Tx, str, Outcome, datetime], Order | None]
+    apply_outcome: Callable[[Tx, Order, Outcome, datetime], Order | None]
     in_doubt: Callable[[str, str], None]
     on_send: Callable[[Order], None]
     on_fault: Callable[[str, BaseException], None]
@@ -146,14 +147,20 @@ class Lane:
                 return
             item = heapq.heappop(self._queue)
             rank, _sequence, cl_ord_id = item
+            if cl_ord_id in self._sending:  # its own answer is not written down yet, and will follow it up
+                self._queued.discard(cl_ord_id)
+                continue
             try:
                 granted: Granted = await self._write(partial(self._grant, cl_ord_id=cl_ord_id, rank=rank))
             except StoreError:
                 heapq.heappush(self._queue, item)
                 raise
+            except Exception:
+                self._queued.discard(cl_ord_id)  # forgotten here, the worker's sweep queues it again
+                raise
             if granted.order is not None and granted.wait_s:
                 heapq.heappush(self._queue, item)  # it keeps its place
-                await asyncio.sleep(granted.wait_s)
+                await asyncio.sleep(min(granted.wait_s, LONGEST_PAUSE_S))  # an exit that comes meanwhile must not wait longer
                 continue
             self._queued.discard(cl_ord_id)
             if granted.order is not None:
@@ -192,7 +199,7 @@ class Lane:
             else:
                 self._steps.on_send(order)
                 outcome = await self._call(self._broker.place(order))
-            after = await self._note(lambda tx: self._steps.apply_outcome(tx, order.cl_ord_id, outcome, self._clock.now()))
+            after = await self._note(lambda tx: self._steps.apply_outcome(tx, order, outcome, self._clock.now()))
         finally:
             self._sending.discard(order.cl_ord_id)
             if self._queue:

@@ -178,7 +178,7 @@ class Reconciler:
                 external += 1
             elif not order.status.is_closed or len(row.fills) > len(order.exec_ids):
                 self._apply_reports(tx, reports_of(account, row), now)
-            elif not row.status.is_closed:
+            elif not row.status.is_closed and order.updated_at <= began:
                 told = f"Order {order.cl_ord_id} has ended here and still works at the broker ({row.broker_order_id})."
                 tx.audit(AuditAction.ALARM_RAISED, now, cl_ord_id=order.cl_ord_id, account=account, message=told)
         # A fill booked since the positions were read is not in them: that would be no drift, only haste.

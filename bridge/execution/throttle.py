@@ -17,7 +17,7 @@ class Throttle:
             return 0
         stamp = now.timestamp()
         second = int(stamp)
-        if second > self._second:
+        if second > self._second or second < self._second - 1:  # a clock that was set back begins anew
             self._second, self._used = second, 0
         if self._used >= self._limit or second < self._second:
             return max(self._second + 1 - stamp, 0) or 1

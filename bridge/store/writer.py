@@ -139,7 +139,7 @@ class Writer:
     def _finish(self, group: list[_Waiting], events: list[Event]) -> None:
         self._busy = False
         if events:  # first, so that orders are on their way to brokers before their senders are answered
-            self.on_events(events)
+            self._tell(events)
         for item in group:
             if item.future.done():  # its waiter went away; the command was carried out all the same
                 continue
@@ -151,6 +151,12 @@ class Writer:
             self._kick()
         elif self._idle is not None:
             self._idle.set()
+
+    def _tell(self, events: list[Event]) -> None:
+        try:
+            self.on_events(events)
+        except Exception as error:  # whoever listens, the waiters of this group must hear of their commit
+            self.on_fault(error)
 
     async def close(self) -> None:
         """Commit what is waiting and stop."""
@@ -193,6 +199,7 @@ class Writer:
         for item in group:
             item.result = item.error = None
             try:
+                events += self._refresh()
                 events += self._try_group([item])
             except (DuplicateError, InvariantError, StoreError) as error:
                 item.result, item.error = None, error
@@ -305,9 +312,9 @@ class Writer:
             self.ledger.waiting.fill({})  # who waited may have got an order in a commit whose answer was lost
             load_order_times(self._connection, self.ledger, self._clock.now(), self._backend.mark)
             self._chain = load_chain(self._connection, self._audit_key)
-        except self._backend.errors as error:
+        except Exception as error:  # the driver's, and those of a row that cannot be decoded
             self._disconnect()
-            raise StoreError(f"the database cannot be read: {error}") from error
+            raise StoreError(f"the database cannot be read: {type(error).__name__}: {error}") from error
         self._stale = False
 
     def _refresh(self) -> list[Event]:

@@ -69,7 +69,7 @@ def test_an_outcome_moves_an_order_that_awaits_it_and_no_other(tmp_path: Path) -
 
                 def command(tx: Any, order: Any = order, outcome: Any = outcome) -> Any:
                     tx.put(tx.ledger.orders, order.cl_ord_id, order)
-                    after = rig.bridge.pipeline.apply_outcome(tx, order.cl_ord_id, outcome, rig.clock.now())
+                    after = rig.bridge.pipeline.apply_outcome(tx, order, outcome, rig.clock.now())
                     tx.put(tx.ledger.orders, order.cl_ord_id, None)
                     return after
 

@@ -1,15 +1,21 @@
 """The risk engine at work in the pipeline: halts that rules set, orders made smaller, days that turn."""
 
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.core.enums import TradingMode
+from bridge.core.enums import OutcomeKind, TradingMode
+from bridge.core.report import Outcome
 from bridge.core.scope import account_scope, strategy_scope
+from bridge.execution.throttle import Throttle
 from tests.integration.test_pipeline_flows import tell, tell_on_paper
 from tests.support.rigs import NO_CHARGES, Rig
+from tests.support.scripted_broker import HANG
 
 
 def with_risk(**limits: Any) -> dict[str, Any]:
@@ -118,3 +124,95 @@ def test_a_new_day_counts_only_its_own_profit_and_loss(tmp_path: Path) -> None:
         assert account.day_pnl == Decimal(-10)
 
     tell_on_paper(tmp_path, story, **with_risk(max_daily_loss="1000"))
+
+
+# -- faults of our own, each contained where it happens ---------------------------------------------------------------
+
+
+def test_a_waiting_alert_that_failed_is_not_taken_up_again(tmp_path: Path) -> None:
+    """Three faults end it; an order that closes later must not bring it back to life."""
+
+    async def story(rig: Rig) -> None:
+        entry = await rig.order_in(await rig.accept(action="buy", quantity="10"), "PLACED")
+        leaving = await rig.accept(action="exit")
+        known = rig.bridge.pipeline._instrument
+
+        def broken(_symbol: str) -> Any:
+            raise RuntimeError("a bug")
+
+        rig.bridge.pipeline._instrument = broken
+        for _ in range(4):
+            rig.clock.jump(seconds=2)
+            await rig.bridge.worker.tick()
+        assert (await rig.ended(leaving)).code == "INTERNAL"
+        rig.bridge.pipeline._instrument = known
+        await rig.broker.fill(entry.tag, 10, 800)
+        await rig.bridge.worker.tick()
+        assert rig.orders(leaving) == []
+        assert len(rig.broker.sent) == 1
+
+    tell(tmp_path, story)
+
+
+def test_a_fault_at_the_last_gate_does_not_strand_the_order(tmp_path: Path) -> None:
+    """The lane forgets an order whose grant failed, and the worker's sweep brings it back."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.connected = False
+        alert_id = await rig.accept(action="buy", quantity="10")
+        await rig.order_in(alert_id, "NEW")
+        lane, faults = rig.bridge.lanes["paper"], iter([RuntimeError("a bug")])
+        grant = lane._grant
+
+        def fails_once(*given: Any, **named: Any) -> Any:
+            for fault in faults:
+                raise fault
+            return grant(*given, **named)
+
+        lane._grant = fails_once  # type: ignore[method-assign]
+        rig.broker.connected = True
+        order = await rig.order_in(alert_id, "PLACED")
+        assert len(rig.broker.sent) == 1
+        await rig.broker.fill(order.tag, 10, 800)
+        assert (await rig.ended(alert_id)).code == "FILLED"
+
+    tell(tmp_path, story)
+
+
+def test_a_resume_does_not_open_what_was_halted_while_it_was_written(tmp_path: Path) -> None:
+    """Two people at once: the halt that comes while a resume is on its way stays in force."""
+
+    async def story(rig: Rig) -> None:
+        await rig.halt()
+        resuming = asyncio.ensure_future(rig.resume())
+        await asyncio.sleep(0)
+        await rig.halt()
+        await resuming
+        assert (await rig.ended(await rig.accept(action="buy", quantity="10"))).code == "HALTED"
+        assert rig.bridge.gate._modes
+
+    tell(tmp_path, story)
+
+
+def test_a_clock_that_was_set_back_does_not_hold_a_lane_up() -> None:
+    """The throttle begins anew instead of waiting for the old time to come again."""
+    throttle, noon = Throttle(1), datetime(2026, 11, 20, 6, 30, tzinfo=UTC)
+    assert throttle.take(noon) == 0
+    assert 0 < throttle.take(noon) <= 1
+    assert throttle.take(noon - timedelta(hours=1)) == 0
+
+
+def test_an_answer_that_comes_late_does_not_end_a_later_send(tmp_path: Path) -> None:
+    """What an earlier send came to says nothing of an order that is on its way a second time."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.append(HANG)
+        order = await rig.order_in(await rig.accept(action="buy", quantity="10"), "PENDING")
+        earlier = replace(order, sends=order.sends - 1)
+        not_sent = Outcome(kind=OutcomeKind.NOT_SENT, message="refused connection")
+        await rig.bridge.store.write(lambda tx: rig.bridge.pipeline.apply_outcome(tx, earlier, not_sent, rig.clock.now()))
+        assert rig.ledger.orders.get(order.cl_ord_id).status == "PENDING"
+        await rig.bridge.store.write(lambda tx: rig.bridge.pipeline.apply_outcome(tx, order, not_sent, rig.clock.now()))
+        assert rig.ledger.orders.get(order.cl_ord_id).status == "NEW"
+
+    tell(tmp_path, story)

@@ -117,6 +117,8 @@ BROAD_EXCEPTS: dict[str, str] = {
     "bridge.execution.outbox:Lane._call": "an adapter that raises has proved nothing: the outcome is unknown",
     "bridge.pipeline:Pipeline.process": "a fault in processing never costs the acknowledgement; counted, tried three times",
     "bridge.execution.reconcile:Reconciler._settle_all": "an adapter that breaks its promise must not end the look-up",
+    "bridge.store.writer:Writer._tell": "whoever listens, the waiters of the group must hear of their commit",
+    "bridge.store.writer:Writer._connect": "a row that cannot be decoded is a database that cannot be read; raised on, named",
     "bridge.store.writer:Writer._try_group": "whatever went wrong, memory goes back to what is on disk; raised on, named",
     "bridge.store.writer:Writer._run_one": "one command's fault must not take its neighbours down; handed to its waiter",
     "bridge.web.guard:Guard.__call__": "the last edge of a page: counted, answered without a traceback",
