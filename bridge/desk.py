@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.core.clock import Clock
 from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce
-from bridge.core.errors import DuplicateError, InvariantError, RefusedError
+from bridge.core.errors import RefusedError
 from bridge.core.money import to_text
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.core.scope import Scope, TradingState
@@ -121,16 +121,9 @@ class Desk:
 
     async def reconcile(self, *, by: str) -> Mapping[str, object]:
         """Compare our books with every broker's now; drift holds entries and is told with both numbers."""
-        found = {name: _told(await self._compare(name)) for name in self._settings.accounts}
+        found = {name: _told(await self._reconciler.compare(name)) for name in self._settings.accounts}
         agree = all(one["readable"] and not one["drift"] for one in found.values())
         return {"by": by, "agree": agree, "accounts": found}
-
-    async def _compare(self, account: str) -> Comparison:
-        try:
-            return await self._reconciler.compare(account)
-        except (DuplicateError, InvariantError) as error:
-            message = f"a row of the book cannot be applied ({type(error).__name__})"
-            return Comparison(account=account, readable=False, message=message)
 
     # -- tokens -------------------------------------------------------------------------------------------------------
 

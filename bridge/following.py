@@ -11,7 +11,7 @@ from bridge.core.fill import Fill
 from bridge.core.instrument import Instrument
 from bridge.core.money import ONE, to_text
 from bridge.core.order import Order
-from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.order_states import UNACKNOWLEDGED, OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import AuditAction
 from bridge.core.report import Report
@@ -34,7 +34,6 @@ _ANSWERS: dict[ReportKind, tuple[OrderStatus, OrderEventKind]] = {
     ReportKind.REPLACED: (OrderStatus.REPLACE_PENDING, OrderEventKind.REPLACED),
     ReportKind.REPLACE_REFUSED: (OrderStatus.REPLACE_PENDING, OrderEventKind.REPLACE_REFUSED),
 }
-_UNACKNOWLEDGED = (OrderStatus.PENDING, OrderStatus.IN_DOUBT)
 
 
 class HasLeverage(Protocol):
@@ -80,14 +79,14 @@ class Following:
             if order.status is status:
                 record(tx, order, event, now, message=report.message)
             return
-        if report.kind is ReportKind.PLACED or order.status in _UNACKNOWLEDGED:
+        if report.kind is ReportKind.PLACED or order.status in UNACKNOWLEDGED:
             order = self._acknowledge(tx, order, report, now)
         if report.kind in _ENDS:
             record(tx, order, _ENDS[report.kind], now, broker_order_id=report.broker_order_id, message=report.message)
 
     def _acknowledge(self, tx: Tx, order: Order, report: Report, now: datetime) -> Order:
         """The broker has the order: an end may be reported before the answer to our command arrives."""
-        if order.status in _UNACKNOWLEDGED and report.kind is not ReportKind.REJECTED:
+        if order.status in UNACKNOWLEDGED and report.kind is not ReportKind.REJECTED:
             return record(tx, order, OrderEventKind.PLACED, now, broker_order_id=report.broker_order_id)
         return adopt_broker_id(tx, order, report.broker_order_id, now)
 

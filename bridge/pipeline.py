@@ -27,7 +27,7 @@ from bridge.core.limits import Limits
 from bridge.core.market import ALWAYS_OPEN, Mark, SessionQuestion, SessionState
 from bridge.core.money import ONE, ZERO, to_text
 from bridge.core.order import Order
-from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.order_states import UNACKNOWLEDGED, OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction, Reason, RefusalCode
 from bridge.core.report import Outcome, Report
 from bridge.core.scope import account_scope, strategy_scope
@@ -48,8 +48,6 @@ from bridge.risk.usage import key_of, reach
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 
-# The broker has not yet said whether it has these, so they cannot be cancelled.
-_UNANSWERED = (OrderStatus.PENDING, OrderStatus.IN_DOUBT)
 # A fault of ours is tried this often before the alert ends as failed.
 MAX_ATTEMPTS = 3
 # An exit waits this long for the entry before it to end; then it is sized with what is there.
@@ -315,7 +313,7 @@ class Pipeline:
             for order in tx.ledger.open_orders(account, signal.symbol)
             if order.intent.strategy == signal.strategy
         ]
-        if any(order.status in _UNANSWERED for order in orders) and now - alert.received_at < EXIT_WAIT:
+        if any(order.status in UNACKNOWLEDGED for order in orders) and now - alert.received_at < EXIT_WAIT:
             tx.put(tx.ledger.waiting, alert.alert_id, alert)
             return
         asked = [ask_cancel(tx, order, now, f"cancelled by alert {alert.alert_id}") for order in orders]
@@ -340,9 +338,8 @@ class Pipeline:
         halted = may_send(tx.ledger.states_over(intent.account, intent.strategy), reduce_only=intent.reduce_only)
         if halted is not None:
             return self._withdraw(tx, order, OrderEventKind.CANCELLED, halted, now)
-        if not intent.reduce_only and now - intent.signal_at > self._send_within:
-            stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=Reason.STALE_BEFORE_SEND.sentence)
-            return self._withdraw(tx, order, OrderEventKind.EXPIRED, stale, now)
+        if self._is_too_late(order, now):
+            return self._expire(tx, order, now)
         if intent.reduce_only:
             left = intent.order_qty - max(ZERO, reach(tx.ledger, key_of(intent), intent.side))
             if left <= 0:
@@ -359,9 +356,16 @@ class Pipeline:
         """End the entries that became too old while their lane was held up; exits keep their place."""
         for orders in list(tx.ledger.orders.unsent.values()):
             for order in list(orders.values()):
-                if not order.intent.reduce_only and now - order.intent.signal_at > self._send_within:
-                    stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=Reason.STALE_BEFORE_SEND.sentence)
-                    self._withdraw(tx, order, OrderEventKind.EXPIRED, stale, now)
+                if self._is_too_late(order, now):
+                    self._expire(tx, order, now)
+
+    def _is_too_late(self, order: Order, now: datetime) -> bool:
+        """An entry leaves within `send_within` of its own time or never; exits are never too late."""
+        return not order.intent.reduce_only and now - order.intent.signal_at > self._send_within
+
+    def _expire(self, tx: Tx, order: Order, now: datetime) -> Grant:
+        stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=Reason.STALE_BEFORE_SEND.sentence)
+        return self._withdraw(tx, order, OrderEventKind.EXPIRED, stale, now)
 
     def _withdraw(self, tx: Tx, order: Order, event: OrderEventKind, why: Denied, now: datetime) -> Grant:
         record(tx, order, event, now, code=why.reason, message=why.message)

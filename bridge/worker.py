@@ -131,11 +131,7 @@ class Worker:
     async def recover(self) -> None:
         """Re-enter every alert and order at its recorded point. The same pass serves a start and a lost database."""
         for account in self._brokers:
-            try:
-                comparison = await self._reconciler.compare(account)
-            except (DuplicateError, InvariantError) as error:  # one row that cannot be applied must not stop the start
-                self._on_fault("reconcile", error)
-                continue
+            comparison = await self._reconciler.compare(account)
             if not comparison.readable:
                 self._on_fault("reconcile", BookUnreadableError(comparison.message))
         doubted: list[Order] = await self._store.write(self._recover_orders)

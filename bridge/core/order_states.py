@@ -49,6 +49,8 @@ _S = OrderStatus
 _E = OrderEventKind
 
 CLOSED = frozenset({_S.FILLED, _S.CANCELLED, _S.REJECTED, _S.EXPIRED})
+# Sent, and the broker has not said yet whether it has the order.
+UNACKNOWLEDGED = frozenset({_S.PENDING, _S.IN_DOUBT})
 WORKING = "working"  # stands for PLACED or PARTIAL, decided by the quantities
 BY_FILL = "by fill"  # FILLED when nothing is left; else PARTIAL, or the pending state the order is in
 

@@ -104,10 +104,6 @@ class Lane:
         """True while the order waits here, is on its way, or is to be sent again after a pause."""
         return cl_ord_id in self._queued or cl_ord_id in self._sending or cl_ord_id in self._pausing
 
-    def is_sending(self, cl_ord_id: str) -> bool:
-        """True while this process awaits the broker's answer for the order."""
-        return cl_ord_id in self._sending
-
     def push(self, cl_ord_id: str, *, reduce_only: bool, granted: bool) -> None:
         """Queue an order; one whose sending is recorded already goes first, then exits, then entries."""
         if cl_ord_id in self._queued:

@@ -10,7 +10,7 @@ from typing import Any
 from bridge.brokers.base import BookUnreadableError, Broker
 from bridge.core.clock import Clock, market_day
 from bridge.core.enums import ReportKind
-from bridge.core.errors import BridgeError, StoreError
+from bridge.core.errors import BridgeError, DuplicateError, InvariantError, StoreError
 from bridge.core.money import ZERO, to_text
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
@@ -93,7 +93,6 @@ class Reconciler:
     async def _settle_all(self, account: str) -> None:
         doubts = self._doubts[account]
         while doubts:
-            await asyncio.sleep(0)
             try:
                 rows = {row.tag: row for row in await self._brokers[account].book() if row.tag}
             except BookUnreadableError as error:
@@ -165,7 +164,12 @@ class Reconciler:
             positions = await self._brokers[account].positions()
         except BookUnreadableError as error:
             return Comparison(account=account, readable=False, message=str(error))
-        compared: Comparison = await self._write(lambda tx: self._take_over(tx, account, rows, positions, began))
+        try:
+            compared: Comparison = await self._write(lambda tx: self._take_over(tx, account, rows, positions, began))
+        except (DuplicateError, InvariantError) as error:  # a row that cannot be applied is as good as unreadable
+            self._on_fault("reconcile", error)
+            message = f"a row of the book cannot be applied ({type(error).__name__})"
+            return Comparison(account=account, readable=False, message=message)
         return compared
 
     def _take_over(
