@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check fmt lint type test bench docs lock clean
+.PHONY: help setup demo serve check fmt lint type test sim bench docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,6 +10,9 @@ STAMP := $(VENV)/.setup-done
 
 # Handed on as they are, as in: make test ARGS="-k halt -x"
 ARGS ?=
+# Stories of the simulation, from seed 0 on; and one seed to be told from beginning to end.
+SEEDS ?= 1000
+REPLAY ?=
 # More workers than this fight over the disk: each has servers and databases of its own.
 MAX_WORKERS ?= 4
 
@@ -47,6 +50,8 @@ type: setup ## Check types (mypy, strict)
 test: setup ## Run the tests (pytest, random order)
 	@$(BIN)/python -m pytest -n auto --maxprocesses $(MAX_WORKERS) --dist loadfile $(ARGS)
 
+sim: setup ## Attack the promises in SEEDS simulated worlds; REPLAY=seed tells one
+	@$(BIN)/python -m tests.simulation $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS)) $(ARGS)
 
 bench: setup ## Measure throughput and latency against a no-op endpoint
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -1,7 +1,6 @@
 """The only file that names concrete classes: settings in, wired bridge out."""
 
 import asyncio
-import gc
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -45,8 +44,6 @@ from bridge.worker import Worker, announce
 STOP_TIMEOUT_S = 10.0
 # An entry leaves within this many times the freshness of its own time, or never.
 SEND_WITHIN = 2
-# With everything long-lived frozen, collecting less often gained about a tenth of the throughput.
-_GC_THRESHOLD = 100_000
 
 
 class Bridge:
@@ -61,14 +58,7 @@ class Bridge:
         self.metrics = Metrics(self.clock.now)
         self.hub = Hub()
         self.paper_shelves = PaperShelves()
-        self.store = Store(
-            settings.database.url,
-            self.vault.key("audit"),
-            self.clock,
-            shelves=self.paper_shelves.by_name(),
-            maps=paper_maps(PAPER_CODECS),
-            mode=settings.database.writer,
-        )
+        self.store = self._make_store()
         self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
         self.calendar: Calendar = load_calendar(settings.calendar)
         self.brokers: dict[str, Broker] = {
@@ -104,6 +94,16 @@ class Bridge:
         self.metrics.backlogs = lambda: {name: lane.backlog for name, lane in self.lanes.items()}
 
     # -- wiring -------------------------------------------------------------------------------------------------------
+
+    def _make_store(self) -> Store:
+        return Store(
+            self.settings.database.url,
+            self.vault.key("audit"),
+            self.clock,
+            shelves=self.paper_shelves.by_name(),
+            maps=paper_maps(PAPER_CODECS),
+            mode=self.settings.database.writer,
+        )
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         marks = self.store.ledger.marks
@@ -209,9 +209,6 @@ class Bridge:
             await broker.start(self.worker.take_reports)
             self.lanes[name].start()
         await self.worker.start()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
     def _check_accounts_known(self) -> None:
         """Orders and positions of an account that is no longer in the settings would be followed by nobody."""

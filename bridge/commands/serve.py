@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -28,6 +29,8 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 75
 # Answers under way get this long when the bridge is told to stop; what is on disk is safe either way.
 GRACE_S = 10
+# With everything long-lived frozen, collecting less often gained about a tenth of the throughput.
+GC_THRESHOLD = 100_000
 PASSWORD_MEND = "run `bridge operator password` first, or bind 127.0.0.1 and put a proxy in front"  # noqa: S105
 
 
@@ -142,6 +145,9 @@ class BridgeServer(uvicorn.Server):
             await self._life.stop()
             raise
         self._bridge.lock.write(dict(self._where))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -23,6 +23,8 @@ class Store:
     `shelves` and `maps` add the tables of others, such as the paper broker's own books.
     """
 
+    writer_class: type[Writer] = Writer
+
     def __init__(
         self,
         url: str,
@@ -32,12 +34,13 @@ class Store:
         shelves: Mapping[str, Any] | None = None,
         maps: Mapping[str, RowMap[Any, Any]] | None = None,
         mode: WriterMode = "thread",
+        backend: Backend | None = None,
     ):
         self.ledger = Ledger()
-        self.backend = Backend(url)
+        self.backend = backend or Backend(url)
         all_maps = {**LEDGER_MAPS, **(maps or {})}
         all_shelves = {name: getattr(self.ledger, name) for name in LEDGER_MAPS} | dict(shelves or {})
-        self.writer = Writer(self.backend, all_maps, all_shelves, self.ledger, audit_key, clock, mode=mode)
+        self.writer = self.writer_class(self.backend, all_maps, all_shelves, self.ledger, audit_key, clock, mode=mode)
         self.reads = Reads(self.backend.engine)
 
     def open(self) -> None:

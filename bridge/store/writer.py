@@ -126,7 +126,10 @@ class Writer:
         if self._may_block_loop(len(group)):
             self._finish(group, self._commit(group))
         else:
-            self._groups.put(group)
+            self._hand_over(group)
+
+    def _hand_over(self, group: list[_Waiting]) -> None:
+        self._groups.put(group)
 
     def _may_block_loop(self, size: int) -> bool:
         """A small group on a disk that has been fast is committed at once: handing it over costs more than it takes."""

@@ -1,0 +1,175 @@
+"""What a seed stands for: which alerts come when, which faults are about, when the power fails. A plan can be made smaller."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from tests.simulation.broker import BROKER_FAULTS
+from tests.simulation.disk import DISK_FAULTS
+
+NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)  # a Friday, 12:00 in India
+MIDNIGHT = datetime(2026, 11, 20, 18, 29, 30, tzinfo=UTC)  # half a minute before the day ends in India
+SYMBOLS = ("NSE:SBIN", "NSE:INFY", "NSE:TCS")
+STRATEGIES = ("alpha", "beta")
+ACCOUNTS = ("one", "two")
+# Everything trades at one price or at its own limit, so that every sum can be checked exactly.
+FAIR_PX = Decimal(100)
+LOWEST_PX = Decimal(90)
+VENUE_FAULTS = ("refuse", "reject_later", "exchange_cancel", "stuck", "late_fill", "part")
+STREAM_FAULTS = ("lose_report", "repeat_report")
+READ_FAULTS = ("unreadable", "book_empty")
+SENDER_FAULTS = ("send_twice",)
+ALL_FAULTS = (*BROKER_FAULTS, *DISK_FAULTS, *VENUE_FAULTS, *STREAM_FAULTS, *READ_FAULTS, *SENDER_FAULTS)
+# Commits are many and end the bridge or its memory; one in fifty is a storm already.
+RARE = dict.fromkeys(DISK_FAULTS, 0.02)
+
+# What can happen besides alerts, at a moment of its own.
+HALT, HALT_ALL, RESUME = "halt", "halt all", "resume"
+STOP, CRASH = "stop", "crash"
+SESSION, VENUE_RESTART, STORE_AWAY, CLOCK, HAND, RECONCILE = (
+    "session",
+    "venue restart",
+    "store away",
+    "clock",
+    "hand",
+    "reconcile",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedAlert:
+    """One alert: when the sender fires it, and what it says."""
+
+    at_s: float
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something else that happens; `value` is its size, `where` its scope, account or symbol."""
+
+    at_s: float
+    kind: str
+    value: float = 0.0
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A story before it is told. `lives` are how many steps each life of the bridge lasts (0: it does not fail by itself)."""
+
+    seed: int
+    starts_at: datetime = NOON
+    storm_s: float
+    alerts: tuple[PlannedAlert, ...]
+    events: tuple[Event, ...]
+    lives: tuple[int, ...]
+    rates: Mapping[str, float]
+    ranges: Mapping[str, tuple[float, float]]
+    max_in_flight: int
+    max_position_qty: int
+    max_exposure: int
+    max_orders_per_minute: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_plan(seed: int) -> Plan:
+    """The story of a seed. Each one has some faults and not others: a world in which all is broken hides most of it."""
+    chance = random.Random(seed)
+    storm_s = chance.uniform(15, 90)
+    rates = {
+        name: chance.uniform(0.02, 0.3) * (RARE.get(name, 0) / 0.3 if name in RARE else 1)
+        for name in ALL_FAULTS
+        if chance.random() < 0.3
+    }
+    rates |= {"commit_in_loop": chance.choice((0.0, 0.5, 1.0))}
+    return Plan(
+        seed=seed,
+        starts_at=MIDNIGHT if chance.random() < 0.05 else NOON,
+        storm_s=storm_s,
+        alerts=tuple(sorted(_alerts(chance, storm_s), key=lambda alert: alert.at_s)),
+        events=tuple(sorted(_events(chance, storm_s), key=lambda event: event.at_s)),
+        lives=tuple(int(10 ** chance.uniform(0.7, 3.3)) for _ in range(chance.choice((0, 1, 1, 2, 3, 5)))),
+        rates=rates,
+        ranges={
+            "request_s": (0.002, chance.choice((0.05, 0.5, 2.5))),
+            "answer_s": (0.002, chance.choice((0.05, 0.5, 2.0))),
+            "report_s": (0.001, chance.choice((0.05, 1.0, 4.0))),
+            "fill_s": (0.001, chance.choice((0.05, 1.0, 8.0))),
+            "book_lag_s": (0.0, chance.choice((0.0, 0.5, 1.5))),
+            "commit_s": (0.0001, chance.choice((0.002, 0.05, 0.5))),
+            "http_s": (0.001, chance.choice((0.02, 0.3))),
+            "down_s": (0.05, chance.choice((0.5, 5.0))),
+        },
+        max_in_flight=chance.choice((1, 2, 8)),
+        max_position_qty=chance.choice((10, 25, 1_000)),
+        max_exposure=chance.choice((3_000, 10_000, 1_000_000)),
+        max_orders_per_minute=chance.choice((5, 20, 1_000)),
+    )
+
+
+def _alerts(chance: random.Random, storm_s: float) -> list[PlannedAlert]:
+    """Alerts in bursts, as bars close; some pairs of one second are sent the wrong way round."""
+    alerts: list[PlannedAlert] = []
+    for number in range(chance.choice((2, 5, 10, 20, 40))):
+        at_s = chance.uniform(0.5, storm_s)
+        if chance.random() < 0.5:
+            at_s = float(int(at_s / 5) * 5) + chance.uniform(0.5, 0.9)  # bars close together
+        fields = {
+            "strategy": chance.choice(STRATEGIES),
+            "symbol": chance.choice(SYMBOLS[: chance.choice((1, 2, 3))]),
+            "price": "100",
+            "n": str(number),
+            **_wish(chance),
+        }
+        if chance.random() < 0.1:
+            fields["id"] = f"id-{number}"
+        if chance.random() < 0.1:
+            fields["no_time"] = "1"  # the sender leaves the alert's own time out
+        alerts.append(PlannedAlert(at_s=at_s, fields=fields))
+    return alerts
+
+
+def _wish(chance: random.Random) -> dict[str, str]:
+    quantity = str(chance.randint(1, 9))
+    dice = chance.random()
+    if dice < 0.45:
+        return {"action": chance.choice(("buy", "sell")), "quantity": quantity}
+    if dice < 0.62:
+        return {"action": "exit"}
+    if dice < 0.66:
+        return {"action": "exit", "quantity": quantity}
+    if dice < 0.82:
+        return {"target": str(chance.randint(-9, 9))}
+    if dice < 0.88:
+        return {"action": "cancel"}
+    side, price = chance.choice((("buy", "90"), ("buy", "100"), ("sell", "110"), ("sell", "100")))
+    return {"action": side, "quantity": quantity, "order_type": "LIMIT", "price": price}
+
+
+def _events(chance: random.Random, storm_s: float) -> list[Event]:
+    events: list[Event] = []
+
+    def some(kind: str, likely: float, at_most: int, low: float = 0, high: float = 0, where: tuple[str, ...] = ("",)) -> None:
+        for _ in range(chance.randint(1, at_most) if chance.random() < likely else 0):
+            at_s, value = chance.uniform(1, storm_s), chance.uniform(low, high)
+            events.append(Event(at_s=at_s, kind=kind, value=value, where=chance.choice(where)))
+
+    scopes = ("", "", "account:one", "account:two", "strategy:alpha")
+    some(HALT, 0.25, 2, where=scopes)
+    some(HALT_ALL, 0.1, 1, where=scopes)
+    if events:
+        some(RESUME, 0.5, 2, where=scopes)
+    some(STOP, 0.15, 2)
+    some(CRASH, 0.2, 3)
+    some(SESSION, 0.15, 2, 2, 25, ACCOUNTS)
+    some(VENUE_RESTART, 0.15, 2, 0.5, 8, ACCOUNTS)
+    some(STORE_AWAY, 0.2, 2, 0.5, 12)
+    some(CLOCK, 0.12, 2, -40, 40)
+    some(CLOCK, 0.03, 1, -7_200, 7_200)
+    some(HAND, 0.1, 2, 1, 9, tuple(f"{account} {symbol}" for account in ACCOUNTS for symbol in SYMBOLS[:2]))
+    some(RECONCILE, 0.2, 3)
+    return events
