@@ -16,8 +16,9 @@ from bridge.core.events import Event
 from bridge.core.money import ONE
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import TradingState, account_scope
-from bridge.core.views import AccountView
+from bridge.core.views import AccountView, ExternalView, external_view
 from bridge.desk import Desk
+from bridge.execution.doubts import BookSteps
 from bridge.execution.gate import Gate
 from bridge.execution.outbox import Lane, LaneSteps
 from bridge.execution.reconcile import Reconciler
@@ -66,7 +67,7 @@ class Bridge:
         }
         self.gate = Gate()
         self.pipeline = self._make_pipeline()
-        self.reconciler = Reconciler(self.brokers, self.store.write, self.pipeline.apply_reports, self.clock, self.on_fault)
+        self.reconciler = self._make_reconciler()
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
         self.worker = Worker(
             clock=self.clock,
@@ -158,11 +159,22 @@ class Bridge:
             max_in_flight=capabilities.max_in_flight,
         )
 
+    def _make_reconciler(self) -> Reconciler:
+        return Reconciler(
+            brokers=self.brokers,
+            ledger=self.store.ledger,
+            write=self.store.write,
+            steps=BookSteps(apply_reports=self.pipeline.apply_reports, give_up=self.pipeline.give_up),
+            clock=self.clock,
+            on_fault=self.on_fault,
+            every_s={name: account.reconcile_s for name, account in self.settings.accounts.items()},
+        )
+
     def _make_lane(self, name: str) -> Lane:
         steps = LaneSteps(
             begin_send=self.pipeline.begin_send,
             apply_outcome=self.pipeline.apply_outcome,
-            in_doubt=self.reconciler.doubt,
+            in_doubt=lambda account, _cl_ord_id: self.reconciler.doubt(account),
             on_send=self.metrics.order_sent,
             on_fault=self.on_fault,
         )
@@ -275,6 +287,11 @@ class Bridge:
                 )
             )
         return views
+
+    def external_orders(self) -> list[ExternalView]:
+        """Orders at the brokers that are not ours, as last seen: by account, the latest first."""
+        kept = self.store.ledger.external.values
+        return [external_view(name, row) for name in self.settings.accounts for row in kept.get(name, ())]
 
     def ready(self) -> dict[str, tuple[bool, str]]:
         """By part, whether it works and what is wrong; asks the database, so call it in a worker thread."""

@@ -126,7 +126,10 @@ def _add_trading(commands: "Commands") -> None:
         command.add_argument("--all", action="store_true", help=told)
     flatten = _add(commands, "flatten", "trading:flatten", "close every position, and tell what became of each")
     flatten.add_argument("--account", metavar="A", help="only this account's")
-    _add(commands, "reconcile", "trading:reconcile", "compare our books with the brokers'; fails where they differ")
+    reconcile = _add(commands, "reconcile", "trading:reconcile", "compare our books with the brokers'; fails where they differ")
+    reconcile.add_argument("--account", metavar="A", help="only this account's")
+    told = "let entries in it go on while positions differ by exactly as much as now"
+    reconcile.add_argument("--accept", metavar="NSE:SBIN", help=told)
     _add(commands, "status", "trading:status", "tell what the bridge is doing; fails when none is running")
 
 

@@ -1,17 +1,22 @@
 """The desk: what a person may order the bridge to do, from the page, the API or a command; each order is audited."""
 
+import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from bridge.core.clock import Clock
 from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce
 from bridge.core.errors import RefusedError
+from bridge.core.hold import Hold
 from bridge.core.money import to_text
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.core.scope import Scope, TradingState
 from bridge.core.signal import Signal
 from bridge.core.token import TokenRecord
+from bridge.core.values import evolve
+from bridge.core.views import external_view
 from bridge.execution.gate import Gate
 from bridge.execution.reconcile import Comparison, Reconciler
 from bridge.intake.tokens import KEY_ID, mint_token, token_keys
@@ -119,11 +124,47 @@ class Desk:
             ids.append(await self._pipeline.accept_own(signal, Source.OPERATOR, by))
         return ids
 
-    async def reconcile(self, *, by: str) -> Mapping[str, object]:
-        """Compare our books with every broker's now; drift holds entries and is told with both numbers."""
-        found = {name: _told(await self._reconciler.compare(name)) for name in self._settings.accounts}
-        agree = all(one["readable"] and not one["drift"] for one in found.values())
-        return {"by": by, "agree": agree, "accounts": found}
+    async def reconcile(self, account: str | None = None, *, by: str) -> Mapping[str, object]:
+        """Compare our books with every broker's (or one account's) now; drift is told with both numbers.
+
+        They agree when nothing differs, but for what a person has accepted.
+        """
+        if account is not None:
+            self._check_scope(Scope("account", account))
+        names = [account] if account is not None else list(self._settings.accounts)
+        looks = await asyncio.gather(*(self._reconciler.compare_twice(name) for name in names))
+        agree = all(look.readable and all(hold.accepted_by for _symbol, hold in look.drift) for look in looks)
+        return {"by": by, "agree": agree, "accounts": {look.account: _told(look) for look in looks}}
+
+    async def accept_drift(self, symbol: str, account: str | None, *, by: str, seen: str | None = None) -> list[str]:
+        """Let entries in an instrument out again although positions differ, as long as they differ by exactly as much.
+
+        Our books do not change. `seen` is the difference in the words that the person was shown: another one is not accepted.
+        Returns the sentences of what was accepted; RefusedError when nothing differs.
+        """
+        if account is not None:
+            self._check_scope(Scope("account", account))
+
+        def accept(tx: Tx) -> list[str]:
+            holds = [(key, hold) for key, hold in sorted(tx.ledger.holds.values.items()) if key[1] == symbol]
+            holds = [(key, hold) for key, hold in holds if account in (None, key[0])]
+            if not holds:
+                raise RefusedError(RefusalCode.E_FIELD, f"No difference is known in {symbol}.", field="symbol")
+            if seen is not None and any(hold.message != seen for _key, hold in holds):
+                raise RefusedError(RefusalCode.E_FIELD, "The difference is another one by now. Look again.", field="symbol")
+            for key, hold in holds:
+                tx.put(tx.ledger.holds, key, evolve(hold, accepted_by=by))
+                tx.audit(
+                    AuditAction.DRIFT_ACCEPTED,
+                    self._clock.now(),
+                    account=key[0],
+                    message=f"{hold.message} Accepted by {by}.",
+                    data={"symbol": symbol, "by": by, "differences": _gap_rows(hold)},
+                )
+            tx.touch("alarm")
+            return [hold.message for _key, hold in holds]
+
+        return await self._store.write(accept)
 
     # -- tokens -------------------------------------------------------------------------------------------------------
 
@@ -183,8 +224,15 @@ def _told(comparison: Comparison) -> dict[str, Any]:
         "readable": comparison.readable,
         "message": comparison.message,
         "orders": comparison.orders,
-        "external": comparison.external,
+        "external": [asdict(external_view(comparison.account, row)) for row in comparison.external],
+        "doubles": [{"cl_ord_id": cl_ord_id, "broker_order_ids": list(ids)} for cl_ord_id, ids in comparison.doubles],
         "drift": [
-            {"symbol": symbol, "ours": to_text(ours), "broker": to_text(theirs)} for symbol, ours, theirs in comparison.drift
+            {"symbol": symbol, **row, "accepted_by": hold.accepted_by or None}
+            for symbol, hold in comparison.drift
+            for row in _gap_rows(hold)
         ],
     }
+
+
+def _gap_rows(hold: Hold) -> list[dict[str, str]]:
+    return [{"product": gap.product, "ours": to_text(gap.ours), "broker": to_text(gap.theirs)} for gap in hold.gaps]

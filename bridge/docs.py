@@ -76,6 +76,7 @@ SETTINGS: dict[str, str] = {
     "operator.password_hash": "Argon2 hash of the pages' password; in place of what `bridge operator password` keeps.",
     "risk.profile": "`careful` or `none` as the base of the limits named beside it; `none` is for paper accounts only.",
     "risk": "For every account; see the limits in [risk.md](risk.md).",
+    "accounts.<name>.reconcile_s": "Seconds between two comparisons of our books with the broker's.",
     "accounts.<name>.risk": "For this account: the same keys as `risk`, laid over it.",
     "strategies.<name>.risk": "For this strategy's own orders and positions, in addition to the account's; off unless named.",
 }
@@ -172,7 +173,9 @@ EXITS: dict[str, str] = {
 ENDINGS: dict[Reason, Disposition] = {
     **dict.fromkeys((Reason.FILLED, Reason.PARTLY_FILLED, Reason.CANCELLED_UNFILLED, Reason.CANCELS_SENT), Disposition.DONE),
     Reason.NOTHING_OPEN: Disposition.NOOP,
-    **dict.fromkeys((Reason.BROKER_REJECTED, Reason.CANCEL_IMPOSSIBLE, Reason.INTERNAL), Disposition.FAILED),
+    **dict.fromkeys(
+        (Reason.BROKER_REJECTED, Reason.CANCEL_IMPOSSIBLE, Reason.OUTCOME_UNKNOWN, Reason.INTERNAL), Disposition.FAILED
+    ),
 }
 
 # --- what the code says -----------------------------------------------------------------------------------------------

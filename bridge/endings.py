@@ -29,6 +29,8 @@ def denied_ending(denied: Denied) -> Ending:
 
 def order_ending(order: Order) -> Ending:
     """The ending that a closed order gives its alert; one that the bridge withdrew itself ends for that reason."""
+    if order.code == Reason.OUTCOME_UNKNOWN:
+        return _ending(Disposition.FAILED, Reason.OUTCOME_UNKNOWN, order.message)
     if order.code and not order.cum_qty:
         return denied_ending(Denied(reason=Reason(order.code), message=order.message))
     done, wanted = to_text(order.cum_qty), to_text(order.intent.order_qty)

@@ -406,6 +406,11 @@ class Pipeline:
         for report in reports:
             self._following.apply_report(tx, report, now)
 
+    def give_up(self, tx: Tx, order: Order, message: str, now: datetime) -> None:
+        """End an order in doubt of which nobody can say what became of it; its alert ends with it, as failed."""
+        lost = Denied(reason=Reason.OUTCOME_UNKNOWN, message=message)
+        self._withdraw(tx, order, OrderEventKind.EXPIRED, lost, now)
+
     # -- endings ------------------------------------------------------------------------------------------------------
 
     def _settle(self, tx: Tx, cl_ord_id: str, now: datetime) -> None:

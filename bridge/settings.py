@@ -140,6 +140,7 @@ class AccountSettings(Section):
     session: Literal["market", "always"] = "market"
     leverage: Mapping[Product, Positive] = {}
     orders_per_second: int | None = Field(default=None, ge=1)
+    reconcile_s: int = Field(default=60, ge=5, le=3_600)
     risk: RiskSettings = RiskSettings()
 
 

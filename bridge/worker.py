@@ -29,6 +29,7 @@ RETRY_AFTER = timedelta(seconds=1)
 # A send that no lane knows of any more has lost its answer.
 LOST_AFTER = timedelta(seconds=5)
 FUNDS_EVERY_S = 5.0
+FUNDS_WITHIN_S = 8.0
 
 
 class Worker:
@@ -59,6 +60,7 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._funds_due: dict[str, float] = {}
+        self._asking: set[str] = set()
         self._recover_due = False
 
     # -- what commits tell --------------------------------------------------------------------------------------------
@@ -79,6 +81,7 @@ class Worker:
                 self._on_alarm(event.message)
             elif isinstance(event, Reloaded):
                 self._recover_due = True
+                self._reconciler.look_soon()
                 self._spawn(self.recover)
         if prices:
             self._spawn(partial(self._tell_prices, prices))
@@ -116,8 +119,8 @@ class Worker:
 
     async def start(self) -> None:
         """Bring everything to where it was, then begin to tick."""
-        for account in self._brokers:
-            await self._refresh_funds(account)
+        await asyncio.gather(*(self._refresh_funds(account) for account in self._brokers))
+        await self._reconciler.look_all()
         await self.recover()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="worker")
 
@@ -130,13 +133,9 @@ class Worker:
 
     async def recover(self) -> None:
         """Re-enter every alert and order at its recorded point. The same pass serves a start and a lost database."""
-        for account in self._brokers:
-            comparison = await self._reconciler.compare(account)
-            if not comparison.readable:
-                self._on_fault("reconcile", BookUnreadableError(comparison.message))
         doubted: list[Order] = await self._store.write(self._recover_orders)
         for order in doubted:
-            self._reconciler.doubt(order.intent.account, order.cl_ord_id)
+            self._reconciler.doubt(order.intent.account)
         await self._store.write(self._take_up_alerts)
         self._recover_due = False
 
@@ -182,18 +181,33 @@ class Worker:
                 self._on_fault("worker", error)
 
     async def tick(self) -> None:
-        """One pass: entries too old, alerts taken up again, orders that no lane knows, the day, the funds."""
+        """One pass: looks that are due, entries too old, alerts taken up again, orders that no lane knows, the day, the funds.
+
+        No broker is waited for in here: one that hangs must not hold up the others' work.
+        """
+        self._reconciler.watch()
+        self._ask_for_funds()
         if self._recover_due:  # the pass after a reload met a store that was away again
             await self.recover()
         if self._undone():
             lost: list[Order] = await self._store.write(self._sweep)
             for order in lost:
-                self._reconciler.doubt(order.intent.account, order.cl_ord_id)
+                self._reconciler.doubt(order.intent.account)
+
+    def _ask_for_funds(self) -> None:
         now = self._clock.monotonic()
         for account in self._brokers:
-            if now >= self._funds_due.get(account, 0) or self._money_moved(account):
-                await self._refresh_funds(account)
+            is_due = now >= self._funds_due.get(account, 0) or self._money_moved(account)
+            if is_due and account not in self._asking:
+                self._asking.add(account)
                 self._funds_due[account] = now + FUNDS_EVERY_S
+                self._spawn(partial(self._ask_one, account))
+
+    async def _ask_one(self, account: str) -> None:
+        try:
+            await self._refresh_funds(account)
+        finally:
+            self._asking.discard(account)
 
     def _money_moved(self, account: str) -> bool:
         ledger = self._store.ledger
@@ -225,8 +239,9 @@ class Worker:
         """Ask for the broker's word on money; a word that a booked fill has overtaken is not taken."""
         asked_at = self._clock.now()
         try:
-            funds = await self._brokers[account].funds()
-        except BookUnreadableError as error:
+            async with asyncio.timeout(FUNDS_WITHIN_S):
+                funds = await self._brokers[account].funds()
+        except (BookUnreadableError, TimeoutError) as error:
             self._on_fault("funds", error)
             return
 

@@ -67,20 +67,35 @@ async def wait_for_end(bridge: Client, alert_id: str, timeout_s: float) -> Any:
     return way
 
 
-def reconcile(_arguments: argparse.Namespace) -> int:
-    """Compare books; 0 only when every account's agree."""
-    return asyncio.run(_reconcile())
+def reconcile(arguments: argparse.Namespace) -> int:
+    """Compare books; 0 only when every account's agree. With --accept 0 when there was a difference, and it is accepted."""
+    return asyncio.run(_reconcile(arguments.account, arguments.accept))
 
 
-async def _reconcile() -> int:
+async def _reconcile(account: str | None, symbol: str | None) -> int:
+    body: dict[str, object] = {} if account is None else {"account": account}
     async with reach(load_settings(), trading=True) as bridge:
-        told = await bridge.post("/reconcile")
-    for name, found in sorted(told["accounts"].items()):
-        external = f", {found['external']} not from this bridge" if found["external"] else ""
-        print(f"{name}: {found['message']} {found['orders']} orders in the broker's book{external}.")
-        for drift in found["drift"]:
-            print(f"  {drift['symbol']}: ours {drift['ours']}, the broker's {drift['broker']}")
+        told = await bridge.post("/reconcile", body)
+        for name, found in sorted(told["accounts"].items()):
+            _tell_comparison(name, found)
+        if symbol is not None:
+            for sentence in (await bridge.post("/reconcile/accept", {**body, "symbol": symbol}))["accepted"]:
+                print(f"accepted: {sentence}")
+            return 0
     return 0 if told["agree"] else 1
+
+
+def _tell_comparison(name: str, found: dict[str, Any]) -> None:
+    external = f", {len(found['external'])} not from this bridge" if found["external"] else ""
+    print(f"{name}: {found['message']} {found['orders']} orders in the broker's book{external}.")
+    for drift in found["drift"]:
+        accepted = f", accepted by {drift['accepted_by']}" if drift["accepted_by"] else ""
+        print(f"  {drift['symbol']} {drift['product']}: ours {drift['ours']}, the broker's {drift['broker']}{accepted}")
+    for double in found["doubles"]:
+        print(f"  DOUBLE ORDER {double['cl_ord_id']}: {', '.join(double['broker_order_ids'])}")
+    for order in found["external"]:
+        side, symbol, done = order["side"].lower(), order["symbol"], f"{order['cum_qty']} of {order['order_qty']}"
+        print(f"  placed elsewhere: {order['broker_order_id']} {side} {symbol} {done} filled, {order['status']}")
 
 
 def status(_arguments: argparse.Namespace) -> int:

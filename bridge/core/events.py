@@ -32,7 +32,7 @@ class PriceSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Something that pages show has changed: `what` is alert, order, position, trade, state or alarm."""
+    """Something that pages show has changed: `what` is alert, order, external, position, trade, state or alarm."""
 
     what: str
 

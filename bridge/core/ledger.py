@@ -8,13 +8,14 @@ from typing import Generic, TypeVar
 from bridge.core.alert import Alert
 from bridge.core.clock import to_us
 from bridge.core.day import Day
+from bridge.core.hold import Hold
 from bridge.core.ids import make_cl_ord_id
 from bridge.core.market import Mark
 from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import Position, PositionKey
-from bridge.core.report import Funds
+from bridge.core.report import BookRow, Funds
 from bridge.core.scope import GLOBAL, Scope, TradingState, account_scope, strategy_scope
 from bridge.core.token import TokenRecord
 from bridge.core.trade import Trade
@@ -108,9 +109,10 @@ class Ledger:
     """What is open now, loaded at start and kept equal to the store by every commit.
 
     `orders` also holds the latest closed ones, for late reports. `holds` names (account, symbol) pairs whose position at the
-    broker differs from ours, with the reason. `funds` is each broker's last word. `waiting` holds the open alerts whose size
-    depends on an order that has not ended. `last_fill_at` is when each account's last fill was booked; it only ever makes a
-    broker's word on funds count as too old, so nothing has to take it back.
+    broker differs from ours. `funds` is each broker's last word. `waiting` holds the open alerts whose size depends on an
+    order that has not ended. `external` are orders at the broker that are not ours, by account, as last seen; `told` what has
+    been alarmed about and need not be told again. `last_fill_at` is when each account's last fill was booked, `filled_at` the
+    same by account and symbol; they only ever make a broker's word count as too old, so nothing has to take them back.
     """
 
     def __init__(self) -> None:
@@ -121,11 +123,14 @@ class Ledger:
         self.marks: Shelf[str, Mark] = Shelf("marks")
         self.states: Shelf[Scope, TradingState] = Shelf("states")
         self.days: Shelf[str, Day] = Shelf("days")
-        self.holds: Shelf[tuple[str, str], str] = Shelf("holds")
+        self.holds: Shelf[tuple[str, str], Hold] = Shelf("holds")
         self.tokens: Shelf[str, TokenRecord] = Shelf("tokens")
         self.waiting: Shelf[str, Alert] = Shelf("waiting", volatile=True)
         self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)
+        self.external: Shelf[str, tuple[BookRow, ...]] = Shelf("external", volatile=True)
+        self.told: Shelf[tuple[str, ...], str] = Shelf("told", volatile=True)
         self.last_fill_at: dict[str, datetime] = {}
+        self.filled_at: dict[tuple[str, str], datetime] = {}
         self._order_times: defaultdict[tuple[str, ...], deque[int]] = defaultdict(lambda: deque(maxlen=ORDER_TIMES_KEPT))
 
     def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:

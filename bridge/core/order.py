@@ -113,6 +113,7 @@ def apply_fill(order: Order, fill: Fill, at: datetime) -> Order:
         updated_at=at,
         cum_qty=cum_qty,
         cum_value=order.cum_value + fill.last_qty * fill.last_px,
-        broker_order_id=fill.broker_order_id or order.broker_order_id,
+        # The order that we follow stays the one: a fill under another id is that of a second order under the same tag.
+        broker_order_id=order.broker_order_id or fill.broker_order_id,
         exec_ids=(*order.exec_ids, fill.exec_id),
     )

@@ -71,13 +71,15 @@ TABLE: dict[OrderStatus, dict[OrderEventKind, OrderStatus | str]] = {
         _E.NOT_SENT: _S.NEW,
         _E.DOUBT: _S.IN_DOUBT,
     },
-    # Only a look-up by tag in the broker's book leads out; NOT_SENT here means absent in repeated clean reads.
+    # Only a look-up by tag in the broker's book leads out; NOT_SENT here means absent in repeated clean reads. EXPIRED: the
+    # day of the order is over, its book with it, and positions do not show that it did nothing.
     _S.IN_DOUBT: {
         _E.PLACED: WORKING,
         _E.FILL: BY_FILL,
         _E.CANCELLED: _S.CANCELLED,
         _E.REJECTED: _S.REJECTED,
         _E.NOT_SENT: _S.NEW,
+        _E.EXPIRED: _S.EXPIRED,
     },
     _S.PLACED: {_E.FILL: BY_FILL, _E.CANCEL_ASKED: _S.CANCEL_PENDING, _E.REPLACE_ASKED: _S.REPLACE_PENDING, **_ENDS},
     _S.PARTIAL: {_E.FILL: BY_FILL, _E.CANCEL_ASKED: _S.CANCEL_PENDING, _E.REPLACE_ASKED: _S.REPLACE_PENDING, **_ENDS},

@@ -100,6 +100,7 @@ class Reason(StrEnum):
     # failed
     BROKER_REJECTED = "BROKER_REJECTED"
     CANCEL_IMPOSSIBLE = "CANCEL_IMPOSSIBLE"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     INTERNAL = "INTERNAL"
 
     @property
@@ -149,6 +150,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.ENDED_AT_BROKER: "The order ended at the broker unfilled.",
     Reason.BROKER_REJECTED: "The broker rejected the order.",
     Reason.CANCEL_IMPOSSIBLE: "An order is in doubt, so it could not be cancelled.",
+    Reason.OUTCOME_UNKNOWN: "The broker never said what became of the order, its day is over, and positions differ.",
     Reason.INTERNAL: "The bridge met a fault of its own while processing; nothing was sent.",
 }
 
@@ -186,6 +188,7 @@ class AuditAction(StrEnum):
     TOKEN_REVOKED = "token_revoked"
     DRIFT_FOUND = "drift_found"
     DRIFT_CLEARED = "drift_cleared"
+    DRIFT_ACCEPTED = "drift_accepted"
     RECONCILED = "reconciled"
     ALARM_RAISED = "alarm_raised"
     OPERATOR_SIGNED_IN = "operator_signed_in"
@@ -228,6 +231,7 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.TOKEN_REVOKED: "A token for alerts was revoked.",
     AuditAction.DRIFT_FOUND: "The broker's position and ours differ.",
     AuditAction.DRIFT_CLEARED: "The broker's position and ours agree again.",
+    AuditAction.DRIFT_ACCEPTED: "A person accepted that the broker's position and ours differ by so much.",
     AuditAction.RECONCILED: "Our books were compared with the broker's.",
     AuditAction.ALARM_RAISED: "Something needs a person's attention.",
     AuditAction.OPERATOR_SIGNED_IN: "The operator signed in.",

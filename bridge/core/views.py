@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.order_states import OrderStatus
+from bridge.core.report import BookRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,38 @@ class OrderView:
     created_at: datetime
     sent_at: datetime | None
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalView:
+    """An order at the broker that is not ours, as it was last seen there."""
+
+    account: str
+    broker_order_id: str
+    symbol: str
+    product: str
+    side: str
+    ord_type: str
+    order_qty: Decimal
+    cum_qty: Decimal
+    status: OrderStatus
+    updated_at: datetime
+
+
+def external_view(account: str, row: BookRow) -> ExternalView:
+    """The picture of a row of the broker's book."""
+    return ExternalView(
+        account=account,
+        broker_order_id=row.broker_order_id,
+        symbol=row.symbol,
+        product=row.product.value,
+        side=row.side.value,
+        ord_type=row.ord_type.value,
+        order_qty=row.order_qty,
+        cum_qty=row.cum_qty,
+        status=row.status,
+        updated_at=row.updated_at,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,225 +1,411 @@
-"""Settles what we believe against what the broker's own book says: orders in doubt, open orders, positions."""
+"""Compares what we believe with what brokers' books say, at start, after a reconnect, by a timer and on demand."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from bridge.brokers.base import BookUnreadableError, Broker
-from bridge.core.clock import Clock, market_day
+from bridge.core.clock import IST, Clock, market_day
 from bridge.core.enums import ReportKind
 from bridge.core.errors import BridgeError, DuplicateError, InvariantError, StoreError
-from bridge.core.money import ZERO, to_text
-from bridge.core.order_states import OrderEventKind, OrderStatus
-from bridge.core.position import PositionKey
+from bridge.core.hold import Gap, Hold
+from bridge.core.ledger import Ledger
+from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
-from bridge.core.report import BookRow, BrokerPosition, Report
-from bridge.execution.orders import queue_order, record
+from bridge.core.report import BookRow, Report
+from bridge.execution.compare import (
+    Alarm,
+    Findings,
+    OwnRows,
+    Past,
+    Read,
+    follow,
+    gaps_of,
+    has_moved,
+    has_news,
+    hides_positions,
+    is_of_today,
+    judge,
+    open_orders,
+    pick_rows,
+    sort_rows,
+    why_late,
+)
+from bridge.execution.doubts import Absence, BookSteps, note_absence, put_hold, settle_absent, take_rows, tell
 from bridge.store.tx import Tx
 
-# A broker's book may lag behind its answers: absence counts only when it lasts this long, over this many clean reads.
-SETTLE = timedelta(seconds=5)
-CLEAN_READS = 3
 POLL_S = 1.0
-_ENDS = {
-    OrderStatus.CANCELLED: ReportKind.CANCELLED,
-    OrderStatus.REJECTED: ReportKind.REJECTED,
-    OrderStatus.EXPIRED: ReportKind.EXPIRED,
-}
-ApplyReports = Callable[[Tx, Sequence[Report], datetime], None]
+# The answers of one look together; a broker that takes longer is asked again later.
+READ_WITHIN_S = 8.0
+# After a look that was not sure of what it saw.
+LOOK_AGAIN_S = 5.0
 OnFault = Callable[[str, BaseException], None]
 Write = Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"]
 
 
-@dataclass(slots=True)
-class _Doubt:
-    since: datetime
-    clean_reads: int = 0
-    alarmed: bool = False
+class Why(StrEnum):
+    """What a comparison is made for; only one by the timer is silent when it finds nothing."""
+
+    START = "start"
+    RECONNECT = "reconnect"
+    TIMER = "timer"
+    COMMAND = "command"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What a look into one account's book came to. `external` counts orders there that carry no tag of ours."""
+    """What a look came to. `readable` is False when the broker's answer cannot be whole, `message` says why.
+
+    `external` are orders there that are not ours, `doubles` orders of ours that are there more than once, by id; `drift` are
+    the instruments that differ.
+    """
 
     account: str
     readable: bool
-    message: str = ""
+    message: str
     orders: int = 0
-    external: int = 0
-    drift: tuple[tuple[str, Decimal, Decimal], ...] = field(default=())
+    external: tuple[BookRow, ...] = ()
+    doubles: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    drift: tuple[tuple[str, Hold], ...] = ()
+    is_unsure: bool = False
 
 
-def reports_of(account: str, row: BookRow) -> list[Report]:
-    """A row of the broker's book as the reports that would have told it."""
-    said = {"account": account, "tag": row.tag, "broker_order_id": row.broker_order_id, "transact_time": row.updated_at}
-    if row.status is OrderStatus.REJECTED and not row.fills:
-        return [Report(kind=ReportKind.REJECTED, message=row.message, **said)]  # type: ignore[arg-type]
-    reports = [Report(kind=ReportKind.PLACED, **said), *row.fills]  # type: ignore[arg-type]
-    if row.status in _ENDS:
-        reports.append(Report(kind=_ENDS[row.status], message=row.message, **said))  # type: ignore[arg-type]
-    return reports
+@dataclass(slots=True)
+class _Watch:
+    """What is remembered of an account between looks. `owners` are orders by tag that memory does not have any more."""
+
+    past: Past = field(default_factory=Past)
+    owners: dict[str, Order | None] = field(default_factory=dict)
+    asked_on: int = 0
+    absences: dict[tuple[str, int], Absence] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    due: float | None = None
+    pending: Why | None = None
+    was_connected: bool | None = None
+    looking: asyncio.Task[None] | None = None
+    settling: asyncio.Task[None] | None = None
 
 
 class Reconciler:
-    """Looks into the brokers' books: for orders in doubt until they are settled, for everything at start and on demand."""
+    """Looks into the brokers' books, one account at a time by itself: a broker that hangs holds up nobody else."""
 
     def __init__(
-        self, brokers: Mapping[str, Broker], write: Write, apply_reports: ApplyReports, clock: Clock, on_fault: OnFault
+        self,
+        *,
+        brokers: Mapping[str, Broker],
+        ledger: Ledger,
+        write: Write,
+        steps: BookSteps,
+        clock: Clock,
+        on_fault: OnFault,
+        every_s: Mapping[str, int],
     ):
         self._brokers = brokers
+        self._ledger = ledger
         self._write = write
-        self._apply_reports = apply_reports
+        self._steps = steps
         self._clock = clock
         self._on_fault = on_fault
-        self._doubts: dict[str, dict[str, _Doubt]] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._every_s = every_s
+        self._watches = {account: _Watch() for account in brokers}
 
-    def doubt(self, account: str, cl_ord_id: str) -> None:
-        """Settle this order, however long it takes; entries and exits after it go on meanwhile."""
-        self._doubts.setdefault(account, {}).setdefault(cl_ord_id, _Doubt(since=self._clock.now()))
-        task = self._tasks.get(account)
-        if task is None or task.done():
-            self._tasks[account] = asyncio.get_running_loop().create_task(self._settle_all(account))
+    # -- when -----------------------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Begin the looks that are due; called at every tick of the worker, and returns at once."""
+        now = self._clock.monotonic()
+        for account, watch in self._watches.items():
+            connected = self._brokers[account].status().connected
+            if connected and watch.was_connected is False:
+                watch.pending = Why.RECONNECT
+            watch.was_connected = connected
+            is_due = watch.pending is not None or (watch.due is not None and now >= watch.due)
+            if connected and is_due and (watch.looking is None or watch.looking.done()):
+                why, watch.pending = watch.pending or Why.TIMER, None
+                watch.due = now + LOOK_AGAIN_S  # until the look itself says better
+                watch.looking = asyncio.get_running_loop().create_task(self._look(account, why))
+
+    def look_soon(self) -> None:
+        """Have every account looked at by the next tick, as at a start."""
+        for watch in self._watches.values():
+            watch.pending = Why.START
+
+    async def look_all(self) -> None:
+        """The look of a start, at all accounts at once; StoreError passes."""
+        await asyncio.gather(*(self.compare(account, Why.START) for account in self._brokers))
+
+    async def _look(self, account: str, why: Why) -> None:
+        try:
+            await self.compare(account, why)
+        except StoreError:
+            return  # the store is away; the next look finds the same
+        except Exception as error:  # a fault in one look must neither vanish nor be the last
+            self._on_fault("reconcile", error)
+
+    def doubt(self, account: str) -> None:
+        """Settle the account's orders in doubt, however long it takes; entries and exits after them go on meanwhile."""
+        watch = self._watches[account]
+        if watch.settling is None or watch.settling.done():
+            watch.settling = asyncio.get_running_loop().create_task(self._settle_all(account, watch))
 
     async def stop(self) -> None:
-        """Leave what is in doubt to the next start."""
-        for task in self._tasks.values():
+        """Leave what is in doubt, and what has not been compared, to the next start."""
+        tasks = [task for watch in self._watches.values() for task in (watch.looking, watch.settling) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _settle_all(self, account: str) -> None:
-        doubts = self._doubts[account]
-        while doubts:
-            try:
-                rows = {row.tag: row for row in await self._brokers[account].book() if row.tag}
-            except BookUnreadableError as error:
-                await self._unreadable(doubts, str(error))
-            except Exception as error:  # an adapter that breaks its promise must not end the look-up
-                self._on_fault("reconcile", error)
-            else:
-                for cl_ord_id in list(doubts):
-                    if await self._settle_one(account, cl_ord_id, doubts[cl_ord_id], rows):
-                        del doubts[cl_ord_id]
-            if doubts:
-                await asyncio.sleep(POLL_S)
+    # -- reading --------------------------------------------------------------------------------------------------------
 
-    async def _settle_one(self, account: str, cl_ord_id: str, doubt: _Doubt, rows: Mapping[str, BookRow]) -> bool:
-        doubt.clean_reads += 1
-        lasting = doubt.clean_reads >= CLEAN_READS and self._clock.now() - doubt.since >= SETTLE
-
-        def settle(tx: Tx) -> bool:
-            order, now = tx.ledger.orders.get(cl_ord_id), self._clock.now()
-            if order is None or order.status is not OrderStatus.IN_DOUBT:
-                return True
-            row = rows.get(order.tag)
-            if row is not None:
-                self._apply_reports(tx, reports_of(account, row), now)
-                return True
-            # A broker's book is of one day: that an order of another day is not in it proves nothing.
-            sent_today = order.sent_at is not None and market_day(order.sent_at) == market_day(now)
-            if lasting and sent_today:
-                message = f"not in the broker's book in {doubt.clean_reads} reads"
-                queue_order(tx, record(tx, order, OrderEventKind.NOT_SENT, now, message=message), granted=False)
-            elif lasting and not doubt.alarmed:
-                doubt.alarmed = True
-                told = f"Order {cl_ord_id} was sent on another day and is not in today's book: look at the broker's records."
-                tx.audit(AuditAction.ALARM_RAISED, now, cl_ord_id=cl_ord_id, account=account, message=told)
-            return lasting and sent_today
-
+    async def _read(self, account: str, *, with_positions: bool = True) -> Read | str:
+        """The broker's word, or why there is none."""
+        broker, began = self._brokers[account], self._clock.now()
         try:
-            settled: bool = await self._write(settle)
-        except StoreError:
-            return False
-        except BridgeError as error:  # a row of the book that cannot be applied must not stop the others
-            await self._unreadable({cl_ord_id: doubt}, f"{type(error).__name__}: {error}")
-            return False
-        return settled
-
-    async def _unreadable(self, doubts: dict[str, _Doubt], message: str) -> None:
-        """An unreadable book proves nothing: the orders stay in doubt, and a person is told once."""
-        for cl_ord_id, doubt in doubts.items():
-            doubt.clean_reads = 0
-            if not doubt.alarmed:
-                doubt.alarmed = True
-                text = f"Order {cl_ord_id} is in doubt and the broker's book cannot be read: {message}"
-                await self._alarm(cl_ord_id, text)
-
-    async def _alarm(self, cl_ord_id: str, message: str) -> None:
-        def tell(tx: Tx) -> None:
-            tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), cl_ord_id=cl_ord_id, message=message)
-
-        try:
-            await self._write(tell)
-        except StoreError:
-            return  # the next read of the book tells again whether there still is a doubt
-
-    async def compare(self, account: str) -> Comparison:
-        """Take over what the book says of our orders, and hold entries where positions differ. StoreError passes."""
-        began = self._clock.now()
-        try:
-            rows = await self._brokers[account].book()
-            positions = await self._brokers[account].positions()
+            async with asyncio.timeout(READ_WITHIN_S):
+                rows = tuple(await broker.book())
+                positions = tuple(await broker.positions()) if with_positions else None
         except BookUnreadableError as error:
-            return Comparison(account=account, readable=False, message=str(error))
-        try:
-            compared: Comparison = await self._write(lambda tx: self._take_over(tx, account, rows, positions, began))
-        except (DuplicateError, InvariantError) as error:  # a row that cannot be applied is as good as unreadable
+            return str(error)
+        except TimeoutError:
+            return f"no answer within {READ_WITHIN_S:g} s"
+        except Exception as error:  # an adapter that breaks its promise has told nothing
             self._on_fault("reconcile", error)
-            message = f"a row of the book cannot be applied ({type(error).__name__})"
-            return Comparison(account=account, readable=False, message=message)
+            return f"the adapter failed: {type(error).__name__}"
+        return Read(account=account, began=began, rows=rows, positions=positions)
+
+    async def _look_up(self, watch: _Watch, read: Read) -> None:
+        """Ask the table for what memory has forgotten: whose tags these are, and whether anything was acknowledged today."""
+        tags = {row.tag for row in read.rows if row.tag}
+        watch.owners = {tag: order for tag, order in watch.owners.items() if tag in tags}
+        unknown = sorted(tag for tag in tags if tag not in watch.owners and self._remembered(tag) is None)
+        if unknown:
+            found: dict[str, Order] = await self._write(lambda tx: tx.find_orders(unknown))
+            watch.owners |= {tag: found.get(tag) for tag in unknown}
+        today = market_day(read.began)
+        if not read.rows and watch.asked_on != today:
+            midnight = read.began.astimezone(IST).replace(hour=0, minute=0, second=0, microsecond=0)
+            if await self._write(lambda tx: tx.was_acknowledged(read.account, midnight)):
+                watch.past = replace(watch.past, acknowledged_on=today)
+            watch.asked_on = today
+
+    def _remembered(self, tag: str) -> Order | None:
+        found = self._ledger.orders.by_tag.get(tag)
+        return None if found is None else self._ledger.orders.get(found)
+
+    def _owner(self, watch: _Watch, tag: str) -> Order | None:
+        return self._remembered(tag) or watch.owners.get(tag)
+
+    # -- comparing ------------------------------------------------------------------------------------------------------
+
+    async def compare(self, account: str, why: Why = Why.COMMAND) -> Comparison:
+        """Take over what the book says of our orders, and hold entries where positions differ. StoreError passes."""
+        watch = self._watches[account]
+        async with watch.lock:
+            read = await self._read(account)
+            if isinstance(read, Read):
+                compared = await self._compare(watch, read, why)
+            else:
+                compared = await self._tell_unreadable(account, watch, read)
+            pause_s = LOOK_AGAIN_S if compared.is_unsure else self._every_s[account]
+            watch.due = self._clock.monotonic() + pause_s
+        if any(order.status is OrderStatus.IN_DOUBT for order in open_orders(self._ledger, account)):
+            self.doubt(account)
         return compared
 
-    def _take_over(
-        self, tx: Tx, account: str, rows: list[BookRow], positions: list[BrokerPosition], began: datetime
-    ) -> Comparison:
-        now, external = self._clock.now(), 0
-        for row in rows:
-            order = tx.find_order(tag=row.tag) if row.tag else None
-            if order is None or order.intent.account != account:
-                external += 1
-            elif not order.status.is_closed or len(row.fills) > len(order.exec_ids):
-                self._apply_reports(tx, reports_of(account, row), now)
-            elif not row.status.is_closed and order.updated_at <= began:
-                told = f"Order {order.cl_ord_id} has ended here and still works at the broker ({row.broker_order_id})."
-                tx.audit(AuditAction.ALARM_RAISED, now, cl_ord_id=order.cl_ord_id, account=account, message=told)
-        # A fill booked since the positions were read is not in them: that would be no drift, only haste.
-        is_fresh = tx.ledger.last_fill_at.get(account, began) <= began
-        drift = self._compare_positions(tx, account, positions, now) if is_fresh else ()
-        data = {"orders": len(rows), "external": external, "drift": len(drift)}
-        tx.audit(AuditAction.RECONCILED, now, account=account, message=_sentence(drift), data=data)
+    async def compare_twice(self, account: str) -> Comparison:
+        """`compare`, with a second look where one alone is not believed: a person wants to know it now."""
+        compared = await self.compare(account)
+        if compared.is_unsure:
+            await asyncio.sleep(POLL_S)
+            compared = await self.compare(account)
+        return compared
+
+    async def _tell_unreadable(self, account: str, watch: _Watch, message: str) -> Comparison:
+        at = self._clock.monotonic()
+        late = follow(watch.past.late, at)
+        watch.past = replace(watch.past, late=late, suspects={})
+        if late.looks == 1:
+            self._on_fault("reconcile", BookUnreadableError(message))
+        alarm = Alarm(key=("late", account), message=f"{account}: the broker's books cannot be read: {message}.")
+        if late.lasts(at) and alarm.key not in self._ledger.told.values:
+            await self._write(lambda tx: tell(tx, alarm, account, self._clock.now()))
+        return Comparison(account=account, readable=False, message=message, is_unsure=not late.lasts(at))
+
+    async def _compare(self, watch: _Watch, read: Read, why: Why) -> Comparison:
+        await self._look_up(watch, read)
+        own, external = sort_rows(read, partial(self._owner, watch))
+        taken, fault = await self._take_over([rows for rows in own if has_news(rows)])
+        if taken:
+            own, external = sort_rows(read, partial(self._owner, watch))
+        at = self._clock.monotonic()
+
+        def look() -> Findings:
+            return judge(self._ledger, read, own, external, watch.past, at, fault)
+
+        findings = look()
+        if taken or why is not Why.TIMER or self._has_work(read.account, findings):
+            is_told = bool(taken) or why is not Why.TIMER
+            findings = await self._write(lambda tx: self._perform(tx, read, look(), why, is_told=is_told))
+        watch.past = findings.past
+        return self._told(read, findings)
+
+    def _has_work(self, account: str, findings: Findings) -> bool:
+        """True when a commit is needed; a look that finds nothing new makes none."""
+        shown = self._ledger.external.values.get(account, ())
+        return bool(findings.is_news or findings.moved or findings.external != shown or self._is_calm(account, findings))
+
+    def _is_calm(self, account: str, findings: Findings) -> bool:
+        """True when an alarm over unreadable books is over."""
+        return findings.past.late is None and ("late", account) in self._ledger.told.values
+
+    async def _take_over(self, news: list[OwnRows]) -> tuple[int, str]:
+        """How many orders moved, and which rows cannot be applied; each by itself, so that one fault stops no other."""
+        now = self._clock.now()
+        writes = [self._write(partial(take_rows, rows=rows, steps=self._steps, now=now)) for rows in news]
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        faulty = []
+        for rows, result in zip(news, results, strict=True):
+            if isinstance(result, DuplicateError | InvariantError):
+                self._on_fault("reconcile", result)
+                faulty.append(rows.order.cl_ord_id)
+            elif isinstance(result, BaseException):
+                raise result
+        fault = f"The broker's word on {', '.join(faulty)} cannot be applied." if faulty else ""
+        return sum(result is True for result in results), fault
+
+    def _perform(self, tx: Tx, read: Read, findings: Findings, why: Why, *, is_told: bool) -> Findings:
+        account, now = read.account, self._clock.now()
+        is_calm = self._is_calm(account, findings)
+        for order in findings.over:
+            self._steps.apply_reports(tx, [_end_of_day(order, read)], now)
+        for symbol, hold in findings.found.items():
+            put_hold(tx, account, symbol, hold, now)
+        for symbol, hold in findings.moved.items():
+            tx.put(tx.ledger.holds, (account, symbol), hold)
+        for symbol in findings.cleared:
+            tx.put(tx.ledger.holds, (account, symbol), None)
+            tx.audit(AuditAction.DRIFT_CLEARED, now, account=account, message=f"{symbol} agrees again.")
+        if findings.found or findings.moved or findings.cleared:
+            tx.touch("alarm")
+        for alarm in findings.alarms:
+            tell(tx, alarm, account, now)
+        if is_calm:
+            tx.put(tx.ledger.told, ("late", account), None)
+        if findings.external != tx.ledger.external.values.get(account, ()):
+            tx.put(tx.ledger.external, account, findings.external)
+            tx.touch("external")
+        if is_told or is_calm or findings.is_news:
+            told = self._told(read, findings)
+            data = {"why": why.value, "orders": told.orders, "external": len(told.external), "drift": len(told.drift)}
+            tx.audit(AuditAction.RECONCILED, now, account=account, message=told.message, data=data)
+        return findings
+
+    def _told(self, read: Read, findings: Findings) -> Comparison:
+        holds = sorted(self._ledger.holds.values.items())
+        drift = tuple((symbol, hold) for (account, symbol), hold in holds if account == read.account)
+        differs = " ".join(hold.message for _symbol, hold in drift)
         return Comparison(
-            account=account, readable=True, orders=len(rows), external=external, drift=drift, message=_sentence(drift)
+            account=read.account,
+            readable=not findings.problem,
+            message=findings.problem or differs or "Orders and positions agree.",
+            orders=len(read.rows),
+            external=findings.external,
+            doubles=tuple((order.cl_ord_id, ids) for order, ids in findings.doubles),
+            drift=drift,
+            is_unsure=findings.is_unsure,
         )
 
-    def _compare_positions(
-        self, tx: Tx, account: str, positions: list[BrokerPosition], now: datetime
-    ) -> tuple[tuple[str, Decimal, Decimal], ...]:
-        """Instruments where the broker's net quantity is not ours; those with orders under way are left for the next look."""
-        theirs = {PositionKey(account, p.symbol, p.product.value): p.quantity for p in positions}
-        ours = {key: p.quantity for key, p in tx.ledger.positions.values.items() if key.account == account}
-        found: dict[str, tuple[str, Decimal, Decimal]] = {}
-        unsure = set()
-        for key in theirs.keys() | ours.keys():
-            if tx.ledger.open_orders(account, key.symbol):
-                unsure.add(key.symbol)
-            elif theirs.get(key, ZERO) != ours.get(key, ZERO):
-                found[key.symbol] = (key.symbol, ours.get(key, ZERO), theirs.get(key, ZERO))
-        for symbol, mine, broker in found.values():
-            message = f"We hold {to_text(mine)} {symbol}, the broker says {to_text(broker)}."
-            if tx.ledger.holds.get((account, symbol)) != message:
-                tx.put(tx.ledger.holds, (account, symbol), message)
-                tx.audit(AuditAction.DRIFT_FOUND, now, account=account, message=message)
-        for key2 in [k for k in tx.ledger.holds.values if k[0] == account and k[1] not in found and k[1] not in unsure]:
-            tx.put(tx.ledger.holds, key2, None)
-            tx.audit(AuditAction.DRIFT_CLEARED, now, account=account, message=f"{key2[1]} agrees again.")
-        return tuple(found.values())
+    # -- doubts ---------------------------------------------------------------------------------------------------------
+
+    async def _settle_all(self, account: str, watch: _Watch) -> None:
+        while True:
+            doubted = [order for order in open_orders(self._ledger, account) if order.status is OrderStatus.IN_DOUBT]
+            if not doubted:
+                return
+            try:
+                await self._settle(account, watch, doubted)
+            except StoreError:
+                pass  # the store is away; the doubt is not
+            except Exception as error:  # a fault in one pass must not end the look-up
+                self._on_fault("reconcile", error)
+            await asyncio.sleep(POLL_S)
+
+    async def _settle(self, account: str, watch: _Watch, doubted: list[Order]) -> None:
+        """One read for all orders in doubt. It began after their sends, so it can say nothing of an earlier one."""
+        sends = {(order.cl_ord_id, order.sends) for order in doubted}
+        watch.absences = {key: absence for key, absence in watch.absences.items() if key in sends}
+        is_old = any(not is_of_today(order, self._clock.now()) for order in doubted)
+        read = await self._read(account, with_positions=is_old)
+        if not isinstance(read, Read):
+            watch.absences.clear()
+            await self._tell_doubts(account, doubted, f"the broker's book cannot be read: {read}")
+            return
+        await self._look_up(watch, read)
+        late = why_late(self._ledger, open_orders(self._ledger, account), read, watch.past.acknowledged_on)
+        if late:
+            watch.absences.clear()
+        for order in doubted:
+            rows = [row for row in read.rows if row.tag == order.tag]
+            if rows:
+                await self._adopt(pick_rows(order, rows))
+            elif not late:
+                await self._note_absent(watch, order, read)
+
+    async def _adopt(self, rows: OwnRows) -> None:
+        try:
+            await self._write(partial(take_rows, rows=rows, steps=self._steps, now=self._clock.now()))
+        except StoreError:
+            raise
+        except BridgeError as error:  # a row of the book that cannot be applied must not stop the others
+            why = f"what the broker's book says of it cannot be applied: {type(error).__name__}"
+            await self._tell_doubts(rows.order.intent.account, [rows.order], why)
+
+    async def _note_absent(self, watch: _Watch, order: Order, read: Read) -> None:
+        key, at, symbol = (order.cl_ord_id, order.sends), self._clock.monotonic(), order.intent.symbol
+        gaps: tuple[Gap, ...] | None = None
+        if not is_of_today(order, read.began):
+            if read.positions is None or has_moved(self._ledger, read.account, symbol, read.began):
+                return
+            flat = watch.past.flat
+            if hides_positions(self._ledger, read) and not (flat is not None and flat.lasts(at, looks=2)):
+                watch.absences.pop(key, None)
+                return
+            gaps = gaps_of(self._ledger, read, symbol)
+        absence = watch.absences[key] = note_absence(watch.absences.get(key), gaps, at)
+        if absence.is_proof(at):
+            await self._write(lambda tx: settle_absent(tx, order, read, self._steps, self._clock.now()))
+
+    async def _tell_doubts(self, account: str, doubted: list[Order], why: str) -> None:
+        """Tell a person once of each doubt that the book cannot settle for now."""
+        alarms = [
+            Alarm(
+                key=("doubt", order.cl_ord_id, str(order.sends)),
+                cl_ord_id=order.cl_ord_id,
+                message=f"Order {order.cl_ord_id} is in doubt and {why}",
+            )
+            for order in doubted
+        ]
+        new = [alarm for alarm in alarms if alarm.key not in self._ledger.told.values]
+
+        def tell_all(tx: Tx) -> None:
+            for alarm in new:
+                tell(tx, alarm, account, self._clock.now())
+
+        if new:
+            await self._write(tell_all)
 
 
-def _sentence(drift: tuple[tuple[str, Decimal, Decimal], ...]) -> str:
-    if not drift:
-        return "Orders and positions agree."
-    told = (f"{symbol}: ours {to_text(mine)}, theirs {to_text(broker)}" for symbol, mine, broker in drift)
-    return "Positions differ: " + "; ".join(told) + "."
+def _end_of_day(order: Order, read: Read) -> Report:
+    """An order could work on its own day only; the next one's book does not have it any more."""
+    return Report(
+        account=read.account,
+        kind=ReportKind.EXPIRED,
+        tag=order.tag,
+        broker_order_id=order.broker_order_id or "",
+        transact_time=read.began,
+        message="Its day is over, and the broker's order book has it no longer.",
+    )

@@ -54,11 +54,11 @@ def trading_state(case: Case) -> Denied | None:
 
 
 def position_sure(case: Case) -> Denied | None:
-    """The broker's position and ours do not differ for the instrument."""
+    """The broker's position and ours do not differ for the instrument, or a person has accepted the difference as it is."""
     hold = case.ledger.holds.values.get((case.intent.account, case.intent.symbol))
-    if hold is None:
+    if hold is None or hold.accepted_by:
         return None
-    return Denied(reason=Reason.POSITION_UNSURE, message=f"{Reason.POSITION_UNSURE.sentence} {hold}".strip())
+    return Denied(reason=Reason.POSITION_UNSURE, message=f"{Reason.POSITION_UNSURE.sentence} {hold.message}".strip())
 
 
 def tradable(case: Case) -> Denied | None:

@@ -14,6 +14,7 @@ from bridge.core.clock import from_us, to_us
 from bridge.core.day import Day
 from bridge.core.enums import OrdType, Product, Side, Source, TimeInForce, TradingMode
 from bridge.core.fill import Fill
+from bridge.core.hold import Gap, Hold
 from bridge.core.market import Mark
 from bridge.core.money import to_text
 from bridge.core.order import Order
@@ -205,6 +206,17 @@ def _decode_token(row: Row) -> tuple[str, TokenRecord]:
     )  # fmt: skip
 
 
+def _encode_hold(key: tuple[str, str], hold: Hold) -> tuple[Any, ...]:
+    gaps = json.dumps([(gap.product, to_text(gap.ours), to_text(gap.theirs)) for gap in hold.gaps])
+    return (*key, hold.message, gaps, hold.accepted_by)
+
+
+def decode_hold(row: Row) -> tuple[tuple[str, str], Hold]:
+    """The hold of a row of `holds`."""
+    gaps = tuple(Gap(product=name, ours=Decimal(ours), theirs=Decimal(theirs)) for name, ours, theirs in json.loads(row[3]))
+    return (row[0], row[1]), Hold(message=row[2], gaps=gaps, accepted_by=row[4])
+
+
 LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
     "alerts": RowMap(tables.AlertRow, lambda _key, alert: encode_alert(alert), _decode_alert, "disposition IS NULL"),
     "orders": RowMap(
@@ -219,5 +231,5 @@ LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
     "days": RowMap(tables.DayRow, _encode_day, _decode_day, "day = :today", lambda day: (day.account, day.day)),
     "tokens": RowMap(tables.TokenRow, _encode_token, _decode_token),
     "marks": RowMap(tables.MarkRow, _encode_mark, _decode_mark),
-    "holds": RowMap(tables.HoldRow, lambda key, message: (*key, message), lambda row: ((row[0], row[1]), row[2])),
+    "holds": RowMap(tables.HoldRow, _encode_hold, decode_hold),
 }

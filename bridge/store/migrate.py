@@ -9,7 +9,7 @@ from sqlmodel import SQLModel
 from bridge.core.errors import ConfigError, StoreError
 from bridge.store.backend import Backend
 
-HEAD = "0001"
+HEAD = "0002"
 _FOLDER = Path(__file__).parent / "migrations"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, select, text
 
 from bridge.core.clock import from_us, to_us
+from bridge.core.hold import Hold
 from bridge.core.money import average
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
@@ -23,7 +24,7 @@ from bridge.core.views import (
 )
 from bridge.store import tables
 from bridge.store.audit import AuditTuple
-from bridge.store.mapping import decode_order, decode_position, decode_trade
+from bridge.store.mapping import decode_hold, decode_order, decode_position, decode_trade
 from bridge.store.sql import table_of
 
 MAX_LIMIT = 1_000
@@ -134,9 +135,10 @@ class Reads:
             for r in self._rows(select(_STATES))
         ]
 
-    def holds(self) -> list[tuple[str, str, str]]:
-        """(account, symbol, reason) of every instrument whose position is not agreed with the broker."""
-        return [(row.account, row.symbol, row.message) for row in self._rows(select(_HOLDS))]
+    def holds(self) -> list[tuple[str, str, Hold]]:
+        """(account, symbol, hold) of every instrument whose position is not agreed with the broker."""
+        found = (decode_hold(tuple(row)) for row in self._rows(select(_HOLDS).order_by(_HOLDS.c.account, _HOLDS.c.symbol)))
+        return [(account, symbol, hold) for (account, symbol), hold in found]
 
     def tokens(self) -> list[TokenView]:
         """Every token that was minted, newest first."""

@@ -212,13 +212,18 @@ class MarkRow(SQLModel, table=True):
 
 
 class HoldRow(SQLModel, table=True):
-    """An instrument whose position at the broker differs from ours; entries wait."""
+    """An instrument whose position at the broker differs from ours; entries wait unless somebody accepted that.
+
+    `gaps` is JSON: product, our quantity and theirs of each product that differs.
+    """
 
     __tablename__ = "holds"
 
     account: str = Field(sa_column=_text(primary_key=True))
     symbol: str = Field(sa_column=_text(primary_key=True))
     message: str = Field(sa_column=_text())
+    gaps: str = Field(sa_column=_text())
+    accepted_by: str = Field(sa_column=_text())
 
 
 class TokenRow(SQLModel, table=True):

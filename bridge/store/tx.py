@@ -1,7 +1,7 @@
 """Tx: one group of commands on their way to disk; changes memory at once and can take every change back."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -12,6 +12,7 @@ from bridge.core.enums import Disposition
 from bridge.core.errors import InvariantError
 from bridge.core.events import AlarmRaised, Event
 from bridge.core.fill import Fill
+from bridge.core.ids import FINGERPRINT_BYTES, make_alert_id
 from bridge.core.ledger import Ledger, Shelf
 from bridge.core.order import Order
 from bridge.core.reasons import AuditAction
@@ -142,7 +143,7 @@ class Tx:
         self.events.append(event)
 
     def touch(self, what: str) -> None:
-        """Something that pages show changes with this commit: alert, order, position, trade, state or alarm."""
+        """Something that pages show changes with this commit: alert, order, external, position, trade, state or alarm."""
         self.touched.add(what)
 
     # -- reads --------------------------------------------------------------------------------------------------------
@@ -156,6 +157,25 @@ class Tx:
         sql = f"SELECT {names} FROM orders WHERE tag = {self._param}"  # noqa: S608
         row = self._connection.execute(sql, (tag,)).fetchone()
         return decode_order(row)[1] if row else None
+
+    def find_orders(self, tags: Sequence[str]) -> dict[str, Order]:
+        """The orders of several tags, by tag, as the table has them; what it has not is left out."""
+        names = ", ".join(f'"{name}"' for name in columns_of(tables.OrderRow))
+        found: dict[str, Order] = {}
+        for start in range(0, len(tags), MAX_ROWS):
+            part = tags[start : start + MAX_ROWS]
+            sql = f"SELECT {names} FROM orders WHERE tag IN ({', '.join('?' for _ in part)})"  # noqa: S608
+            found |= {order.tag: order for _key, order in map(decode_order, self.query(sql, *part))}
+        return found
+
+    def was_acknowledged(self, account: str, since: datetime) -> bool:
+        """Whether the table has an order of the account that the broker acknowledged and that was sent since then."""
+        # Ids begin with the time of the alert; a day before covers every order that was long under way.
+        first = make_alert_id(since - timedelta(days=1), bytes(FINGERPRINT_BYTES))
+        sql = (
+            "SELECT 1 FROM orders WHERE cl_ord_id >= ? AND account = ? AND broker_order_id IS NOT NULL AND sent_at >= ? LIMIT 1"
+        )
+        return bool(self.query(sql, first, account, to_us(since)))
 
     def steps_of(self, alert_id: str, *actions: AuditAction) -> list[AuditStep]:
         """What the audit tells of an alert under these actions, with what this group is about to add."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ from bridge.core.clock import iso
 from bridge.core.errors import RefusedError
 from bridge.core.money import to_text
 from bridge.core.scope import TradingState
-from bridge.core.views import AccountView, AlertView, OrderView, PositionView, StepView, TokenView, TradeView
+from bridge.core.views import AccountView, AlertView, ExternalView, OrderView, PositionView, StepView, TokenView, TradeView
 
 
 class NotFoundError(Exception):
@@ -92,6 +93,11 @@ def order_row(view: OrderView) -> dict[str, object]:
         "broker_order_id": view.broker_order_id,
         "tag": view.tag,
     }
+
+
+def external_row(view: ExternalView) -> dict[str, object]:
+    """An order at the broker that is not ours."""
+    return asdict(view)
 
 
 def position_row(view: PositionView) -> dict[str, object]:

@@ -22,6 +22,7 @@ from bridge.web.answers import (
     alert_way,
     answer_json,
     answer_refused,
+    external_row,
     order_row,
     position_row,
     state_row,
@@ -62,6 +63,7 @@ class Api:
             self._guarded("/alerts", GET=self.alerts),
             self._guarded("/alerts/{alert_id}", GET=self.alert),
             self._guarded("/orders", GET=self.orders),
+            self._guarded("/orders/external", GET=self.external_orders),
             self._guarded("/positions", GET=self.positions),
             self._guarded("/trades", GET=self.trades),
             self._guarded("/account", GET=self.account),
@@ -70,6 +72,7 @@ class Api:
             self._guarded("/resume", POST=self.resume),
             self._guarded("/flatten", POST=self.flatten),
             self._guarded("/reconcile", POST=self.reconcile),
+            self._guarded("/reconcile/accept", POST=self.accept_drift),
             self._guarded("/tokens", GET=self.tokens, POST=self.mint),
             self._guarded("/tokens/{token_id}", DELETE=self.revoke),
             self._guarded("/{rest:path}"),
@@ -159,6 +162,10 @@ class Api:
         limit, before = read_page(request)
         return answer_json([order_row(v) for v in await asyncio.to_thread(self._reads.orders, limit, before)])
 
+    async def external_orders(self, _request: Request) -> Response:
+        """Orders at the brokers that are not ours, as last seen."""
+        return answer_json([external_row(view) for view in self._bridge.external_orders()])
+
     async def positions(self, _request: Request) -> Response:
         """Positions that are not flat."""
         return answer_json([position_row(v) for v in await asyncio.to_thread(self._reads.positions)])
@@ -203,9 +210,17 @@ class Api:
         return answer_json({"alert_ids": await self._bridge.desk.flatten(account, by=BY)})
 
     async def reconcile(self, request: Request) -> Response:
-        """Compare our books with the brokers' now."""
-        await read_json(request, "account")
-        return answer_json(await self._bridge.desk.reconcile(by=BY))
+        """Compare our books with the brokers', or one account's, now."""
+        account = _text(await read_json(request, "account"), "account")
+        return answer_json(await self._bridge.desk.reconcile(account, by=BY))
+
+    async def accept_drift(self, request: Request) -> Response:
+        """Let entries go on in an instrument whose positions differ, while they differ by exactly as much as now."""
+        body = await read_json(request, "account", "symbol")
+        account, symbol = _text(body, "account"), _text(body, "symbol")
+        if symbol is None:
+            raise RefusedError(RefusalCode.E_FIELD, "`symbol` is missing.", field="symbol", hint="The one that differs.")
+        return answer_json({"accepted": await self._bridge.desk.accept_drift(symbol, account, by=BY)})
 
     async def mint(self, request: Request) -> Response:
         """Make a capability token; its text is shown this once."""

@@ -6,10 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.enums import Disposition
+from bridge.core.hold import Hold
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
-from bridge.core.views import AccountView, AlertView, FillView, OrderView, PositionView, StepView
+from bridge.core.views import AccountView, AlertView, ExternalView, FillView, OrderView, PositionView, StepView
 from bridge.web.svg import NARROW, WIDE, Drawing, Point, draw_day
 from bridge.web.text import (
     NOTHING,
@@ -161,11 +162,29 @@ class AlarmLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldLine:
-    """An instrument in which nothing is opened until the books agree."""
+    """An instrument in which nothing is opened until the books agree, or `accepted_by` somebody as it is."""
 
     account: str
     symbol: str
     message: str
+    accepted_by: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalLine:
+    """An order that was placed elsewhere."""
+
+    account: str
+    broker_order_id: str
+    symbol: str
+    product: str
+    side: Chip
+    kind: str
+    filled: str
+    order_qty: str
+    status: Chip
+    at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +293,33 @@ def make_order(view: OrderView, now: datetime) -> OrderLine:
         message=view.message,
         broker_order_id=view.broker_order_id or NOTHING,
         tag=view.tag,
+    )
+
+
+def make_external(view: ExternalView, now: datetime) -> ExternalLine:
+    """The line of an order that was placed elsewhere."""
+    return ExternalLine(
+        account=view.account,
+        broker_order_id=view.broker_order_id,
+        symbol=view.symbol,
+        product=view.product,
+        side=Chip(text=view.side.lower(), tone="long" if view.side == "BUY" else "short"),
+        kind=view.ord_type,
+        filled=quantity(view.cum_qty),
+        order_qty=quantity(view.order_qty),
+        status=Chip(text=_words(view.status), tone=STATUS_TONES[view.status]),
+        at=short_time(view.updated_at, now),
+    )
+
+
+def make_hold(account: str, symbol: str, hold: Hold) -> HoldLine:
+    """The line of an instrument that differs, with the question of the button that accepts it."""
+    return HoldLine(
+        account=account,
+        symbol=symbol,
+        message=hold.message,
+        accepted_by=hold.accepted_by,
+        question=f"Entries in {symbol} leave again while positions differ by exactly as much. Our books stay as they are.",
     )
 
 

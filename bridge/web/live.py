@@ -18,6 +18,7 @@ RETRY_MS = 2_000
 PARTS = {
     "alert": "alerts",
     "order": "orders",
+    "external": "external",
     "position": "positions",
     "trade": "trades",
     "state": "state",

@@ -16,7 +16,7 @@ from bridge.core.clock import IST
 from bridge.core.errors import RefusedError, StoreError
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import Scope, TradingState
-from bridge.core.views import AccountView
+from bridge.core.views import AccountView, ExternalView
 from bridge.settings import resource_dir
 from bridge.web import contexts, controls
 from bridge.web.api import read_page
@@ -45,6 +45,7 @@ class Snapshot:
     now: datetime
     accounts: list[AccountView]
     states: list[TradingState]
+    external: list[ExternalView]
     visitor: Visitor
 
 
@@ -67,6 +68,7 @@ class Pages:
             "day": self._day,
             "positions": self._positions,
             "orders": self._orders,
+            "external": self._external,
             "alerts": self._alerts,
         }
 
@@ -81,6 +83,7 @@ class Pages:
             Route("/live", self.live, methods=["GET"]),
             Route("/halt", self.halt, methods=["POST"]),
             Route("/resume", self.resume, methods=["POST"]),
+            Route("/accept", self.accept_drift, methods=["POST"]),
             Route("/login", self.sign_in_form, methods=["GET"]),
             Route("/login", self.sign_in, methods=["POST"]),
             Route("/logout", self.sign_out, methods=["POST"]),
@@ -170,6 +173,7 @@ class Pages:
             now=bridge.clock.now(),
             accounts=bridge.accounts(),
             states=bridge.mode_now(),
+            external=bridge.external_orders(),
         )
 
     def _state(self, snapshot: Snapshot) -> Mapping[str, object]:
@@ -179,7 +183,7 @@ class Pages:
 
     def _alarms(self, snapshot: Snapshot) -> Mapping[str, object]:
         alarms = self._reads.recent(ALARMS, ALARMS_SHOWN, snapshot.now - ALARMS_LAST)
-        holds = [contexts.HoldLine(account=a, symbol=s, message=m) for a, s, m in self._reads.holds()]
+        holds = [contexts.make_hold(account, symbol, hold) for account, symbol, hold in self._reads.holds()]
         return {"alarms": [contexts.make_alarm(view, snapshot.now) for view in alarms], "holds": holds}
 
     def _accounts(self, snapshot: Snapshot) -> Mapping[str, object]:
@@ -202,6 +206,12 @@ class Pages:
         shown = [contexts.make_order(view, snapshot.now) for view in (opened + closed)[:ORDERS_SHOWN]]
         return {"orders": shown, "open_orders": len(opened)}
 
+    def _external(self, snapshot: Snapshot) -> Mapping[str, object]:
+        """Those that work first, then the latest of the others."""
+        views = sorted(snapshot.external, key=lambda view: view.status.is_closed)
+        shown = [contexts.make_external(view, snapshot.now) for view in views[:ORDERS_SHOWN]]
+        return {"external": shown, "external_count": len(views)}
+
     def _alerts(self, snapshot: Snapshot) -> Mapping[str, object]:
         return {"alerts": self._alert_lines(ALERTS_SHOWN, None, snapshot.now)}
 
@@ -221,6 +231,16 @@ class Pages:
         """The resume buttons."""
         scope, _fields = await self._command(request)
         await self._bridge.desk.resume(scope, by=BY)
+        return RedirectResponse("/", 303)
+
+    async def accept_drift(self, request: Request) -> Response:
+        """The button beside a difference: accepts it as it was shown, and no other."""
+        visitor = self._gate.admit(request)
+        fields = await self._gate.form(request, visitor.session_id)
+        account, symbol, seen = (fields.get(name, "") for name in ("account", "symbol", "seen"))
+        if not (account and symbol and seen):
+            raise PageError(400, "Nothing was done", "The form names no difference.")
+        await self._bridge.desk.accept_drift(symbol, account, by=BY, seen=seen)
         return RedirectResponse("/", 303)
 
     async def _command(self, request: Request) -> tuple[Scope, Mapping[str, str]]:

@@ -7,7 +7,7 @@ from typing import Protocol
 from bridge.answer import Answer
 from bridge.core.clock import Clock
 from bridge.core.scope import Scope, TradingState
-from bridge.core.views import AccountView
+from bridge.core.views import AccountView, ExternalView
 from bridge.intake.verify import Delivery
 from bridge.settings import Settings
 from bridge.store.reads import Reads
@@ -49,8 +49,12 @@ class Desk(Protocol):
         """Close every position (of one account); the ids of the alerts that do it."""
         ...
 
-    async def reconcile(self, *, by: str) -> Mapping[str, object]:
-        """Compare our books with the brokers' now."""
+    async def reconcile(self, account: str | None = None, *, by: str) -> Mapping[str, object]:
+        """Compare our books with the brokers', or one account's, now."""
+        ...
+
+    async def accept_drift(self, symbol: str, account: str | None, *, by: str, seen: str | None = None) -> list[str]:
+        """Accept the difference in an instrument as it stands; `seen` is how the person was shown it."""
         ...
 
     async def mint_token(self, request: dict[str, object], *, by: str) -> Mapping[str, object]:
@@ -137,6 +141,10 @@ class Bridge(Protocol):
 
     def accounts(self) -> list[AccountView]:
         """Every account with its broker session and its money."""
+        ...
+
+    def external_orders(self) -> list[ExternalView]:
+        """Orders at the brokers that are not ours, as last seen."""
         ...
 
     def mode_now(self) -> list[TradingState]:

@@ -298,7 +298,7 @@ def test_reconcile_shows_drift_with_both_numbers(traded):
     edit(traded, "UPDATE paper_positions SET quantity = '3'")
     done = traded.run("reconcile")
     assert done.code == 1
-    assert "NSE:SBIN: ours 5, the broker's 3" in done.out
+    assert "NSE:SBIN MIS: ours 5, the broker's 3" in done.out
 
 
 def test_check_is_content_with_a_fresh_folder_and_with_a_running_bridge(terminal):

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.core.alert import RefusedAlert
 from bridge.core.enums import Source
+from bridge.core.hold import Hold
 from bridge.core.ids import fingerprint, make_alert_id
 from bridge.core.reasons import AuditAction
 from bridge.store.tx import Tx
@@ -121,7 +122,7 @@ def mischief(tx: Tx) -> None:
     )
     tx.audit(AuditAction.ALERT_REFUSED, NOON, alert_id=alert_id, code=EVIL, message=EVIL, account=EVIL)
     tx.audit(AuditAction.ALARM_RAISED, NOON, account=EVIL, message=EVIL)
-    tx.put(tx.ledger.holds, ("paper", EVIL), EVIL)
+    tx.put(tx.ledger.holds, ("paper", EVIL), Hold(message=EVIL))
 
 
 def shoot(page: Any, name: str) -> None:

@@ -229,6 +229,7 @@ def test_an_unreadable_book_proves_nothing_and_is_told_once(tmp_path: Path) -> N
         other = await rig.accept(action="buy", quantity="1", symbol="NSE:INFY")
         await rig.order_in(other, "PLACED")
         rig.broker.readable = True
+        await looked_up(rig, alert_id)
         rig.clock.jump(seconds=SETTLE_S)
         await until(lambda: len(rig.broker.sent) == 3, "the second sending")
 
@@ -274,20 +275,116 @@ def test_an_end_reported_while_the_order_is_in_doubt_settles_it(tmp_path: Path, 
     tell(tmp_path, story)
 
 
-def test_doubt_of_another_day_is_for_a_person(tmp_path: Path) -> None:
-    """A book is of one day: absence on the next one proves nothing, so nothing is sent, and an alarm says why."""
+async def to_the_next_day(rig: Rig, alert_id: str) -> Order:
+    """The order of an alert, in doubt, looked up long enough on the day after, when the book is empty."""
+    order = await looked_up(rig, alert_id)
+    rig.broker.rows.clear()
+    rig.clock.jump(days=1)
+    return await settle_time(rig, order)
+
+
+async def settle_time(rig: Rig, order: Order) -> Order:
+    """Enough looks, over a long enough time."""
+    reads = rig.broker.reads
+    await until(lambda: rig.broker.reads > reads + 5, "looks into the book")
+    rig.clock.jump(seconds=SETTLE_S)
+    return order
+
+
+def test_an_entry_in_doubt_of_an_earlier_day_that_did_nothing_expires(tmp_path: Path) -> None:
+    """Positions agree, so it did nothing: it is withdrawn as too old, and its alert ends without an alarm."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.append(LOST)
+        alert_id = await rig.accept(action="buy", quantity="10")
+        await to_the_next_day(rig, alert_id)
+        view = await rig.ended(alert_id)
+        assert (view.disposition, view.code) == ("expired", "STALE_BEFORE_SEND")
+        assert len(rig.broker.sent) == 1
+        assert rig.alarms() == []
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("left", [10, 4])
+def test_an_exit_in_doubt_of_an_earlier_day_that_did_nothing_goes_again(tmp_path: Path, left: int) -> None:
+    """Exits do not expire: it is sent a second time, sized by what there is to close by then."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.fill_px = Decimal(800)
+        await rig.ended(await rig.accept(action="buy", quantity="10"))
+        rig.broker.answers.append(LOST)
+        alert_id = await rig.accept(action="exit")
+        order = await looked_up(rig, alert_id)
+        rig.clock.jump(days=1)
+        rig.broker.readable = False
+        if left < 10:  # a part was closed meanwhile, which both know
+            other = await rig.accept(action="sell", quantity=str(10 - left), symbol=SBIN, note="by another alert")
+            await rig.ended(other)
+        rig.broker.readable = True
+        await settle_time(rig, order)
+        assert (await rig.ended(alert_id)).code == "FILLED"
+        assert rig.quantity() == 0
+        assert rig.broker.sent[-1].tag == order.tag
+        assert rig.broker.sent[-1].intent.order_qty == left
+
+    tell(tmp_path, story)
+
+
+def test_an_order_in_doubt_of_an_earlier_day_ends_where_positions_differ(tmp_path: Path) -> None:
+    """It may have been filled: nothing is sent, its alert fails, entries are held, and both numbers are told."""
 
     async def story(rig: Rig) -> None:
         rig.broker.answers.append(LOST_BUT_THERE)
         rig.broker.book_lags = True
         alert_id = await rig.accept(action="buy", quantity="10")
-        await looked_up(rig, alert_id)
-        rig.clock.jump(days=1)
-        await until(lambda: any("another day" in told for told in rig.alarms()), "the alarm")
-        reads = rig.broker.reads
-        await until(lambda: rig.broker.reads > reads + 3, "reads")
-        assert (await rig.order_in(alert_id, "IN_DOUBT")).sends == 1
+        order = await rig.order_in(alert_id, "IN_DOUBT")
+        rig.broker.execute(order.tag, Decimal(10), Decimal(800))
+        await to_the_next_day(rig, alert_id)
+        view = await rig.ended(alert_id)
+        assert (view.disposition, view.code) == ("failed", "OUTCOME_UNKNOWN")
+        assert "we hold 0 MIS, the broker says 10 MIS" in view.message
+        assert rig.orders(alert_id)[0].status is OrderStatus.EXPIRED
+        assert [told for told in rig.alarms() if "not known what became" in told] == [view.message]
+        assert rig.quantity() == 0
+        assert (await rig.ended(await rig.accept(action="buy", quantity="1"))).code == "POSITION_UNSURE"
         assert len(rig.broker.sent) == 1
+
+    tell(tmp_path, story)
+
+
+def test_a_doubt_of_an_earlier_day_is_not_settled_while_positions_cannot_be_read(tmp_path: Path) -> None:
+    """Neither sent nor ended; positions that come back settle it."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.append(LOST)
+        alert_id = await rig.accept(action="buy", quantity="10")
+        rig.broker.positions_readable = False
+        order = await to_the_next_day(rig, alert_id)
+        await settle_time(rig, order)
+        assert (await rig.order_in(alert_id, "IN_DOUBT")).sends == 1
+        rig.broker.positions_readable = True
+        await settle_time(rig, order)
+        assert (await rig.ended(alert_id)).code == "STALE_BEFORE_SEND"
+
+    tell(tmp_path, story)
+
+
+def test_each_send_is_settled_by_its_own_looks(tmp_path: Path) -> None:
+    """Lost a second time: the looks after the first send prove nothing of the second, whose time begins anew."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.extend([LOST, LOST])
+        alert_id = await rig.accept(action="buy", quantity="10")
+        order = await looked_up(rig, alert_id)
+        rig.clock.jump(seconds=SETTLE_S)
+        await until(lambda: len(rig.broker.sent) == 2, "the second send")
+        assert (await looked_up(rig, alert_id)).sends == 2
+        assert len(rig.broker.sent) == 2
+        rig.clock.jump(seconds=SETTLE_S)
+        await until(lambda: len(rig.broker.sent) == 3, "the third send")
+        assert {sent.tag for sent in rig.broker.sent} == {order.tag}
+        await rig.order_in(alert_id, "PLACED")
 
     tell(tmp_path, story)
 
@@ -339,7 +436,8 @@ def test_a_position_that_differs_is_shown_and_holds_entries_until_it_agrees(tmp_
         rig.broker.held[SBIN, "MIS"] = Decimal(7)
         told = await rig.bridge.desk.reconcile(by="test")
         assert told["agree"] is False
-        assert told["accounts"]["paper"]["drift"] == [{"symbol": SBIN, "ours": "10", "broker": "7"}]  # type: ignore[index]
+        differs = {"symbol": SBIN, "product": "MIS", "ours": "10", "broker": "7", "accepted_by": None}
+        assert told["accounts"]["paper"]["drift"] == [differs]  # type: ignore[index]
         assert rig.quantity() == 10
         assert (await rig.ended(await rig.accept(action="buy", quantity="1"))).code == "POSITION_UNSURE"
         assert (await rig.ended(await rig.accept(action="buy", quantity="1", symbol="NSE:INFY"))).code == "FILLED"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bridge.core.clock import market_day
 from bridge.core.enums import OutcomeKind, TradingMode
 from bridge.core.report import Outcome
 from bridge.core.scope import account_scope, strategy_scope
@@ -16,6 +17,7 @@ from bridge.execution.throttle import Throttle
 from tests.integration.test_pipeline_flows import tell, tell_on_paper
 from tests.support.rigs import NO_CHARGES, Rig
 from tests.support.scripted_broker import HANG
+from tests.support.waiting import until
 
 
 def with_risk(**limits: Any) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def test_a_new_day_counts_only_its_own_profit_and_loss(tmp_path: Path) -> None:
         assert (await rig.ended(await rig.accept(action="buy", quantity="1", price="650"))).code == "MAX_DAILY_LOSS"
         await rig.resume(account_scope("paper"))
         rig.clock.jump(hours=24)
-        await rig.bridge.worker.tick()
+        await until(lambda: rig.ledger.days.get("paper").day == market_day(rig.clock.now()), "the new day")
         assert (await rig.ended(await rig.accept(action="buy", quantity="1", price="649"))).code == "FILLED"
         account = next(view for view in rig.bridge.accounts() if view.name == "paper")
         assert account.day_pnl == Decimal(-10)

@@ -13,6 +13,7 @@ from bridge.core.alert import Alert
 from bridge.core.day import Day
 from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, Source, TimeInForce, TradingMode
 from bridge.core.fill import Fill
+from bridge.core.hold import Gap, Hold
 from bridge.core.market import Mark
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
@@ -78,6 +79,8 @@ days = st.builds(
     realized_pnl=numbers, charges=amounts, by_strategy=shares,
 )  # fmt: skip
 tokens = st.builds(TokenRecord, token_id=names, claims=texts, created_at=times, expires_at=maybe_times, revoked_at=maybe_times)
+gaps = st.builds(Gap, product=names, ours=numbers, theirs=numbers)
+holds = st.builds(Hold, message=texts, gaps=st.lists(gaps, max_size=3).map(tuple), accepted_by=texts)
 marks = st.builds(Mark, symbol=names, price=amounts, at=times, source=names)
 
 ITEMS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
@@ -89,7 +92,7 @@ ITEMS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "days": days.map(lambda one: (one.account, one)),
     "tokens": tokens.map(lambda one: (one.token_id, one)),
     "marks": marks.map(lambda one: (one.symbol, one)),
-    "holds": st.tuples(st.tuples(names, names), texts),
+    "holds": st.tuples(st.tuples(names, names), holds),
 }
 
 

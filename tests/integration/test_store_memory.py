@@ -18,6 +18,7 @@ from bridge.core.alert import Ending
 from bridge.core.day import Day
 from bridge.core.enums import Disposition, Side, TradingMode
 from bridge.core.errors import InvariantError, StoreError
+from bridge.core.hold import Hold
 from bridge.core.ledger import Ledger
 from bridge.core.market import Mark
 from bridge.core.order_states import OrderStatus
@@ -106,7 +107,7 @@ def put_trade(tx: Tx, model: Model, number: int, choice: int) -> None:
 
 
 def put_hold(tx: Tx, model: Model, number: int, choice: int) -> None:
-    put(tx, model, "holds", ("paper", f"NSE:S{number}"), f"differs by {choice}" if choice else None)
+    put(tx, model, "holds", ("paper", f"NSE:S{number}"), Hold(message=f"differs by {choice}") if choice else None)
 
 
 def put_mark(tx: Tx, model: Model, number: int, choice: int) -> None:

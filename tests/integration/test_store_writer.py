@@ -15,6 +15,7 @@ from bridge.core.clock import to_us
 from bridge.core.enums import Disposition, Source
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
 from bridge.core.events import CancelReady, Changed, Reloaded
+from bridge.core.hold import Hold
 from bridge.core.reasons import AuditAction
 from bridge.store.audit import verify_chain
 from bridge.store.store import Store
@@ -167,7 +168,7 @@ def test_a_command_that_changed_everything_leaves_no_trace_when_it_raises(databa
                 put_alert(1)(tx)
                 tx.put(tx.ledger.orders, order.cl_ord_id, order)
                 tx.count_order(order, NOON)
-                tx.put(tx.ledger.holds, ("paper", "NSE:INFY"), "differs")
+                tx.put(tx.ledger.holds, ("paper", "NSE:INFY"), Hold(message="differs"))
 
             def turn_over(tx: Tx) -> None:
                 put_alert(2)(tx)

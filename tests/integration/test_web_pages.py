@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bridge.core.alert import RefusedAlert
 from bridge.core.enums import Source
 from bridge.core.errors import RefusedError, StoreError
+from bridge.core.hold import Hold
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.store.tx import Tx
 from bridge.web.guard import POLICY
@@ -39,7 +40,7 @@ def mischief(tx: Tx) -> None:
     tx.add_refused(refused)
     tx.audit(AuditAction.ALERT_REFUSED, NOON, alert_id="01EV1L", code=EVIL, message=EVIL, account=EVIL)
     tx.audit(AuditAction.ALARM_RAISED, NOON, account=EVIL, cl_ord_id=f"{EVIL}-1", message=EVIL)
-    tx.put(tx.ledger.holds, ("paper", EVIL), EVIL)
+    tx.put(tx.ledger.holds, ("paper", EVIL), Hold(message=EVIL))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A broker that does as it is told: an adapter behind the real port, for outcomes that paper never has."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -27,7 +27,8 @@ _ENDS = {
 class ScriptedBroker:
     """`answers` are taken in turn by `place`, `cancels` by `cancel`; when they are used up, everything is accepted.
 
-    Nothing fills by itself unless `fill_px` is set. `sent` are the orders that `place` was called for.
+    Nothing fills by itself unless `fill_px` is set. `sent` are the orders that `place` was called for. `others` are rows of
+    the book besides `rows`; `hidden` are the tags of rows that it does not show; `hanging` names the reads that never answer.
     """
 
     def __init__(self, account: str, clock: Clock, *, is_paper: bool = True, max_in_flight: int = 4) -> None:
@@ -41,6 +42,13 @@ class ScriptedBroker:
         self.cancelled: list[Order] = []
         self.connected = True
         self.readable = True
+        self.positions_readable = True
+        self.positions_lag = False
+        self.others: list[BookRow] = []
+        self.hidden: set[str] = set()
+        self.hanging: set[str] = set()
+        self.asking: Counter[str] = Counter()
+        self.most_asking = 0
         self.book_lags = False
         self.fill_px: Decimal | None = None
         self.equity = Decimal(1_000_000)
@@ -50,6 +58,7 @@ class ScriptedBroker:
         self._clock = clock
         self._sink: ReportSink | None = None
         self._numbers = 0
+        self._taken = 0
 
     # -- the port -----------------------------------------------------------------------------------------------------
 
@@ -96,13 +105,16 @@ class ScriptedBroker:
 
     async def book(self) -> list[BookRow]:
         self.reads += 1
-        if not self.readable:
-            raise BookUnreadableError("the broker is away")
-        return [] if self.book_lags else list(self.rows.values())
+        await self._answer("book")
+        rows = [row for tag, row in self.rows.items() if tag not in self.hidden]
+        return [] if self.book_lags else [*rows, *self.others]
 
     async def positions(self) -> list[BrokerPosition]:
-        if not self.readable:
-            raise BookUnreadableError("the broker is away")
+        await self._answer("positions")
+        if not self.positions_readable:
+            raise BookUnreadableError("no positions today")
+        if self.positions_lag:
+            return []
         found = [
             BrokerPosition(symbol=symbol, product=Product(product), quantity=quantity)
             for (symbol, product), quantity in self.held.items()
@@ -114,20 +126,31 @@ class ScriptedBroker:
         return found
 
     async def funds(self) -> Funds:
-        if not self.readable:
-            raise BookUnreadableError("the broker is away")
+        await self._answer("funds")
         return Funds(account=self.account, equity=self.equity, available=self.equity, at=self._clock.now())
 
     async def on_price(self, symbol: str, price: Decimal) -> None:
         return
+
+    async def _answer(self, read: str) -> None:
+        self.asking[read] += 1
+        self.most_asking = max(self.most_asking, self.asking[read])
+        try:
+            if read in self.hanging:
+                await asyncio.Event().wait()
+        finally:
+            self.asking[read] -= 1
+        if not self.readable:
+            raise BookUnreadableError("the broker is away")
 
     # -- what a test makes happen there -------------------------------------------------------------------------------
 
     def take(self, order: Order) -> BookRow:
         """The order arrives in the book."""
         intent = order.intent
+        self._taken += 1
         row = BookRow(
-            broker_order_id=f"B{len(self.rows) + 1}", tag=order.tag, symbol=intent.symbol, side=intent.side,
+            broker_order_id=f"B{self._taken}", tag=order.tag, symbol=intent.symbol, side=intent.side,
             product=intent.product, ord_type=intent.ord_type, order_qty=intent.order_qty, cum_qty=ZERO,
             status=OrderStatus.PLACED, message="", updated_at=self._clock.now(),
         )  # fmt: skip

@@ -13,6 +13,7 @@ from bridge.core.clock import to_us
 from bridge.core.decision import Approved, Decision, Denied
 from bridge.core.enums import Action, OrdType, Product, Side, TimeInForce, TradingMode
 from bridge.core.fill import Fill
+from bridge.core.hold import Hold
 from bridge.core.ledger import Ledger
 from bridge.core.limits import OFF, Limits
 from bridge.core.order import Order, apply_event, apply_fill, create_order
@@ -408,7 +409,7 @@ def enlarge(world: World, intent: OrderIntent, how: str, size: int) -> None:
     elif how == "price gone":
         world.mark(SYMBOL, None).mark(OTHER, None)
     else:
-        world.ledger.holds.set((ACCOUNT, SYMBOL), "differs")
+        world.ledger.holds.set((ACCOUNT, SYMBOL), Hold(message="differs"))
 
 
 WAYS = [

@@ -7,6 +7,7 @@ import pytest
 
 from bridge.core.enums import InstrumentKind, OrdType, Product, Side, TradingMode
 from bridge.core.errors import InvariantError
+from bridge.core.hold import Hold
 from bridge.core.market import SessionState
 from bridge.core.reasons import Reason
 from bridge.core.scope import GLOBAL, account_scope, strategy_scope
@@ -135,7 +136,7 @@ def test_halt_of_another_scope_bears_on_nothing():
 def test_entry_is_denied_while_the_brokers_position_differs():
     """Drift holds entries of that instrument in that account; the hold's own words are in the reason."""
     world = World().hold(10)
-    world.ledger.holds.set((ACCOUNT, SYMBOL), "Broker 12, bridge 10.")
+    world.ledger.holds.set((ACCOUNT, SYMBOL), Hold(message="Broker 12, bridge 10."))
     assert "Broker 12, bridge 10." in denied(world.check(entry()), Reason.POSITION_UNSURE).message
     approved(world.check(an_exit()))
     approved(world.check(entry(symbol=OTHER)))

@@ -1,0 +1,361 @@
+"""What one look into a broker's book and positions comes to, decided in values; `reconcile` reads, and performs it.
+
+What is there is evidence and is always taken over. What is *not* there proves something only when the broker's answer is
+whole: an answer that lacks what this broker has acknowledged today is late, not true.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from bridge.core.clock import market_day
+from bridge.core.hold import Gap, Hold, find_gaps, make_hold
+from bridge.core.ledger import Ledger
+from bridge.core.money import ZERO
+from bridge.core.order import Order
+from bridge.core.order_states import UNACKNOWLEDGED, OrderStatus
+from bridge.core.report import BookRow, BrokerPosition
+
+# Brokers' answers trail the market by moments: within this time of a fill or an end, only a second look is believed.
+LAG = timedelta(seconds=5)
+# What is odd becomes an alarm when it was seen in so many looks in a row, over so long a time.
+ODD_LOOKS = 3
+ODD_FOR_S = 30.0
+# Orders placed elsewhere that are kept to be shown; the latest ones.
+EXTERNAL_KEPT = 200
+WORKING = frozenset({OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING})
+Differences = Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What a broker told of one account, asked for at `began`. `positions` is None where they were not asked for."""
+
+    account: str
+    began: datetime
+    rows: tuple[BookRow, ...]
+    positions: tuple[BrokerPosition, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How often in a row something was seen, since when (monotonic seconds)."""
+
+    since: float
+    looks: int = 1
+
+    def lasts(self, at: float, looks: int = ODD_LOOKS, seconds_s: float = ODD_FOR_S) -> bool:
+        """Seen often enough, for long enough."""
+        return self.looks >= looks and at - self.since >= seconds_s
+
+
+def follow(run: Run | None, at: float) -> Run:
+    """The run with one more look; a new one when there was none."""
+    return Run(at) if run is None else Run(run.since, run.looks + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What earlier looks into the account came to. `acknowledged_on` is a market day on which the broker is known to have
+    acknowledged an order; `suspects` are differences of the last look alone."""
+
+    acknowledged_on: int = 0
+    late: Run | None = None
+    flat: Run | None = None
+    missing: Mapping[str, Run] = field(default_factory=dict)
+    suspects: Mapping[str, Differences] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """Something to tell a person once; `key` is what makes it the same thing again."""
+
+    key: tuple[str, ...]
+    message: str
+    cl_ord_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What is to be done after a look, and what the next one must know.
+
+    `problem` says why the answer is not whole; `found` are new differences, `moved` known ones whose numbers went on together.
+    """
+
+    problem: str
+    past: Past
+    external: tuple[BookRow, ...]
+    doubles: tuple[tuple[Order, tuple[str, ...]], ...]
+    alarms: tuple[Alarm, ...]
+    over: tuple[Order, ...]
+    found: Mapping[str, Hold]
+    moved: Mapping[str, Hold]
+    cleared: tuple[str, ...]
+    is_unsure: bool
+
+    @property
+    def is_news(self) -> bool:
+        """True when the audit has to tell of it."""
+        return bool(self.alarms or self.over or self.found or self.cleared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRows:
+    """The rows that carry an order's tag: the one we follow, if it is there, and others. Only their fills are ours to book."""
+
+    order: Order
+    followed: BookRow | None
+    others: tuple[BookRow, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What the broker took under the tag, by id; more than one is a double order."""
+        rows = (self.followed, *self.others) if self.followed else self.others
+        taken = {row.broker_order_id for row in rows if row.status is not OrderStatus.REJECTED or row.cum_qty}
+        known = self.order.broker_order_id
+        return tuple(sorted(taken | {known} if known is not None and self.order.status is not OrderStatus.REJECTED else taken))
+
+
+def sort_rows(read: Read, find: Callable[[str], Order | None]) -> tuple[list[OwnRows], tuple[BookRow, ...]]:
+    """The rows of our orders, and those placed elsewhere: without a tag, or under one that is not this account's."""
+    by_tag: dict[str, list[BookRow]] = {}
+    for row in read.rows:
+        by_tag.setdefault(row.tag, []).append(row)
+    own, external = [], by_tag.pop("", [])
+    for tag, rows in by_tag.items():
+        order = find(tag)
+        if order is None or order.intent.account != read.account:
+            external += rows
+            continue
+        own.append(pick_rows(order, rows))
+        external += own[-1].others
+    external.sort(key=lambda row: (row.updated_at, row.broker_order_id), reverse=True)
+    return own, tuple(external[:EXTERNAL_KEPT])
+
+
+def pick_rows(order: Order, rows: Sequence[BookRow]) -> OwnRows:
+    """Follow the row whose id we know; while we know none, one that works, else the one with most filled."""
+
+    def rank(row: BookRow) -> tuple[bool, Decimal, str]:
+        return row.status.is_closed, -row.cum_qty, row.broker_order_id
+
+    ranked, known = sorted(rows, key=rank), order.broker_order_id
+    followed = next((row for row in ranked if known in (None, row.broker_order_id)), None)
+    return OwnRows(order=order, followed=followed, others=tuple(row for row in ranked if row is not followed))
+
+
+def has_news(own: OwnRows) -> bool:
+    """True when the book tells of an order what we do not have yet."""
+    order, row = own.order, own.followed
+    rows = own.others if row is None else (row, *own.others)
+    if any(fill.exec_id not in order.exec_ids for one in rows for fill in one.fills):
+        return True
+    if row is None or order.status.is_closed:
+        return False
+    has_ended = row.status.is_closed and row.status is not OrderStatus.FILLED
+    return has_ended or order.status not in WORKING or order.broker_order_id is None
+
+
+def open_orders(ledger: Ledger, account: str) -> list[Order]:
+    """Orders of the account that have not ended, oldest first; safe while the writer works."""
+    found = [order for order in list(ledger.orders.values.values()) if order.intent.account == account]
+    return sorted((order for order in found if not order.status.is_closed), key=lambda order: order.cl_ord_id)
+
+
+def is_of_today(order: Order, now: datetime) -> bool:
+    """Sent on this market day; a broker's book is of one day."""
+    return order.sent_at is not None and market_day(order.sent_at) == market_day(now)
+
+
+def missing_orders(orders: Sequence[Order], read: Read) -> list[Order]:
+    """Open orders that the broker acknowledged before it was asked, and that are not in its answer."""
+    tags = {row.tag for row in read.rows}
+    return [o for o in orders if o.status in WORKING and o.updated_at <= read.began and o.tag not in tags]
+
+
+def has_acknowledged(ledger: Ledger, account: str, read: Read) -> bool:
+    """Whether memory has an order that the broker had acknowledged, of the day of the read, when it was asked."""
+    return any(
+        order.intent.account == account
+        and order.broker_order_id is not None
+        and order.updated_at <= read.began
+        and is_of_today(order, read.began)
+        for order in list(ledger.orders.values.values())
+    )
+
+
+def why_late(ledger: Ledger, orders: Sequence[Order], read: Read, acknowledged_on: int) -> str:
+    """Why the book cannot be whole; "" when nothing speaks against it."""
+    if not read.rows and (acknowledged_on == market_day(read.began) or has_acknowledged(ledger, read.account, read)):
+        return "The broker's order book is empty, and orders were acknowledged today."
+    missing = [order.cl_ord_id for order in missing_orders(orders, read) if is_of_today(order, read.began)]
+    return f"The broker's order book lacks what it acknowledged today: {', '.join(missing[:5])}." if missing else ""
+
+
+# -- positions --------------------------------------------------------------------------------------------------------
+
+
+def quantities_of(ledger: Ledger, account: str) -> dict[str, dict[str, Decimal]]:
+    """Our net quantities that are not flat, by symbol and product."""
+    found: defaultdict[str, dict[str, Decimal]] = defaultdict(dict)
+    for key, position in list(ledger.positions.values.items()):
+        if key.account == account and position.quantity:
+            found[key.symbol][key.product] = position.quantity
+    return found
+
+
+def their_quantities(read: Read) -> dict[str, dict[str, Decimal]]:
+    """The broker's, in the same shape."""
+    found: defaultdict[str, dict[str, Decimal]] = defaultdict(dict)
+    for held in read.positions or ():
+        if held.quantity:
+            found[held.symbol][held.product.value] = found[held.symbol].get(held.product.value, ZERO) + held.quantity
+    return found
+
+
+def hides_positions(ledger: Ledger, read: Read) -> bool:
+    """True for a list without any position while we hold what was opened today: more likely late than true."""
+    if their_quantities(read):
+        return False
+    today = market_day(read.began)
+    return any(
+        key.account == read.account and trade.closed_at is None and market_day(trade.opened_at) == today
+        for key, trade in list(ledger.trades.values.items())
+    )
+
+
+def gaps_of(ledger: Ledger, read: Read, symbol: str) -> tuple[Gap, ...]:
+    """The products of one instrument that differ."""
+    return find_gaps(quantities_of(ledger, read.account).get(symbol, {}), their_quantities(read).get(symbol, {}))
+
+
+def has_moved(ledger: Ledger, account: str, symbol: str, since: datetime) -> bool:
+    """True when a fill of the instrument was booked after that time."""
+    filled_at = ledger.filled_at.get((account, symbol))
+    return filled_at is not None and filled_at > since
+
+
+@dataclass(slots=True)
+class _Judged:
+    """The verdicts on positions, as they come together."""
+
+    found: dict[str, Hold] = field(default_factory=dict)
+    moved: dict[str, Hold] = field(default_factory=dict)
+    cleared: list[str] = field(default_factory=list)
+    suspects: dict[str, Differences] = field(default_factory=dict)
+
+
+def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: Past) -> _Judged:
+    """Compare every instrument, in order of name.
+
+    Where a send is unanswered, or a fill was booked since the read began, nothing can be said. Where an order works or a fill
+    is only moments old, the two answers may be of different moments: only what two looks in a row find is believed.
+    """
+    judged, account = _Judged(), read.account
+    ours, theirs = quantities_of(ledger, account), their_quantities(read)
+    holds = {symbol: hold for (name, symbol), hold in list(ledger.holds.values.items()) if name == account}
+    sent: defaultdict[str, set[OrderStatus]] = defaultdict(set)
+    for order in orders:
+        if order.status is not OrderStatus.NEW:
+            sent[order.intent.symbol].add(order.status)
+    for symbol in sorted({*ours, *theirs, *holds}):
+        if sent[symbol] & UNACKNOWLEDGED or has_moved(ledger, account, symbol, read.began):
+            continue
+        gaps = find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
+        hold, now = holds.get(symbol), make_hold(symbol, gaps)
+        if now.differences == (hold.differences if hold else {}) and (gaps or hold is None):
+            if hold is not None and hold.gaps != gaps:
+                judged.moved[symbol] = make_hold(symbol, gaps, hold.accepted_by)
+            continue
+        is_lively = bool(sent[symbol]) or has_moved(ledger, account, symbol, read.began - LAG)
+        if is_lively and past.suspects.get(symbol) != now.differences:
+            judged.suspects[symbol] = now.differences
+        elif gaps:
+            judged.found[symbol] = now
+        else:
+            judged.cleared.append(symbol)
+    return judged
+
+
+# -- the whole look ---------------------------------------------------------------------------------------------------
+
+
+def judge(
+    ledger: Ledger, read: Read, own: Sequence[OwnRows], external: tuple[BookRow, ...], past: Past, at: float, fault: str = ""
+) -> Findings:
+    """What a whole look comes to, once its rows are taken over. `fault` says which of them could not be.
+
+    Only reads the ledger, so that a look that finds nothing needs no commit.
+    """
+    orders, account = open_orders(ledger, read.account), read.account
+    late = fault or why_late(ledger, orders, read, past.acknowledged_on)
+    late_run = follow(past.late, at) if late else None
+    missing = missing_orders(orders, read)
+    runs = {order.cl_ord_id: follow(past.missing.get(order.cl_ord_id), at) for order in missing}
+    lasting = [order for order in missing if runs[order.cl_ord_id].lasts(at)]
+    hides = hides_positions(ledger, read)
+    flat_run = follow(past.flat, at) if hides else None
+    may_judge = (late_run is None or late_run.lasts(at)) and (flat_run is None or flat_run.lasts(at, looks=2))
+    over = [order for order in lasting if not is_of_today(order, read.began)] if may_judge and not late else []
+    left = [order for order in orders if order not in over]
+    judged = _judge_positions(ledger, read, left, past) if may_judge else _Judged()
+    problem = late or ("The broker lists no position, and some were opened today." if hides and not may_judge else "")
+    doubles = tuple((rows.order, rows.ids) for rows in own if len(rows.ids) > 1)
+    alarms = [*_double_alarms(doubles), *_zombie_alarms(own, read)]
+    alarms += _missing_alarms(lasting, read) if read.rows else []
+    if late_run is not None and late_run.lasts(at) and (fault or not read.rows):
+        alarms.append(Alarm(key=("late", account), message=f"{account}: {late}"))
+    return Findings(
+        problem=problem,
+        past=Past(acknowledged_on=past.acknowledged_on, late=late_run, flat=flat_run, missing=runs, suspects=judged.suspects),
+        external=external,
+        doubles=doubles,
+        alarms=tuple(alarm for alarm in alarms if alarm.key not in ledger.told.values),
+        over=tuple(over),
+        found=judged.found,
+        moved=judged.moved,
+        cleared=tuple(judged.cleared),
+        is_unsure=bool(judged.suspects or over or (problem and not (late_run and late_run.lasts(at)))),
+    )
+
+
+def _double_alarms(doubles: Sequence[tuple[Order, tuple[str, ...]]]) -> list[Alarm]:
+    return [
+        Alarm(
+            key=("double", order.cl_ord_id, *ids),
+            cl_ord_id=order.cl_ord_id,
+            message=f"The broker has order {order.cl_ord_id} {len(ids)} times: {' and '.join(ids)}. Cancel what is too much.",
+        )
+        for order, ids in doubles
+    ]
+
+
+def _zombie_alarms(own: Sequence[OwnRows], read: Read) -> list[Alarm]:
+    """Orders that have ended here and work there; not moments after the end, when the book may be behind."""
+    return [
+        Alarm(
+            key=("works", rows.order.cl_ord_id),
+            cl_ord_id=rows.order.cl_ord_id,
+            message=f"Order {rows.order.cl_ord_id} has ended here and still works at the broker ({row.broker_order_id}).",
+        )
+        for rows in own
+        if (row := rows.followed) is not None
+        and rows.order.status.is_closed
+        and not row.status.is_closed
+        and rows.order.updated_at <= read.began - LAG
+    ]
+
+
+def _missing_alarms(lasting: Sequence[Order], read: Read) -> list[Alarm]:
+    return [
+        Alarm(
+            key=("missing", order.cl_ord_id),
+            cl_ord_id=order.cl_ord_id,
+            message=f"Order {order.cl_ord_id} was acknowledged ({order.broker_order_id}) and is not in the broker's "
+            "order book. Look there; nothing is assumed here.",
+        )
+        for order in lasting
+        if is_of_today(order, read.began)
+    ]
