@@ -67,7 +67,7 @@ class SimBroker:
 
     async def _command(self, what: str, order: Order, arrive: Callable[[], Outcome]) -> Outcome:
         """Carry a command there and its answer back, or fail at it."""
-        world, chance = self._world, self._chance
+        world, chance = self._world, self._chance.of(f"{what} {order.tag}")
         fault = chance.fault(*BROKER_FAULTS)
         world.tell(f"broker {what} {order.tag}" + (f" {fault}" if fault else ""))
         if fault == "refused_connection" or not world.market.is_up(self._venue):
@@ -107,7 +107,7 @@ class SimBroker:
         self._world.sim.later(back_s, _resolve, answer, outcome)
 
     def _arrive(self, order: Order) -> Outcome:
-        intent, chance = order.intent, self._chance
+        intent, chance = order.intent, self._chance.of(f"arrive {order.tag}")
         if chance.fault("refuse"):
             return Outcome(kind=OutcomeKind.REFUSED, message="RMS: blocked")
         row = self._venue.take(

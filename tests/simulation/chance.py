@@ -1,4 +1,7 @@
-"""Chance: every random choice of a story comes from its seed, by purpose, so that one choice more moves no other."""
+"""Chance: every random choice comes from the seed and from what it is about, so that one choice more moves no other.
+
+That is what lets a failing story be made shorter: taking out one alert leaves the fate of the others as it was.
+"""
 
 import random
 from collections import Counter
@@ -15,11 +18,20 @@ class Chance:
     """
 
     def __init__(self, seed: str, rates: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> None:
+        self._seed = seed
         self._random = random.Random(seed)
         self._rates = rates
         self._ranges = ranges
         self.calm = False
         self.met: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+
+    def of(self, what: str) -> "Chance":
+        """The choices that are about this; the second time others than the first."""
+        self._asked[what] += 1
+        chance = Chance(f"{self._seed}:{what}:{self._asked[what]}", self._rates, self._ranges)
+        chance.calm, chance.met = self.calm, self.met
+        return chance
 
     def fault(self, *names: str) -> str:
         """The one of these faults that happens now; empty for none."""

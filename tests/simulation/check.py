@@ -86,8 +86,9 @@ def check_rates(world: "World", files: Files) -> list[str]:
     limit = world.plan.max_orders_per_minute
     times: defaultdict[str, list[int]] = defaultdict(list)
     found = []
-    orders = files.rows("SELECT account, created_at, reduce_only, tag FROM orders ORDER BY cl_ord_id")
-    for account, at, reduce_only, tag in sorted(orders, key=lambda row: row[1]):
+    orders = {row[0]: row[1:] for row in files.rows("SELECT cl_ord_id, account, created_at, reduce_only, tag FROM orders")}
+    for (cl_ord_id,) in files.rows("SELECT cl_ord_id FROM audit WHERE action = 'order_new' ORDER BY seq"):
+        account, at, reduce_only, tag = orders[cl_ord_id]
         times[account].append(at)
         recent = sum(1 for other in times[account] if other > at - MINUTE_US)
         if not reduce_only and recent > limit:

@@ -62,10 +62,10 @@ class Market:
 
     def _on_report(self, account: str, report: Report) -> None:
         self._tell(f"venue {account} {report.kind} {report.tag} {report.last_qty}")
-        bring = self.streams()
-        for _ in range(2 if self.chance.fault("repeat_report") else 1):
-            if not self.chance.fault("lose_report"):
-                self.sim.later(self.chance.between("report_s"), self._bring, account, report, bring)
+        bring, chance = self.streams(), self.chance.of(f"report {report.tag} {report.kind}")
+        for _ in range(2 if chance.fault("repeat_report") else 1):
+            if not chance.fault("lose_report"):
+                self.sim.later(chance.between("report_s"), self._bring, account, report, bring)
 
     def _bring(self, account: str, report: Report, bring: Callable[[str, Report], None]) -> None:
         if self.is_up(self.venues[account]):
@@ -76,7 +76,7 @@ class Market:
     def work(self, venue: Venue, row: Row) -> None:
         """What becomes of an order that has arrived."""
         self.watch.order_arrives(venue, row)
-        chance = self.chance
+        chance = self.chance.of(f"order {row.tag}")
         wait_s = chance.between("fill_s")
         if chance.fault("stuck"):
             wait_s += chance.uniform(20, 90)
@@ -87,12 +87,11 @@ class Market:
             if chance.number(0, 2):
                 return  # it rests until somebody cancels it
             wait_s += chance.uniform(1, 30)
-        self._fill_in_parts(venue, row, wait_s)
+        self._fill_in_parts(venue, row, wait_s, chance)
         if chance.fault("exchange_cancel"):
             self.sim.later(wait_s * chance.uniform(0, 1), self._cancel, venue, row, "cancelled by the exchange")
 
-    def _fill_in_parts(self, venue: Venue, row: Row, wait_s: float) -> None:
-        chance = self.chance
+    def _fill_in_parts(self, venue: Venue, row: Row, wait_s: float, chance: Chance) -> None:
         parts = chance.number(2, 3) if chance.fault("part") else 1
         for part in range(1, parts + 1):
             qty = row.order_qty if part == parts else Decimal(chance.number(1, max(1, int(row.order_qty) // 2)))
@@ -101,12 +100,14 @@ class Market:
 
     def cancel_soon(self, venue: Venue, row: Row) -> None:
         """It was asked for; until it is done the order may fill."""
-        self.sim.later(self.chance.between("fill_s"), self._cancel, venue, row, "on request")
+        wait_s = self.chance.of(f"cancel {row.tag}").between("fill_s")
+        self.sim.later(wait_s, self._cancel, venue, row, "on request")
 
     def _cancel(self, venue: Venue, row: Row, message: str) -> None:
         venue.end(row, OrderStatus.CANCELLED, message)
-        if self.chance.fault("late_fill"):
-            self.sim.later(self.chance.uniform(0.1, 5), self._fill_late, venue, row)
+        chance = self.chance.of(f"end {row.tag}")
+        if chance.fault("late_fill"):
+            self.sim.later(chance.uniform(0.1, 5), self._fill_late, venue, row)
 
     def _fill_late(self, venue: Venue, row: Row) -> None:
         if row.status is OrderStatus.CANCELLED:

@@ -43,24 +43,26 @@ class Senders:
         content = json.dumps(body)
         self.fired += 1
         self._deliver(content, 0)
-        if self._chance.fault("send_twice"):
-            self._world.sim.later(self._chance.between("http_s"), self._deliver, content, RESENDS)
+        chance = self._chance.of(f"twice {_short(content)}")
+        if chance.fault("send_twice"):
+            self._world.sim.later(chance.between("http_s"), self._deliver, content, RESENDS)
 
     def _deliver(self, content: str, resent: int) -> None:
         self._world.begin(self._post(content, resent))
 
     async def _post(self, content: str, resent: int) -> None:
         """One delivery, and what the sender makes of the answer."""
-        await asyncio.sleep(self._chance.between("http_s"))
-        status = await self._ask(content)
+        chance = self._chance.of(f"post {_short(content)}")
+        await asyncio.sleep(chance.between("http_s"))
+        status = await self._ask(content, chance)
         self._world.tell(f"answer {status or 'none'} to {_short(content)}")
         if status >= 500 and status != _GATEWAY_TIMEOUT and resent < RESENDS:
             self._world.sim.later(RESEND_AFTER_S, self._deliver, content, resent + 1)
 
-    async def _ask(self, content: str) -> int:
+    async def _ask(self, content: str, chance: Chance) -> int:
         """The HTTP status that the sender sees; 0: none came. A proxy in front may answer for a bridge that is gone."""
         world, running = self._world, self._world.current()
-        of_proxy = self._chance.pick((0, 502, 503))
+        of_proxy = chance.pick((0, 502, 503))
         if not running.listens:
             return of_proxy
         received_at, asked_at = world.clock.now(), world.sim.time()
@@ -73,7 +75,7 @@ class Senders:
             world.break_promise(f"P9 accept raised {task.exception()!r}")
             return 500
         answer: Answer = task.result()
-        await asyncio.sleep(self._chance.between("http_s"))
+        await asyncio.sleep(chance.between("http_s"))
         if world.sim.time() - asked_at > TIMEOUT_S:
             return 0
         if answer.http_status == 200:
