@@ -301,6 +301,28 @@ def test_reconcile_shows_drift_with_both_numbers(traded):
     assert "NSE:SBIN MIS: ours 5, the broker's 3" in done.out
 
 
+def test_reconcile_accepts_a_difference_as_it_stands(traded):
+    """Afterwards books count as agreed, over restarts, until they differ by anything else."""
+    edit(traded, "UPDATE paper_positions SET quantity = '3'")
+    nothing = traded.run("reconcile", "--accept", "NSE:TCS")
+    assert (nothing.code, "No difference is known in NSE:TCS" in nothing.err) == (1, True)
+    assert traded.run("reconcile", "--accept", "NSE:SBIN", "--account", "nobody").code == 1
+    done = traded.run("reconcile", "--accept", "NSE:SBIN", "--account", "paper")
+    assert done.code == 0
+    assert "accepted: NSE:SBIN: we hold 5 MIS, the broker says 3 MIS." in done.out
+    agreed = traded.run("reconcile")
+    assert (agreed.code, "accepted by api" in agreed.out) == (0, True)
+    edit(traded, "UPDATE paper_positions SET quantity = '4'")
+    assert traded.run("reconcile").code == 1
+
+
+def test_reconcile_tells_of_orders_that_this_bridge_did_not_place(traded):
+    """Each with its id; they are no difference."""
+    edit(traded, "UPDATE paper_orders SET tag = ''")
+    done = traded.run("reconcile")
+    assert (done.code, "not from this bridge" in done.out, "placed elsewhere: " in done.out) == (0, True, True)
+
+
 def test_check_is_content_with_a_fresh_folder_and_with_a_running_bridge(terminal):
     """It changes nothing: no folder is made, no database."""
     fresh = terminal.run("check")

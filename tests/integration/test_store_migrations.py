@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -10,9 +11,11 @@ from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 from bridge.core.errors import ConfigError
+from bridge.core.hold import Hold
 from bridge.store import migrate, paper_tables, tables  # noqa: F401 - the import registers the tables
 from bridge.store.backend import Backend
 from bridge.store.migrate import HEAD, current_revision, upgrade
+from bridge.store.reads import Reads
 from tests.support.stores import change, look
 
 
@@ -62,3 +65,19 @@ def test_a_newer_database_is_refused_and_left_alone(backend: Backend, database_u
     with pytest.raises(ConfigError, match="newer"):
         upgrade(backend)
     assert look(database_url, "SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+def test_a_database_of_the_first_revision_becomes_what_a_fresh_one_is(backend: Backend, database_url: str) -> None:
+    """Every step on the way, with rows: tables equal the models, a hold of before is still one and has no numbers."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate._FOLDER))
+    with backend.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    change(database_url, "INSERT INTO holds VALUES ('paper', 'NSE:SBIN', 'They differ.')")
+    upgrade(backend)
+    assert current_revision(backend) == HEAD
+    with backend.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+    assert Reads(backend.engine).holds() == [("paper", "NSE:SBIN", Hold(message="They differ."))]

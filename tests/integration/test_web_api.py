@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.core.enums import OrdType, Product, Side
 from bridge.core.errors import StoreError
+from bridge.core.order_states import OrderStatus
+from bridge.core.report import BookRow
+from tests.support.clocks import NOON
 from tests.support.waiting import wait_for
 from tests.support.web import WebBox, make_settings
 
@@ -25,7 +30,21 @@ ORDER_KEYS = [
 POSITION_KEYS = ["account", "symbol", "product", "quantity", "avg_px", "realized_pnl", "unrealized_pnl"]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 LISTS = ["/alerts", "/orders", "/positions", "/trades", "/account", "/tokens"]
-PATHS = ["/status", *LISTS, "/alerts/x", "/events", "/halt", "/resume", "/flatten", "/reconcile", "/tokens/x", "/nothing", "/"]
+PATHS = [
+    "/status",
+    *LISTS,
+    "/alerts/x",
+    "/events",
+    "/halt",
+    "/resume",
+    "/flatten",
+    "/reconcile",
+    "/reconcile/accept",
+    "/orders/external",
+    "/tokens/x",
+    "/nothing",
+    "/",
+]
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +266,59 @@ def test_flatten_closes_every_position(fresh):
 
 
 def test_a_reconciliation_is_told(fresh):
-    """Whatever the desk found, as JSON."""
-    assert fresh.api("POST", "/reconcile").json()["agree"] is True
+    """Whatever the desk found, as JSON, of all accounts or the one that is named."""
+    told = fresh.api("POST", "/reconcile").json()
+    assert (told["agree"], sorted(told["accounts"])) == (True, ["family", "paper"])
+    one = fresh.api("POST", "/reconcile", json={"account": "family"}).json()["accounts"]
+    assert list(one) == ["family"]
+    assert set(one["family"]) == {"readable", "message", "orders", "external", "doubles", "drift"}
+    assert fresh.api("POST", "/reconcile", json={"account": "nobody"}).status_code == 422
+
+
+def test_a_difference_is_told_with_both_numbers_and_can_be_accepted(fresh):
+    """By symbol, for one account or wherever it differs; entries are denied before and leave after."""
+    token = fresh.mint()
+    fresh.alert(token)
+    wait_for(lambda: fresh.api("GET", "/positions").json(), "a position")
+    shelf = fresh.bridge.paper_shelves.positions
+    ((key, held),) = shelf.values.items()
+    fresh.write(lambda tx: tx.put(shelf, key, replace(held, quantity=Decimal(7))))
+    assert fresh.api("POST", "/reconcile/accept", json={"symbol": "NSE:SBIN"}).status_code == 422  # nothing is known yet
+
+    def drift() -> Any:
+        told = fresh.api("POST", "/reconcile").json()
+        return told["agree"], told["accounts"]["paper"]["drift"]
+
+    differs = {"symbol": "NSE:SBIN", "product": "MIS", "ours": "10", "broker": "7", "accepted_by": None}
+    wait_for(lambda: drift() == (False, [differs]), "the difference")
+    denied = fresh.alert(token, quantity="1").json()["alert_id"]
+    assert wait_for(lambda: fresh.api("GET", f"/alerts/{denied}").json()["code"]) == "POSITION_UNSURE"
+    for body, field in (({}, "symbol"), ({"symbol": 5}, "symbol"), ({"symbol": "NSE:SBIN", "account": "x"}, "account")):
+        answer = fresh.api("POST", "/reconcile/accept", json=body)
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert fresh.api("POST", "/reconcile/accept", json={"symbol": "NSE:SBIN", "account": "family"}).status_code == 422
+    accepted = fresh.api("POST", "/reconcile/accept", json={"symbol": "NSE:SBIN", "account": "paper"})
+    assert accepted.json() == {"accepted": ["NSE:SBIN: we hold 10 MIS, the broker says 7 MIS."]}
+    assert drift() == (True, [{**differs, "accepted_by": "api"}])
+    taken = fresh.alert(token, quantity="1").json()["alert_id"]
+    assert wait_for(lambda: fresh.api("GET", f"/alerts/{taken}").json()["code"]) == "FILLED"
+
+
+def test_orders_placed_elsewhere_are_listed(fresh):
+    """As last seen; an account's latest first."""
+    assert fresh.api("GET", "/orders/external").json() == []
+    row = BookRow(
+        broker_order_id="S1", tag="", symbol="NSE:TCS", side=Side.SELL, product=Product.CNC, ord_type=OrdType.LIMIT,
+        order_qty=Decimal(7), cum_qty=Decimal(2), status=OrderStatus.PARTIAL, message="", updated_at=NOON,
+    )  # fmt: skip
+    fresh.write(lambda tx: tx.put(tx.ledger.external, "paper", (row,)))
+    assert fresh.api("GET", "/orders/external").json() == [
+        {
+            "account": "paper", "broker_order_id": "S1", "symbol": "NSE:TCS", "product": "CNC", "side": "SELL",
+            "ord_type": "LIMIT", "order_qty": "7", "cum_qty": "2", "status": "PARTIAL",
+            "updated_at": "2026-11-20T05:00:00.000Z",
+        }
+    ]  # fmt: skip
 
 
 def test_a_token_is_made_used_and_revoked(fresh):
@@ -288,7 +358,7 @@ def test_a_wrong_command_does_nothing_and_names_its_field(box, path, body, field
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"5", b"\xff", b"[" * 50_000, b"NaN", b"\x00"])
-@pytest.mark.parametrize("path", ["/halt", "/resume", "/flatten", "/reconcile", "/tokens"])
+@pytest.mark.parametrize("path", ["/halt", "/resume", "/flatten", "/reconcile", "/reconcile/accept", "/tokens"])
 def test_a_body_that_is_no_object_is_refused(box, path, body):
     """400, E_JSON."""
     answer = box.api("POST", path, content=body)

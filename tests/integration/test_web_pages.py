@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core.alert import RefusedAlert
-from bridge.core.enums import Source
+from bridge.core.enums import OrdType, Product, Side, Source
 from bridge.core.errors import RefusedError, StoreError
-from bridge.core.hold import Hold
+from bridge.core.hold import Hold, find_gaps, make_hold
+from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction, RefusalCode
+from bridge.core.report import BookRow
 from bridge.store.tx import Tx
 from bridge.web.guard import POLICY
 from tests.support.clocks import NOON
@@ -27,7 +29,7 @@ from tests.support.web import WebBox, make_settings
 
 DELETE_AND_C1 = "".join(map(chr, range(0x7F, 0xA0)))
 EVIL = "\"'><img src=x onerror=alert(1)><script>alert(1)</script>{{7*7}}&lt;"
-PARTS = ["state", "alarms", "accounts", "day", "positions", "orders", "alerts"]
+PARTS = ["state", "alarms", "accounts", "day", "positions", "orders", "external", "alerts"]
 FORM = {"origin": "http://127.0.0.1:8000"}
 
 
@@ -41,6 +43,25 @@ def mischief(tx: Tx) -> None:
     tx.audit(AuditAction.ALERT_REFUSED, NOON, alert_id="01EV1L", code=EVIL, message=EVIL, account=EVIL)
     tx.audit(AuditAction.ALARM_RAISED, NOON, account=EVIL, cl_ord_id=f"{EVIL}-1", message=EVIL)
     tx.put(tx.ledger.holds, ("paper", EVIL), Hold(message=EVIL))
+
+
+def elsewhere(box: WebBox, *ids: str, status: OrderStatus = OrderStatus.PLACED) -> None:
+    """Orders of somebody else at the broker, as a comparison would have found them; added to those that are there."""
+    rows = tuple(
+        BookRow(
+            broker_order_id=ident, tag="", symbol=EVIL if ident == EVIL else "NSE:TCS", side=Side.SELL, product=Product.CNC,
+            ord_type=OrdType.LIMIT, order_qty=Decimal(7), cum_qty=Decimal(2), status=status, message=EVIL, updated_at=NOON,
+        )
+        for ident in ids
+    )  # fmt: skip
+    box.write(lambda tx: tx.put(tx.ledger.external, "paper", (*(tx.ledger.external.get("paper") or ()), *rows)))
+
+
+def differ(box: WebBox, theirs: int) -> Hold:
+    """A difference in NSE:SBIN, as a comparison would have found it."""
+    hold = make_hold("NSE:SBIN", find_gaps({"MIS": Decimal(10)}, {"MIS": Decimal(theirs)}))
+    box.write(lambda tx: tx.put(tx.ledger.holds, ("paper", "NSE:SBIN"), hold))
+    return hold
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +263,49 @@ def test_the_buttons_halt_stop_and_resume(fresh):
     assert (states["demo"]["mode"], states["demo"]["by"]) == ("REDUCING", "operator")
 
 
-@pytest.mark.parametrize("path", ["/halt", "/resume", "/logout"])
+def test_the_button_beside_a_difference_accepts_it_as_it_was_shown(fresh):
+    """By whom is told; a difference that has changed since the page was loaded is not accepted unseen."""
+    hold = differ(fresh, 7)
+    assert hold.message in fresh.ask("GET", "/").text
+    fields = {"csrf": token_of(fresh), "account": "paper", "symbol": "NSE:SBIN", "seen": hold.message}
+    changed = differ(fresh, 6)
+    answer = send(fresh, "/accept", **fields)
+    assert_is_a_page(answer, 400)
+    assert "another one by now" in answer.text
+    assert "accepted by" not in fresh.ask("GET", "/parts/alarms").text
+    answer = send(fresh, "/accept", **{**fields, "seen": changed.message})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    part = fresh.ask("GET", "/parts/alarms").text
+    assert "accepted by operator" in part
+    assert 'action="/accept"' not in part
+    assert [one.accepted_by for _account, _symbol, one in fresh.bridge.store.reads.holds()] == ["operator"]
+
+
+@pytest.mark.parametrize("missing", ["account", "symbol", "seen"])
+def test_a_form_that_names_no_difference_accepts_none(fresh, missing):
+    """Above all it does not fall back to every account."""
+    hold = differ(fresh, 7)
+    fields = {"account": "paper", "symbol": "NSE:SBIN", "seen": hold.message} | {missing: ""}
+    assert_is_a_page(send(fresh, "/accept", csrf=token_of(fresh), **fields), 400)
+    assert [one.accepted_by for _account, _symbol, one in fresh.bridge.store.reads.holds()] == [""]
+
+
+def test_orders_placed_elsewhere_have_a_table_of_their_own_while_there_are_any(fresh):
+    """Working ones first; whatever the broker calls them, nothing of it becomes markup."""
+    assert fresh.ask("GET", "/parts/external").text.strip() == ""
+    elsewhere(fresh, "ENDED", status=OrderStatus.CANCELLED)
+    elsewhere(fresh, "S1", EVIL)
+    page = fresh.ask("GET", "/")
+    tags = assert_is_a_page(page)
+    for text in ("Placed elsewhere", "S1", "NSE:TCS", "CNC", "LIMIT", "sell", "&lt;script&gt;"):
+        assert text in page.text, text
+    part = fresh.ask("GET", "/parts/external").text
+    assert part.index("S1") < part.index("ENDED")
+    assert "<img src=x" not in page.text
+    assert not any(attributes.get("src") == "x" for _, attributes in tags.found)
+
+
+@pytest.mark.parametrize("path", ["/halt", "/resume", "/accept", "/logout"])
 @pytest.mark.parametrize(
     ("fields", "headers", "status"),
     [

@@ -1,0 +1,273 @@
+"""When books are compared, and that a broker which does not answer holds up nobody."""
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tenacity import wait_fixed
+
+from bridge.core.reasons import AuditAction
+from bridge.execution.reconcile import Why
+from tests.support.clocks import RunningClock
+from tests.support.plays import play
+from tests.support.rigs import NO_CHARGES, Rig, ScriptedBridge, make_settings, running
+from tests.support.samples import SBIN
+from tests.support.scripted_broker import LOST_BUT_THERE, ScriptedBroker
+from tests.support.waiting import until
+
+TWO: dict[str, Any] = {
+    "accounts": dict.fromkeys(("slow", "paper"), NO_CHARGES),
+    "strategies": {name: {"accounts": [name]} for name in ("slow", "paper")},
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pause between two looks is short; what counts in seconds is jumped over with the clock."""
+    monkeypatch.setattr("bridge.execution.reconcile.POLL_S", 0.01)
+    monkeypatch.setattr("bridge.execution.outbox.SESSION_POLL_S", 0.01)
+    monkeypatch.setattr("bridge.worker.TICK_S", 0.02)
+    monkeypatch.setattr("bridge.execution.retry._BACK_OFF", wait_fixed(0.01))
+
+
+def tell(
+    folder: Path,
+    story: Callable[[Rig], Awaitable[None]],
+    brokers: Callable[[RunningClock], dict[str, ScriptedBroker]] | None = None,
+    **settings: Any,
+) -> None:
+    async def whole() -> None:
+        clock = RunningClock()
+        books = brokers(clock) if brokers else None
+        async with running(ScriptedBridge(make_settings(folder, **settings), clock, books), clock) as rig:
+            await story(rig)
+            rig.check_books()
+
+    play(whole)
+
+
+def compared(rig: Rig) -> list[str]:
+    """The accounts whose comparison is in the audit, latest first."""
+    return [step.account for step in rig.bridge.store.reads.recent([AuditAction.RECONCILED], 100)]
+
+
+async def holding(rig: Rig, quantity: str = "10") -> None:
+    """A position at the broker and here, old enough to be compared at once."""
+    rig.broker.fill_px = Decimal(800)
+    await rig.ended(await rig.accept(action="buy", quantity=quantity))
+    rig.clock.jump(seconds=6)
+
+
+def test_the_timer_finds_what_nobody_asked_for(tmp_path: Path) -> None:
+    """A position that a person changed at the broker holds entries within the account's `reconcile_s`, without a command."""
+
+    async def story(rig: Rig) -> None:
+        await holding(rig)
+        rig.broker.held[SBIN, "MIS"] = Decimal(7)
+        reads = rig.broker.reads
+        rig.clock.jump(seconds=29)
+        await until(lambda: rig.ledger.funds.get("paper").at > rig.clock.now().replace(microsecond=0), "some ticks")
+        assert rig.broker.reads == reads
+        rig.clock.jump(seconds=1)
+        await until(lambda: rig.ledger.holds.values, "the hold")
+        assert (await rig.ended(await rig.accept(action="buy", quantity="1"))).code == "POSITION_UNSURE"
+
+    async def first(rig: Rig) -> None:
+        await rig.bridge.reconciler.compare("paper")  # the timer begins anew with every comparison
+        await story(rig)
+
+    tell(tmp_path, first, accounts={"paper": {**NO_CHARGES, "reconcile_s": 36}})
+
+
+def test_a_look_by_the_timer_that_finds_nothing_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No audit record and no commit; a start, a reconnect and a command are told."""
+    monkeypatch.setattr("bridge.worker.TICK_S", 3600)
+
+    async def story(rig: Rig) -> None:
+        await holding(rig)
+        resting = await rig.accept(action="buy", quantity="1", symbol="NSE:INFY", order_type="LIMIT", price="700")
+        rig.broker.fill_px = None
+        await rig.order_in(resting, "PLACED", "FILLED")
+        await rig.bridge.reconciler.compare("paper", Why.TIMER)
+        told, commits = len(compared(rig)), []
+        rig.bridge.store.writer.on_group = lambda size, _took: commits.append(size)
+        for _ in range(3):
+            rig.clock.jump(seconds=61)
+            look = await rig.bridge.reconciler.compare("paper", Why.TIMER)
+            assert (look.readable, look.message) == (True, "Orders and positions agree.")
+        assert commits == []
+        assert len(compared(rig)) == told
+        for why in (Why.COMMAND, Why.RECONNECT, Why.START):
+            await rig.bridge.reconciler.compare("paper", why)
+        assert len(compared(rig)) == told + 3
+
+    tell(tmp_path, story)
+
+
+def test_a_look_by_the_timer_that_changes_something_is_told(tmp_path: Path) -> None:
+    """A fill that the stream missed: taken over, and in the audit why."""
+
+    async def story(rig: Rig) -> None:
+        order = await rig.order_in(await rig.accept(action="buy", quantity="10"), "PLACED")
+        told = len(compared(rig))
+        rig.broker.execute(order.tag, Decimal(4), Decimal(800))
+        rig.clock.jump(seconds=61)
+        await until(lambda: rig.quantity() == 4, "the fill")
+        await until(lambda: len(compared(rig)) > told, "the record")
+
+    tell(tmp_path, story)
+
+
+def test_a_broker_that_comes_back_is_compared_at_once(tmp_path: Path) -> None:
+    """Whatever happened while it was away is taken over; the first look after a start is the start's own."""
+
+    async def story(rig: Rig) -> None:
+        order = await rig.order_in(await rig.accept(action="buy", quantity="10"), "PLACED")
+        assert compared(rig) == ["paper"]
+        rig.broker.connected = False
+        await until(lambda: rig.bridge.reconciler._watches["paper"].was_connected is False, "a tick that sees it gone")
+        rig.broker.execute(order.tag, Decimal(10), Decimal(800))
+        reads = rig.broker.reads
+        rig.clock.jump(seconds=300)
+        await until(lambda: rig.ledger.funds.get("paper").at > rig.clock.now().replace(microsecond=0), "some ticks")
+        assert rig.broker.reads == reads  # nobody asks a broker that is away
+        rig.broker.connected = True
+        await until(lambda: rig.quantity() == 10, "the fill")
+        await until(lambda: len(compared(rig)) == 2, "the record")
+        (row,) = [row for row in rig.bridge.store.reads.audit_rows() if row[2] == "reconciled"][1:]
+        assert '"why":"reconnect"' in row[8]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("read", ["book", "positions", "funds"])
+def test_a_read_that_hangs_delays_neither_start_nor_sweeps_nor_other_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """Every read has an end, one at a time; entries expire and others are compared meanwhile."""
+    monkeypatch.setattr("bridge.execution.reconcile.READ_WITHIN_S", 0.2)
+    monkeypatch.setattr("bridge.worker.FUNDS_WITHIN_S", 0.2)
+
+    def brokers(clock: RunningClock) -> dict[str, ScriptedBroker]:
+        slow = ScriptedBroker("slow", clock)
+        slow.hanging.add(read)
+        return {"slow": slow}
+
+    async def story(rig: Rig) -> None:
+        slow = rig.broker_of("slow")
+        monkeypatch.setattr("bridge.execution.reconcile.READ_WITHIN_S", 30)
+        monkeypatch.setattr("bridge.worker.FUNDS_WITHIN_S", 30)
+        rig.clock.jump(seconds=400)
+        await until(lambda: slow.asking[read] == 1, "a read that hangs")
+        slow.connected = False
+        waiting = await rig.accept(strategy="slow", action="buy", quantity="1", token_claims={"strategy": "slow"})
+        rig.clock.jump(seconds=400)
+        assert (await rig.ended(waiting)).code == "STALE_BEFORE_SEND"
+        reads = rig.broker_of("paper").reads
+        rig.clock.jump(seconds=400)
+        await until(lambda: rig.broker_of("paper").reads > reads, "the other account's look")
+        assert slow.most_asking == 1
+
+    tell(tmp_path, story, brokers, **TWO)
+
+
+def test_an_order_in_doubt_is_settled_once_a_hanging_book_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look-up outlives reads without an end, and tells a person once."""
+    monkeypatch.setattr("bridge.execution.reconcile.READ_WITHIN_S", 0.05)
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.append(LOST_BUT_THERE)
+        rig.broker.hanging.add("book")
+        alert_id = await rig.accept(action="buy", quantity="1")
+        await rig.order_in(alert_id, "IN_DOUBT")
+        await until(lambda: rig.broker.reads > 4, "several reads")
+        assert len([told for told in rig.alarms() if "no answer within" in told]) == 1
+        rig.broker.hanging.clear()
+        await rig.order_in(alert_id, "PLACED")
+
+    tell(tmp_path, story)
+
+
+def test_an_adapter_that_raises_is_as_good_as_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is counted, the look comes to nothing, and the next one works."""
+
+    async def story(rig: Rig) -> None:
+        async def broken() -> Any:
+            raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.broker, "positions", broken)
+            look = await rig.bridge.reconciler.compare("paper")
+        assert (look.readable, look.message) == (False, "the adapter failed: RuntimeError")
+        assert any(where == "reconcile" for where, _error in rig.bridge.faults)
+        assert (await rig.bridge.reconciler.compare("paper")).readable
+
+    tell(tmp_path, story)
+
+
+def test_a_fault_of_ours_in_a_look_is_counted_and_the_next_look_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timer goes on, as does the settling of doubts."""
+
+    async def story(rig: Rig) -> None:
+        def broken(*_values: Any) -> Any:
+            raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("bridge.execution.reconcile.judge", broken)
+            rig.clock.jump(seconds=61)
+            await until(lambda: rig.bridge.faults, "the fault")
+        with monkeypatch.context() as patch:
+            patch.setattr("bridge.execution.reconcile.why_late", broken)
+            rig.broker.answers.append(LOST_BUT_THERE)
+            alert_id = await rig.accept(action="buy", quantity="1")
+            await until(lambda: len(rig.bridge.faults) > 1, "another")
+        await rig.order_in(alert_id, "PLACED")
+        rig.broker.execute(rig.orders(alert_id)[0].tag, Decimal(1), Decimal(800))
+        rig.clock.jump(seconds=61)
+        assert (await rig.ended(alert_id)).code == "FILLED"
+
+    tell(tmp_path, story)
+
+
+def test_unreadable_books_are_an_alarm_when_it_lasts_and_once(tmp_path: Path) -> None:
+    """Three looks and thirty seconds; when it is over that is told too, and the next time is an alarm again."""
+
+    def unreadable(rig: Rig) -> int:
+        return len([told for told in rig.alarms() if "cannot be read" in told])
+
+    async def story(rig: Rig) -> None:
+        for times in (1, 2):
+            rig.broker.readable = False
+            reads = rig.broker.reads
+            for seconds in (61, 6, 6):
+                assert unreadable(rig) == times - 1
+                rig.clock.jump(seconds=seconds)
+                reads += 1
+                await until(lambda reads=reads: rig.broker.reads >= reads, "a look")  # type: ignore[misc]
+            rig.clock.jump(seconds=31)
+            await until(lambda times=times: unreadable(rig) == times, "the alarm")  # type: ignore[misc]
+            rig.clock.jump(seconds=61)
+            await until(lambda reads=reads: rig.broker.reads > reads + 1, "one more look")  # type: ignore[misc]
+            assert unreadable(rig) == times
+            told = len(compared(rig))
+            rig.broker.readable = True
+            rig.clock.jump(seconds=61)
+            await until(lambda told=told: len(compared(rig)) > told, "the end of it")  # type: ignore[misc]
+
+    tell(tmp_path, story)
+
+
+def test_a_comparison_by_a_person_asks_one_account_or_all(tmp_path: Path) -> None:
+    """An account that is named is the only one asked; one that does not exist is refused."""
+
+    async def story(rig: Rig) -> None:
+        told = await rig.bridge.desk.reconcile("slow", by="test")
+        assert list(told["accounts"]) == ["slow"]  # type: ignore[call-overload]
+        told = await rig.bridge.desk.reconcile(by="test")
+        assert (told["agree"], sorted(told["accounts"])) == (True, ["paper", "slow"])  # type: ignore[call-overload]
+        with pytest.raises(Exception, match="no account 'nobody'"):
+            await rig.bridge.desk.reconcile("nobody", by="test")
+
+    tell(tmp_path, story, **TWO)

@@ -1,0 +1,222 @@
+"""The verdict on a look, as a function: from any book and any positions, in any order."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.core.enums import OrdType, Product, ReportKind, Side
+from bridge.core.hold import find_gaps, make_hold
+from bridge.core.ledger import Ledger
+from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
+from bridge.core.position import Position, PositionKey
+from bridge.core.report import BookRow, BrokerPosition
+from bridge.execution.compare import (
+    LAG,
+    ODD_FOR_S,
+    WORKING,
+    Findings,
+    Past,
+    Read,
+    Run,
+    has_news,
+    judge,
+    pick_rows,
+    sort_rows,
+)
+from tests.support.clocks import NOON
+from tests.support.samples import make_order, make_report
+
+SYMBOLS = ["NSE:A", "NSE:B", "NSE:C"]
+LONG_AGO = NOON - LAG - timedelta(seconds=1)
+OPEN = [status for status in OrderStatus if not status.is_closed]
+quantities = st.dictionaries(
+    st.tuples(st.sampled_from(SYMBOLS), st.sampled_from([Product.MIS, Product.CNC])), st.integers(-3, 3), max_size=4
+)
+
+
+def ledger_with(held: dict[tuple[str, Product], int], *orders: Order) -> Ledger:
+    ledger = Ledger()
+    for (symbol, product), quantity in held.items():
+        key = PositionKey("paper", symbol, product.value)
+        ledger.positions.set(key, Position(key=key, multiplier=Decimal(1), quantity=Decimal(quantity)))
+    for order in orders:
+        ledger.orders.set(order.cl_ord_id, order)
+    return ledger
+
+
+def acknowledged(number: int = 1, **values: Any) -> Order:
+    given: dict[str, Any] = {
+        "at": LONG_AGO, "status": OrderStatus.PLACED, "broker_order_id": f"B{number}", "sends": 1, "sent_at": LONG_AGO
+    }  # fmt: skip
+    return make_order(number, **{**given, **values})
+
+
+def row_of(order: Order, broker_order_id: str | None = None, **values: Any) -> BookRow:
+    row = BookRow(
+        broker_order_id=broker_order_id or order.broker_order_id or "B?", tag=order.tag, symbol=order.intent.symbol,
+        side=Side.BUY, product=Product.MIS, ord_type=OrdType.MARKET, order_qty=Decimal(10), cum_qty=Decimal(0),
+        status=OrderStatus.PLACED, message="", updated_at=NOON,
+    )  # fmt: skip
+    return replace(row, **values)
+
+
+def read_of(held: dict[tuple[str, Product], int], *rows: BookRow) -> Read:
+    positions = tuple(
+        BrokerPosition(symbol=symbol, product=product, quantity=Decimal(quantity))
+        for (symbol, product), quantity in held.items()
+    )
+    return Read(account="paper", began=NOON, rows=rows, positions=positions)
+
+
+def look(ledger: Ledger, read: Read, past: Past | None = None, at: float = 0) -> Findings:
+    own, external = sort_rows(read, lambda tag: ledger.orders.get(ledger.orders.by_tag.get(tag, "")))
+    return judge(ledger, read, own, external, past or Past(), at)
+
+
+# -- positions --------------------------------------------------------------------------------------------------------
+
+
+@given(quantities, quantities)
+def test_exactly_the_instruments_that_differ_are_held(ours: Any, theirs: Any) -> None:
+    """In order of name, with the numbers of exactly the products that differ; nothing of ours is changed."""
+    ledger = ledger_with(ours)
+    before = dict(ledger.positions.values)
+    found = look(ledger, read_of(theirs)).found
+    wanted = {
+        symbol for symbol, product in {*ours, *theirs} if ours.get((symbol, product), 0) != theirs.get((symbol, product), 0)
+    }
+    assert list(found) == sorted(wanted)
+    for symbol, hold in found.items():
+        for gap in hold.gaps:
+            key = symbol, Product(gap.product)
+            assert (gap.ours, gap.theirs) == (ours.get(key, 0), theirs.get(key, 0))
+            assert gap.difference != 0
+    assert ledger.positions.values == before
+
+
+@given(quantities, quantities)
+def test_a_second_look_at_the_same_finds_nothing_new(ours: Any, theirs: Any) -> None:
+    """What was performed is no news: the timer stays silent."""
+    ledger = ledger_with(ours)
+    first = look(ledger, read_of(theirs))
+    for symbol, hold in first.found.items():
+        ledger.holds.set(("paper", symbol), hold)
+    again = look(ledger, read_of(theirs), first.past)
+    assert (again.is_news, again.moved) == (False, {})
+    agreed = look(ledger, read_of(ours), again.past)
+    assert list(agreed.cleared) == list(first.found)
+
+
+@given(quantities, quantities, quantities)
+def test_an_accepted_difference_stays_accepted_just_as_long_as_it_is_the_same(ours: Any, theirs: Any, traded: Any) -> None:
+    """Whatever both trade alike changes the numbers and not the difference; anything else is held anew."""
+    ledger = ledger_with(ours)
+    for symbol, hold in look(ledger, read_of(theirs)).found.items():
+        ledger.holds.set(("paper", symbol), replace(hold, accepted_by="anna"))
+
+    def add(held: Any) -> Any:
+        return {key: held.get(key, 0) + traded.get(key, 0) for key in {*held, *traded}}
+
+    later = ledger_with(add(ours))
+    later.holds = ledger.holds
+    both = look(later, read_of(add(theirs)))
+    assert (both.found, both.cleared) == ({}, ())
+    assert all(hold.accepted_by == "anna" for hold in both.moved.values())
+    one = look(later, read_of(theirs))
+    for hold in one.found.values():
+        assert hold.accepted_by == ""
+
+
+@given(quantities, quantities, st.sampled_from([OrderStatus.PENDING, OrderStatus.IN_DOUBT]))
+def test_nothing_is_said_of_an_instrument_while_a_send_is_unanswered(ours: Any, theirs: Any, status: OrderStatus) -> None:
+    """Neither held nor cleared, however often it is looked at."""
+    ledger = ledger_with(ours, make_order(1, symbol="NSE:A", status=status, sent_at=LONG_AGO))
+    ledger.holds.set(("paper", "NSE:A"), make_hold("NSE:A", find_gaps({"MIS": Decimal(1)}, {})))
+    past = Past()
+    for _ in range(3):
+        found = look(ledger, read_of(theirs), past)
+        past = found.past
+        assert "NSE:A" not in {*found.found, *found.cleared, *found.moved}
+
+
+def test_a_hold_without_numbers_is_told_anew_or_ends() -> None:
+    """Those of an older bridge have only a sentence."""
+    ledger = ledger_with({("NSE:A", Product.MIS): 1})
+    for symbol in ("NSE:A", "NSE:B"):
+        ledger.holds.set(("paper", symbol), replace(make_hold(symbol, ()), message="They differ."))
+    found = look(ledger, read_of({}))
+    assert (list(found.found), list(found.cleared)) == (["NSE:A"], ["NSE:B"])
+
+
+def test_the_same_product_in_several_lines_is_one_position() -> None:
+    """A broker may list day and carried quantities apart."""
+    ledger = ledger_with({("NSE:A", Product.MIS): 5})
+    parts = tuple(BrokerPosition(symbol="NSE:A", product=Product.MIS, quantity=Decimal(n)) for n in (2, 3))
+    assert look(ledger, Read(account="paper", began=NOON, rows=(), positions=parts)).found == {}
+
+
+# -- the book ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from(OPEN), min_size=1, max_size=4), st.data())
+@settings(max_examples=200)
+def test_nothing_is_concluded_from_a_book_that_lacks_an_acknowledged_order(statuses: list[OrderStatus], data: Any) -> None:
+    """Whatever else is there or not: not whole, nothing ended, nothing held, and no alarm at the first look."""
+    orders = [acknowledged(n, status=status, symbol=SYMBOLS[n % 3]) for n, status in enumerate(statuses, start=1)]
+    shown = data.draw(st.lists(st.sampled_from(orders), unique=True))
+    ledger = ledger_with({("NSE:A", Product.MIS): 1}, *orders)
+    found = look(ledger, read_of({}, *(row_of(order) for order in shown)))
+    lacks = any(order.status in WORKING and order not in shown for order in orders)
+    is_empty = not shown  # every order has an id of the broker
+    assert bool(found.problem) is (lacks or is_empty)
+    assert (found.over, found.alarms) == ((), ())
+    if found.problem:
+        assert (found.found, found.cleared, found.is_unsure) == ({}, (), True)
+
+
+@given(st.lists(st.sampled_from([True, False]), min_size=3, max_size=8), st.integers(1, 30))
+def test_an_alarm_over_a_missing_order_needs_three_looks_and_half_a_minute(shown: list[bool], pause_s: int) -> None:
+    """In a row: one whole book begins the count anew."""
+    order, other = acknowledged(1), acknowledged(2)
+    ledger, past = ledger_with({}, order, other), Past()
+    run: list[int] = []
+    for number, is_shown in enumerate(shown):
+        at = number * pause_s
+        rows = [row_of(order)] if is_shown else []
+        found = look(ledger, read_of({}, row_of(other), *rows), past, at)
+        past, run = found.past, [] if is_shown else [*run, at]
+        is_due = len(run) >= 3 and at - run[0] >= ODD_FOR_S
+        assert [alarm.cl_ord_id for alarm in found.alarms] == ([order.cl_ord_id] if is_due else [])
+
+
+def test_rows_come_out_alike_whatever_order_they_came_in() -> None:
+    """What is followed and what is shown does not hang on the broker's order of rows."""
+    order = acknowledged(1, broker_order_id=None, status=OrderStatus.PENDING)
+    rows = [row_of(order, f"B{n}", status=status) for n, status in enumerate((OrderStatus.CANCELLED, OrderStatus.PLACED))]
+    for given_rows in (rows, rows[::-1]):
+        own = pick_rows(order, given_rows)
+        assert own.followed is rows[1]
+        assert (own.others, own.ids) == ((rows[0],), ("B0", "B1"))
+
+
+def test_only_the_row_with_the_known_id_is_followed() -> None:
+    """Another under the same tag is another order, also while ours is not in the book."""
+    order = acknowledged(1)
+    own = pick_rows(order, [row_of(order, "OTHER", status=OrderStatus.CANCELLED)])
+    assert own.followed is None
+    assert own.ids == ("B1", "OTHER")
+    assert not has_news(own)
+    fill = make_report(order, ReportKind.FILL, "X9", 1, 800)
+    assert has_news(pick_rows(order, [row_of(order, "OTHER", fills=(fill,))]))
+
+
+def test_a_run_lasts_by_looks_and_by_time() -> None:
+    """Both are needed."""
+    assert not Run(0, 3).lasts(ODD_FOR_S - 1)
+    assert not Run(0, 2).lasts(ODD_FOR_S)
+    assert Run(0, 3).lasts(ODD_FOR_S)
