@@ -1,13 +1,13 @@
 """The worker: at start it puts everything back where it was, and then keeps an eye on what only time can move."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from bridge.brokers.base import BookUnreadableError, Broker
+from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import Clock
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
 from bridge.core.events import AlarmRaised, CancelReady, Event, OrderReady, PriceSeen, Reloaded
@@ -15,8 +15,10 @@ from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
 from bridge.core.report import Report
+from bridge.execution.breaker import BreakerState
+from bridge.execution.guard import GuardedBroker
 from bridge.execution.orders import queue_order, record
-from bridge.execution.outbox import Lane
+from bridge.execution.outbox import Lane, write_down
 from bridge.execution.reconcile import Reconciler
 from bridge.pipeline import Pipeline
 from bridge.portfolio.book import roll_day
@@ -29,6 +31,9 @@ RETRY_AFTER = timedelta(seconds=1)
 # A send that no lane knows of any more has lost its answer.
 LOST_AFTER = timedelta(seconds=5)
 FUNDS_EVERY_S = 5.0
+# A broker that is slow to tell its money holds up neither the pass nor, for longer than this, the start.
+FUNDS_PATIENCE_S = 0.5
+START_PATIENCE_S = 5.0
 
 
 class Worker:
@@ -41,7 +46,7 @@ class Worker:
         store: Store,
         pipeline: Pipeline,
         lanes: Mapping[str, Lane],
-        brokers: Mapping[str, Broker],
+        brokers: Mapping[str, GuardedBroker],
         reconciler: Reconciler,
         publish: Callable[[list[Event]], None],
         on_fault: Callable[[str, BaseException], None],
@@ -59,6 +64,7 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._funds_due: dict[str, float] = {}
+        self._funds_asked: dict[str, asyncio.Task[None]] = {}
         self._recover_due = False
 
     # -- what commits tell --------------------------------------------------------------------------------------------
@@ -112,12 +118,19 @@ class Worker:
     def _alarm(self, tx: Tx, message: str, report: Report) -> None:
         tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=report.account, message=message)
 
+    def raise_alarm(self, account: str, message: str) -> None:
+        """Tell a person something of an account that no order's own record tells."""
+
+        def tell(tx: Tx) -> None:
+            tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=account, message=message)
+
+        self._spawn(lambda: write_down(self._store.write, tell))
+
     # -- start and stop -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bring everything to where it was, then begin to tick."""
-        for account in self._brokers:
-            await self._refresh_funds(account)
+        await self._ask_for_funds(list(self._brokers), START_PATIENCE_S)
         await self.recover()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="worker")
 
@@ -189,11 +202,23 @@ class Worker:
             lost: list[Order] = await self._store.write(self._sweep)
             for order in lost:
                 self._reconciler.doubt(order.intent.account, order.cl_ord_id)
-        now = self._clock.monotonic()
-        for account in self._brokers:
-            if now >= self._funds_due.get(account, 0) or self._money_moved(account):
-                await self._refresh_funds(account)
-                self._funds_due[account] = now + FUNDS_EVERY_S
+        due = [account for account in self._brokers if self._is_funds_due(account)]
+        if due:
+            await self._ask_for_funds(due, FUNDS_PATIENCE_S)
+
+    def _is_funds_due(self, account: str) -> bool:
+        """A broker that was away is looked at when its breaker says so; the look is to ask for the funds."""
+        broker, asked = self._brokers[account], self._funds_asked.get(account)
+        if not broker.is_readable or (asked is not None and not asked.done()):
+            return False
+        if broker.state is not BreakerState.CLOSED:
+            return True
+        return self._clock.monotonic() >= self._funds_due.get(account, 0) or self._money_moved(account)
+
+    async def _ask_for_funds(self, accounts: Sequence[str], patience_s: float) -> None:
+        for account in accounts:
+            self._funds_asked[account] = self._spawn(partial(self._refresh_funds, account))
+        await asyncio.wait([self._funds_asked[account] for account in accounts], timeout=patience_s)
 
     def _money_moved(self, account: str) -> bool:
         ledger = self._store.ledger
@@ -224,6 +249,7 @@ class Worker:
     async def _refresh_funds(self, account: str) -> None:
         """Ask for the broker's word on money; a word that a booked fill has overtaken is not taken."""
         asked_at = self._clock.now()
+        self._funds_due[account] = self._clock.monotonic() + FUNDS_EVERY_S
         try:
             funds = await self._brokers[account].funds()
         except BookUnreadableError as error:
@@ -242,10 +268,11 @@ class Worker:
             for symbol, price in prices.items():
                 await broker.on_price(symbol, price)
 
-    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(self._guard(work))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
