@@ -213,7 +213,7 @@ class Bridge:
         self.store.writer.bind(asyncio.get_running_loop())
         await announce(self.store, self.clock, AuditAction.BRIDGE_STARTED, {"accounts": sorted(self.settings.accounts)})
         await self.store.write(self._set_starting_states)
-        for name, broker in self.brokers.items():
+        for name, broker in self.guarded.items():
             await broker.start(self.worker.take_reports)
             self.lanes[name].start()
         await self.worker.start()
@@ -241,7 +241,7 @@ class Bridge:
         await self.worker.stop()
         await asyncio.gather(*(lane.stop(STOP_TIMEOUT_S) for lane in self.lanes.values()))
         await self.reconciler.stop()
-        for broker in self.brokers.values():
+        for broker in self.guarded.values():
             await broker.stop()
         self.hub.close()
         try:

@@ -361,7 +361,8 @@ class Pipeline:
 
     def _is_too_late(self, order: Order, now: datetime) -> bool:
         """An entry leaves within `send_within` of its own time or never; exits are never too late."""
-        return not order.intent.reduce_only and now - order.intent.signal_at > self._send_within
+        left_s = self.seconds_left(order, now)
+        return left_s is not None and left_s < 0
 
     def seconds_left(self, order: Order, now: datetime) -> float | None:
         """Seconds in which an entry may still leave, negative when it is too late; None for exits."""

@@ -104,8 +104,11 @@ class GuardedBroker:
         if message:
             return Outcome(kind=OutcomeKind.NOT_SENT, message=message)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            if self._timeout_s is None:
                 outcome = await call(order)
+            else:
+                async with asyncio.timeout(self._timeout_s):
+                    outcome = await call(order)
         except TimeoutError:
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, message="no answer in time")
         except Exception as error:  # an adapter must not raise; if it does, nothing is known of the order

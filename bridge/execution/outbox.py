@@ -28,6 +28,7 @@ Write = Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"]
 SESSION_POLL_S = 0.5
 LONGEST_PAUSE_S = 1.0
 _GRANTED, _EXIT, _ENTRY = range(3)
+_TAKEN = decide_next(Asked.PLACE, OutcomeKind.ACCEPTED)
 
 
 class Granted(Protocol):
@@ -215,7 +216,7 @@ class Lane:
             else:
                 self._steps.on_send(order)
                 outcome = await self._broker.place(order)
-            after = self._decide(order, outcome, called=not obstacle)
+            after = _TAKEN if outcome.kind is OutcomeKind.ACCEPTED else self._decide(order, outcome, sent=not obstacle)
             noted = await write_down(self._write, lambda tx: self._apply(tx, order, outcome, after))
         finally:
             self._sending.discard(order.cl_ord_id)
@@ -232,12 +233,15 @@ class Lane:
         status = self._broker.status()
         return "" if status.connected else status.message or "the broker is not connected"
 
-    def _decide(self, order: Order, outcome: Outcome, *, called: bool) -> Next:
-        kind = outcome.kind
-        left_s = None if kind is OutcomeKind.ACCEPTED else self._steps.seconds_left(order, self._clock.now())
+    def _decide(self, order: Order, outcome: Outcome, *, sent: bool) -> Next:
         return decide_next(
-            Asked.PLACE, kind, attempt=order.sends, named_s=outcome.retry_after_s, left_s=left_s, called=called
-        )  # fmt: skip
+            Asked.PLACE,
+            outcome.kind,
+            attempt=order.sends,
+            named_s=outcome.retry_after_s,
+            left_s=self._steps.seconds_left(order, self._clock.now()),
+            held=not sent and not self._broker.status().connected,
+        )
 
     def _apply(self, tx: Tx, order: Order, outcome: Outcome, after: Next) -> Order | None:
         """Write the outcome down, and with it the end of an entry whose next try would come too late."""

@@ -75,24 +75,24 @@ def decide_next(
     attempt: int = 1,
     named_s: float | None = None,
     left_s: float | None = None,
-    called: bool = True,
+    held: bool = False,
 ) -> Next:
     """What may follow try number `attempt`.
 
     `named_s` is the wait that the broker named, never undercut and for the whole account; `left_s` the seconds in which an
-    entry may still leave (None for exits, which are tried on); `called` is False when the account was held and the broker
-    not asked at all.
+    entry may still leave (None for exits, which are tried on); `held` says that the account was held and the broker not
+    asked at all.
     """
     step = POLICY[asked][kind]
     named_s = named_s if named_s is not None and math.isfinite(named_s) else None
     if step not in _REPEATS:
         return _AT_ONCE[step] if named_s is None else Next(step=step, wait_s=_wait_before(asked, attempt, named_s))
-    if not called:
+    if held:
         after = _AT_ONCE[NextStep.HOLD]  # how long, knows who holds it
     else:
         wait_s = _wait_before(asked, attempt, named_s)
         after = Next(step=step if named_s is None else NextStep.HOLD, wait_s=wait_s)
-    if asked is Asked.CANCEL and called and attempt >= CANCEL_ATTEMPTS:
+    if asked is Asked.CANCEL and not held and attempt >= CANCEL_ATTEMPTS:
         return Next(step=NextStep.TELL, wait_s=after.wait_s)
     if asked is Asked.PLACE and left_s is not None and after.wait_s > left_s:
         return _AT_ONCE[NextStep.EXPIRE]

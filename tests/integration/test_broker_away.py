@@ -1,8 +1,10 @@
 """A broker that is gone, hangs, or sends us away: what reaches it, what waits, and in which order it goes on."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from typing import Any
 import pytest
 from tenacity import wait_fixed
 
+from bridge.core.enums import OutcomeKind, TradingMode
 from bridge.core.errors import StoreError
 from bridge.core.order import Order
+from bridge.core.report import Outcome
+from bridge.core.scope import GLOBAL
 from bridge.execution.breaker import OPEN_AFTER, BreakerState
 from bridge.execution.orders import ask_cancel
 from tests.support.clocks import RunningClock
@@ -246,6 +251,20 @@ def test_a_lost_session_opens_nothing(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_a_halt_that_is_not_on_disk_yet_does_not_spin_the_lane(tmp_path: Path) -> None:
+    """Only the gate knows of it: the order is held back each time, with the usual pauses between."""
+
+    async def story(rig: Rig) -> None:
+        rig.bridge.gate.close(GLOBAL, TradingMode.HALTED)  # as a halt does whose record cannot be written
+        alert_id = await rig.accept(action="buy", quantity="1")
+        await until(lambda: rig.step_names(alert_id).count("order_not_sent") >= 3, "several tries")
+        steps = [step.at for step in rig.steps(alert_id) if step.step == "order_not_sent"]
+        assert all(later - sooner >= timedelta(seconds=0.01) for sooner, later in itertools.pairwise(steps))
+        assert rig.broker.sent == []
+
+    tell(tmp_path, story)
+
+
 # -- sent away --------------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +417,43 @@ def test_a_cancel_is_not_asked_any_more_once_the_order_has_closed(tmp_path: Path
         await until(lambda: not rig.bridge.lanes["paper"]._cancelling, "the lane to let go")
         await ticks(rig)
         assert rig.broker.cancelled == []
+
+    tell(tmp_path, story)
+
+
+def test_a_refusal_that_a_fill_overtook_changes_nothing(tmp_path: Path) -> None:
+    """Too late to cancel, says the broker, and its fill arrived first."""
+
+    async def story(rig: Rig) -> None:
+        alert_id = await resting(rig)
+
+        async def too_late(order: Order) -> Outcome:
+            await rig.broker.fill(order.tag, 10, 800)
+            return Outcome(kind=OutcomeKind.REFUSED, message="it is filled")
+
+        rig.broker.cancel = too_late  # type: ignore[method-assign]
+        await rig.ended(await rig.accept(action="cancel", price=None))
+        assert (await rig.ended(alert_id)).code == "FILLED"
+        await until(lambda: not rig.bridge.lanes["paper"]._cancelling, "the lane to let go")
+        assert "order_cancel_refused" not in rig.step_names(alert_id)
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("away", ["signed out", "not answering"])
+def test_a_stop_does_not_wait_for_a_cancel_that_cannot_be_asked(tmp_path: Path, away: str) -> None:
+    """It is asked again at the next start; a stop of ten seconds for nothing would be a stop that is killed."""
+
+    async def story(rig: Rig) -> None:
+        alert_id = await resting(rig)
+        rig.broker.connected = away != "signed out"
+        rig.broker.cancels.extend([BUSY] * 3)
+        rig.broker.retry_after_s = 60
+        await rig.ended(await rig.accept(action="cancel", price=None))
+        await until(lambda: not rig.bridge.guarded["paper"].status().connected, "the wait")
+        async with asyncio.timeout(2):
+            await rig.bridge.lanes["paper"].stop(10)
+        assert (await rig.order_in(alert_id, "CANCEL_PENDING")).sends == 1
 
     tell(tmp_path, story)
 

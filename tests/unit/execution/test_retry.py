@@ -27,7 +27,7 @@ SECONDS = st.floats(min_value=0, max_value=1e6)
 ANY_FLOAT = st.none() | st.floats()
 CASES = {
     "asked": st.sampled_from(Asked), "kind": st.sampled_from(OutcomeKind), "attempt": ATTEMPTS, "named_s": ANY_FLOAT,
-    "left_s": st.none() | st.floats(allow_nan=False), "called": st.booleans(),
+    "left_s": st.none() | st.floats(allow_nan=False), "held": st.booleans(),
 }  # fmt: skip
 
 
@@ -59,9 +59,9 @@ def test_the_table_has_a_cell_for_everything() -> None:
 
 
 @given(**CASES)
-def test_unknown_never_leads_to_sending_again(asked, kind, attempt, named_s, left_s, called) -> None:
+def test_unknown_never_leads_to_sending_again(asked, kind, attempt, named_s, left_s, held) -> None:
     """Only NOT_SENT of an order may ever repeat it, whatever else is said."""
-    after = decide_next(asked, kind, attempt=attempt, named_s=named_s, left_s=left_s, called=called)
+    after = decide_next(asked, kind, attempt=attempt, named_s=named_s, left_s=left_s, held=held)
     if after.step is NextStep.SEND_AGAIN:
         assert (asked, kind) == (Asked.PLACE, NOT_SENT)
     if asked is Asked.PLACE and kind is UNKNOWN:
@@ -69,9 +69,9 @@ def test_unknown_never_leads_to_sending_again(asked, kind, attempt, named_s, lef
 
 
 @given(**CASES)
-def test_every_wait_is_a_number_not_below_zero_and_bounded(asked, kind, attempt, named_s, left_s, called) -> None:
+def test_every_wait_is_a_number_not_below_zero_and_bounded(asked, kind, attempt, named_s, left_s, held) -> None:
     """Neither a number that is none, nor many tries, nor endless waits can hold anything up for ever."""
-    after = decide_next(asked, kind, attempt=attempt, named_s=named_s, left_s=left_s, called=called)
+    after = decide_next(asked, kind, attempt=attempt, named_s=named_s, left_s=left_s, held=held)
     named_s = named_s if named_s is not None and math.isfinite(named_s) else 0
     longest = max(LONGEST_LOOK_S + FIRST_LOOK_S, named_s + FIRST_WAIT_S)
     assert 0 <= after.wait_s <= longest
@@ -130,16 +130,16 @@ def test_an_entry_whose_next_try_would_be_too_late_expires(attempt: int, left_s:
 
 
 @given(ATTEMPTS, ANY_FLOAT, st.booleans())
-def test_an_exit_is_tried_on(attempt: int, named_s: float | None, called: bool) -> None:
+def test_an_exit_is_tried_on(attempt: int, named_s: float | None, held: bool) -> None:
     """Exits have no limit of time, so neither age nor tries nor waits end them."""
-    after = decide_next(Asked.PLACE, NOT_SENT, attempt=attempt, named_s=named_s, left_s=None, called=called)
+    after = decide_next(Asked.PLACE, NOT_SENT, attempt=attempt, named_s=named_s, left_s=None, held=held)
     assert after.step in (NextStep.SEND_AGAIN, NextStep.HOLD)
 
 
-def test_who_was_not_called_says_nothing_and_costs_no_wait() -> None:
+def test_who_was_held_costs_no_wait_of_its_own() -> None:
     """What holds the account says for how long; an order that never reached the broker just keeps its place."""
-    assert decide_next(Asked.PLACE, NOT_SENT, attempt=9, left_s=1, called=False) == Next(step=NextStep.HOLD)
-    assert decide_next(Asked.PLACE, NOT_SENT, left_s=-1, called=False).step is NextStep.EXPIRE
+    assert decide_next(Asked.PLACE, NOT_SENT, attempt=9, left_s=1, held=True) == Next(step=NextStep.HOLD)
+    assert decide_next(Asked.PLACE, NOT_SENT, left_s=-1, held=True).step is NextStep.EXPIRE
 
 
 @pytest.mark.parametrize("kind", [NOT_SENT, UNKNOWN])
