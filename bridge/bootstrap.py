@@ -12,14 +12,16 @@ from bridge.brokers.paper.values import PaperPolicy
 from bridge.core.clock import IST, Clock, SystemClock
 from bridge.core.enums import Product
 from bridge.core.errors import ConfigError, StoreError
-from bridge.core.events import Event
+from bridge.core.events import Changed, Event
 from bridge.core.money import ONE
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import TradingState, account_scope
 from bridge.core.views import AccountView, ExternalView, external_view
 from bridge.desk import Desk
+from bridge.execution.breaker import BreakerState
 from bridge.execution.doubts import BookSteps
 from bridge.execution.gate import Gate
+from bridge.execution.guard import GuardedBroker, GuardNews
 from bridge.execution.outbox import Lane, LaneSteps
 from bridge.execution.reconcile import Reconciler
 from bridge.execution.throttle import Throttle
@@ -65,6 +67,8 @@ class Bridge:
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
+        news = GuardNews(on_breaker=self._on_breaker, on_alarm=self._alarm_of_account, on_fault=self.on_fault)
+        self.guarded = {name: GuardedBroker(name, broker, self.clock, news) for name, broker in self.brokers.items()}
         self.gate = Gate()
         self.pipeline = self._make_pipeline()
         self.reconciler = self._make_reconciler()
@@ -74,7 +78,7 @@ class Bridge:
             store=self.store,
             pipeline=self.pipeline,
             lanes=self.lanes,
-            brokers=self.brokers,
+            brokers=self.guarded,
             reconciler=self.reconciler,
             publish=self.hub.publish,
             on_fault=self.on_fault,
@@ -93,6 +97,7 @@ class Bridge:
         self._check_symbols_known()
         self._wire_writer()
         self.metrics.backlogs = lambda: {name: lane.backlog for name, lane in self.lanes.items()}
+        self.metrics.breakers = lambda: {name: broker.state for name, broker in self.guarded.items()}
 
     # -- wiring -------------------------------------------------------------------------------------------------------
 
@@ -161,7 +166,7 @@ class Bridge:
 
     def _make_reconciler(self) -> Reconciler:
         return Reconciler(
-            brokers=self.brokers,
+            brokers=self.guarded,
             ledger=self.store.ledger,
             write=self.store.write,
             steps=BookSteps(apply_reports=self.pipeline.apply_reports, give_up=self.pipeline.give_up),
@@ -174,11 +179,14 @@ class Bridge:
         steps = LaneSteps(
             begin_send=self.pipeline.begin_send,
             apply_outcome=self.pipeline.apply_outcome,
+            expire=self.pipeline.expire,
+            find_order=self.store.ledger.orders.get,
+            seconds_left=self.pipeline.seconds_left,
             in_doubt=lambda account, _cl_ord_id: self.reconciler.doubt(account),
             on_send=self.metrics.order_sent,
             on_fault=self.on_fault,
         )
-        return Lane(name, self.brokers[name], self.store.write, steps, self.gate, self.clock)
+        return Lane(name, self.guarded[name], self.store.write, steps, self.gate, self.clock)
 
     def _wire_writer(self) -> None:
         self.store.writer.on_events = self._on_events
@@ -217,7 +225,7 @@ class Bridge:
         self.store.writer.bind(asyncio.get_running_loop())
         await announce(self.store, self.clock, AuditAction.BRIDGE_STARTED, {"accounts": sorted(self.settings.accounts)})
         await self.store.write(self._set_starting_states)
-        for name, broker in self.brokers.items():
+        for name, broker in self.guarded.items():
             await broker.start(self.worker.take_reports)
             self.lanes[name].start()
         await self.worker.start()
@@ -242,7 +250,7 @@ class Bridge:
         await self.worker.stop()
         await asyncio.gather(*(lane.stop(STOP_TIMEOUT_S) for lane in self.lanes.values()))
         await self.reconciler.stop()
-        for broker in self.brokers.values():
+        for broker in self.guarded.values():
             await broker.stop()
         self.hub.close()
         try:
@@ -263,6 +271,16 @@ class Bridge:
         self.metrics.alarms.inc()
         log_event("alarm_raised", message=message)
 
+    def _alarm_of_account(self, account: str, message: str) -> None:
+        self.worker.raise_alarm(account, message)
+
+    def _on_breaker(self, account: str, state: BreakerState, message: str) -> None:
+        opened = state is BreakerState.OPEN
+        if opened:
+            self.metrics.breaker_openings.labels(account).inc()
+        log_event("breaker_opened" if opened else "breaker_closed", account=account, message=message)
+        self.hub.publish([Changed(what="state")])
+
     def mode_now(self) -> list[TradingState]:
         """Every trading state that is set."""
         return list(self.store.ledger.states.values.values())
@@ -271,7 +289,7 @@ class Bridge:
         """Every account with its broker session and its money."""
         ledger, now = self.store.ledger, self.clock.now()
         views = []
-        for name, broker in self.brokers.items():
+        for name, broker in self.guarded.items():
             status, funds = broker.status(), ledger.funds.get(name)
             views.append(
                 AccountView(
@@ -301,7 +319,7 @@ class Bridge:
             parts["store"] = (True, "")
         except Exception as error:  # whatever the driver says, the part is not ready
             parts["store"] = (False, type(error).__name__)
-        for name, broker in self.brokers.items():
+        for name, broker in self.guarded.items():
             status = broker.status()
             parts[f"broker {name}"] = (status.connected, status.message)
         return parts

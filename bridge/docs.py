@@ -14,14 +14,15 @@ from typing import Any, get_args
 from bridge.cli import make_parser
 from bridge.core.clock import EPOCH
 from bridge.core.decision import Denied
-from bridge.core.enums import Disposition
+from bridge.core.enums import Disposition, OutcomeKind
 from bridge.core.limits import CAREFUL, LIMIT_NAMES
 from bridge.core.money import to_text
 from bridge.core.order_states import BY_FILL, CLOSED, TABLE, WORKING, OrderStatus
 from bridge.core.reasons import AuditAction, Reason, RefusalCode
 from bridge.core.trade import TRADE_TABLE, TradeStatus
 from bridge.endings import denied_ending
-from bridge.execution.retry import POLICY
+from bridge.execution.breaker import BREAKER_TABLE, BreakerState
+from bridge.execution.retry import CANCEL_ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S, POLICY, Asked, NextStep
 from bridge.intake.unknown import KNOWN_FIELDS, RENAMED, SYNONYMS, UNSUPPORTED
 from bridge.metrics import Metrics
 from bridge.minting import CLAIM_NAMES
@@ -33,6 +34,7 @@ DOCS = PACKAGE.parent / "docs"
 # Read as a file: nobody but bootstrap imports a broker.
 RATES_FILE = PACKAGE / "brokers/paper/data/charges-zerodha.json"
 Table = Sequence[Sequence[str]]
+_COMMANDS = (Asked.PLACE, Asked.CANCEL)
 Edges = dict[tuple[str, str], list[str]]
 _BLOCK = re.compile(r"(<!-- generated:(?P<name>[a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _START, _END = "[*]", "[*]"
@@ -162,11 +164,15 @@ CLAIMS: dict[str, str] = {
     "expires": "The end of a day in India, or a moment with its zone. Without it the token does not expire.",
 }
 
-EXITS: dict[str, str] = {
-    "follow": "PLACED; reports follow",
-    "end": "REJECTED, with the broker's words",
-    "send again": "NEW again under the same id, after 0.2 to 5 s with jitter, until the signal is too old",
-    "look up": "IN_DOUBT: never sent again blindly; the tag is looked up in the broker's book",
+_PAUSE = f"after {FIRST_WAIT_S:g} to {LONGEST_WAIT_S:g} s with jitter"
+EXITS: dict[tuple[Asked, NextStep], str] = {
+    (Asked.PLACE, NextStep.FOLLOW): "PLACED; reports follow",
+    (Asked.PLACE, NextStep.END): "REJECTED, with the broker's words",
+    (Asked.PLACE, NextStep.SEND_AGAIN): f"NEW again under the same id, {_PAUSE}; EXPIRED if an entry would be too old then",
+    (Asked.PLACE, NextStep.LOOK_UP): "IN_DOUBT: never sent again blindly; the tag is looked up in the broker's book",
+    (Asked.CANCEL, NextStep.FOLLOW): "CANCEL_PENDING; the end comes as a report",
+    (Asked.CANCEL, NextStep.END): "working again, with the broker's words",
+    (Asked.CANCEL, NextStep.ASK_AGAIN): f"asked again, {_PAUSE}; an alarm after {CANCEL_ATTEMPTS} tries",
 }
 
 # Ends that no denial makes; every other reason's disposition is asked of bridge.endings.
@@ -322,12 +328,16 @@ def order_table() -> str:
 
 def trade_diagram() -> str:
     """The round trip's table as a mermaid diagram."""
+    return _diagram(TradeStatus.OPEN, _edges_of(TRADE_TABLE), (TradeStatus.CLOSED,))
+
+
+def _edges_of(table: Mapping[Any, Mapping[Any, Any]]) -> Edges:
     edges: Edges = {}
-    for status, events in TRADE_TABLE.items():
+    for status, events in table.items():
         for event, target in events.items():
             if target is not status:
                 edges.setdefault((status, target), []).append(event)
-    return _diagram(TradeStatus.OPEN, edges, (TradeStatus.CLOSED,))
+    return edges
 
 
 def _diagram(first: str, edges: Edges, last: Sequence[str] | frozenset[Any]) -> str:
@@ -338,15 +348,20 @@ def _diagram(first: str, edges: Edges, last: Sequence[str] | frozenset[Any]) -> 
 
 
 def outcomes_table() -> str:
-    """What may be done after each outcome of a send."""
+    """What may be done after each outcome of a command."""
     proofs = {
-        "ACCEPTED": "The broker has the order.",
-        "REFUSED": "Proves that the broker did not take it.",
-        "NOT_SENT": "Proves that nothing arrived.",
-        "UNKNOWN": "Proves nothing: a timeout, a lost connection, an answer that cannot be read.",
+        OutcomeKind.ACCEPTED: "The broker has the order.",
+        OutcomeKind.REFUSED: "Proves that the broker did not take it.",
+        OutcomeKind.NOT_SENT: "Proves that nothing arrived.",
+        OutcomeKind.UNKNOWN: "Proves nothing: a timeout, a lost connection, an answer that cannot be read.",
     }
-    rows = [(f"`{kind}`", proofs[kind], EXITS[step]) for kind, step in POLICY.items()]
-    return _table(("outcome", "what it says", "what happens"), rows)
+    rows = [(f"`{kind}`", proofs[kind], *(EXITS[asked, POLICY[asked][kind]] for asked in _COMMANDS)) for kind in proofs]
+    return _table(("outcome", "what it says", "of an order", "of a cancel"), rows)
+
+
+def breaker_diagram() -> str:
+    """The breaker's table as a mermaid diagram."""
+    return _diagram(BreakerState.CLOSED, _edges_of(BREAKER_TABLE), ())
 
 
 def audit_table() -> str:
@@ -441,6 +456,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "order-table": order_table,
     "trade-diagram": trade_diagram,
     "outcomes": outcomes_table,
+    "breaker-diagram": breaker_diagram,
     "audit": audit_table,
     "commands": commands_table,
     "metrics": metrics_table,

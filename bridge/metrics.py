@@ -7,7 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from bridge.answer import Answer
 from bridge.core.order import Order
+from bridge.execution.breaker import BreakerState
 
+_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 _FINE = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -30,6 +32,16 @@ class Metrics:
         self.commands = Counter("bridge_commands", "Commands committed.", registry=self.registry)
         self.orders = Counter("bridge_orders_sent", "Orders sent, by account.", ["account"], registry=self.registry)
         self.backlog = Gauge("bridge_lane_backlog", "Orders in a lane, by account.", ["account"], registry=self.registry)
+        self.breaker = Gauge(
+            "bridge_breaker_state",
+            "Breaker of an account's broker: 0 closed, 1 being looked at, 2 open.",
+            ["account"],
+            registry=self.registry,
+        )
+        self.breaker_openings = Counter(
+            "bridge_breaker_openings", "How often a broker stopped answering, by account.", ["account"], registry=self.registry
+        )
+        self.breakers: Callable[[], dict[str, BreakerState]] = dict
         self.backlogs: Callable[[], dict[str, int]] = dict
         self._sent: dict[str, Counter] = {}
         self._answered: dict[tuple[str, str], Counter] = {}
@@ -65,4 +77,6 @@ class Metrics:
         """The text that Prometheus reads."""
         for account, backlog in self.backlogs().items():
             self.backlog.labels(account).set(backlog)
+        for account, state in self.breakers().items():
+            self.breaker.labels(account).set(_LEVELS[state])
         return generate_latest(self.registry)

@@ -361,7 +361,19 @@ class Pipeline:
 
     def _is_too_late(self, order: Order, now: datetime) -> bool:
         """An entry leaves within `send_within` of its own time or never; exits are never too late."""
-        return not order.intent.reduce_only and now - order.intent.signal_at > self._send_within
+        left_s = self.seconds_left(order, now)
+        return left_s is not None and left_s < 0
+
+    def seconds_left(self, order: Order, now: datetime) -> float | None:
+        """Seconds in which an entry may still leave, negative when it is too late; None for exits."""
+        if order.intent.reduce_only:
+            return None
+        return (order.intent.signal_at + self._send_within - now).total_seconds()
+
+    def expire(self, tx: Tx, order: Order, now: datetime, message: str) -> None:
+        """End an entry whose next try would come too late; `message` is what the last one came to."""
+        stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=f"The next try would come too late ({message}).")
+        self._withdraw(tx, order, OrderEventKind.EXPIRED, stale, now)
 
     def _expire(self, tx: Tx, order: Order, now: datetime) -> Grant:
         stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=Reason.STALE_BEFORE_SEND.sentence)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from bridge.brokers.base import BookUnreadableError, Broker
+from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import Clock
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
 from bridge.core.events import AlarmRaised, CancelReady, Event, OrderReady, PriceSeen, Reloaded
@@ -15,8 +15,10 @@ from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
 from bridge.core.report import Report
+from bridge.execution.breaker import BreakerState
+from bridge.execution.guard import GuardedBroker
 from bridge.execution.orders import queue_order, record
-from bridge.execution.outbox import Lane
+from bridge.execution.outbox import Lane, write_down
 from bridge.execution.reconcile import Reconciler
 from bridge.pipeline import Pipeline
 from bridge.portfolio.book import roll_day
@@ -29,7 +31,8 @@ RETRY_AFTER = timedelta(seconds=1)
 # A send that no lane knows of any more has lost its answer.
 LOST_AFTER = timedelta(seconds=5)
 FUNDS_EVERY_S = 5.0
-FUNDS_WITHIN_S = 8.0
+# A broker that is slow to tell how things stand holds up the start for no longer than this.
+START_PATIENCE_S = 5.0
 
 
 class Worker:
@@ -42,7 +45,7 @@ class Worker:
         store: Store,
         pipeline: Pipeline,
         lanes: Mapping[str, Lane],
-        brokers: Mapping[str, Broker],
+        brokers: Mapping[str, GuardedBroker],
         reconciler: Reconciler,
         publish: Callable[[list[Event]], None],
         on_fault: Callable[[str, BaseException], None],
@@ -60,7 +63,7 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._funds_due: dict[str, float] = {}
-        self._asking: set[str] = set()
+        self._funds_asked: dict[str, asyncio.Task[None]] = {}
         self._recover_due = False
 
     # -- what commits tell --------------------------------------------------------------------------------------------
@@ -115,12 +118,22 @@ class Worker:
     def _alarm(self, tx: Tx, message: str, report: Report) -> None:
         tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=report.account, message=message)
 
+    def raise_alarm(self, account: str, message: str) -> None:
+        """Tell a person something of an account that no order's own record tells."""
+
+        def tell(tx: Tx) -> None:
+            tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=account, message=message)
+
+        self._spawn(lambda: write_down(self._store.write, tell))
+
     # -- start and stop -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bring everything to where it was, then begin to tick."""
-        await asyncio.gather(*(self._refresh_funds(account) for account in self._brokers))
-        await self._reconciler.look_all()
+        self._ask_for_funds()
+        self._reconciler.look_soon()
+        looks = self._reconciler.watch()
+        await asyncio.wait([*self._funds_asked.values(), *looks], timeout=START_PATIENCE_S)
         await self.recover()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="worker")
 
@@ -195,19 +208,18 @@ class Worker:
                 self._reconciler.doubt(order.intent.account)
 
     def _ask_for_funds(self) -> None:
-        now = self._clock.monotonic()
         for account in self._brokers:
-            is_due = now >= self._funds_due.get(account, 0) or self._money_moved(account)
-            if is_due and account not in self._asking:
-                self._asking.add(account)
-                self._funds_due[account] = now + FUNDS_EVERY_S
-                self._spawn(partial(self._ask_one, account))
+            if self._is_funds_due(account):
+                self._funds_asked[account] = self._spawn(partial(self._refresh_funds, account))
 
-    async def _ask_one(self, account: str) -> None:
-        try:
-            await self._refresh_funds(account)
-        finally:
-            self._asking.discard(account)
+    def _is_funds_due(self, account: str) -> bool:
+        """A broker that was away is looked at when its breaker says so; the look is to ask for the funds."""
+        broker, asked = self._brokers[account], self._funds_asked.get(account)
+        if not broker.is_readable or (asked is not None and not asked.done()):
+            return False
+        if broker.state is not BreakerState.CLOSED:
+            return True
+        return self._clock.monotonic() >= self._funds_due.get(account, 0) or self._money_moved(account)
 
     def _money_moved(self, account: str) -> bool:
         ledger = self._store.ledger
@@ -238,10 +250,10 @@ class Worker:
     async def _refresh_funds(self, account: str) -> None:
         """Ask for the broker's word on money; a word that a booked fill has overtaken is not taken."""
         asked_at = self._clock.now()
+        self._funds_due[account] = self._clock.monotonic() + FUNDS_EVERY_S
         try:
-            async with asyncio.timeout(FUNDS_WITHIN_S):
-                funds = await self._brokers[account].funds()
-        except (BookUnreadableError, TimeoutError) as error:
+            funds = await self._brokers[account].funds()
+        except BookUnreadableError as error:
             self._on_fault("funds", error)
             return
 
@@ -257,10 +269,11 @@ class Worker:
             for symbol, price in prices.items():
                 await broker.on_price(symbol, price)
 
-    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(self._guard(work))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:

@@ -9,6 +9,8 @@ from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 
 ReportSink = Callable[[list[Report]], Awaitable[None]]
+# Longer than any adapter's own patience with its broker, whose errors say more than a call that was cut off.
+CALL_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +23,27 @@ class BrokerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What the broker can do. `max_in_flight` is how many orders of one account may be on their way at once, in order."""
+    """What the broker can do. `max_in_flight` is how many orders of one account may be on their way at once, in order.
+
+    A call that takes longer than `call_timeout_s` is cut off: a command is UNKNOWN then, a read has failed. None is for a
+    broker inside this process, which cannot be away by itself.
+    """
 
     name: str
     is_paper: bool
     max_in_flight: int
+    call_timeout_s: float | None = CALL_TIMEOUT_S
 
 
 class BookUnreadableError(Exception):
-    """The broker's book, positions or funds could not be read; that is unknown, never empty."""
+    """The broker's book, positions or funds could not be read; that is unknown, never empty.
+
+    `retry_after_s` is the broker's own wish: it did answer, and said not to come before.
+    """
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None):
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Broker(Protocol):

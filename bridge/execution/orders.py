@@ -139,9 +139,10 @@ def ask_cancel(tx: Tx, order: Order, at: datetime, message: str) -> bool:
         return True
     if order.status in (OrderStatus.PLACED, OrderStatus.PARTIAL):
         record(tx, order, OrderEventKind.CANCEL_ASKED, at, message=message)
-        tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
-        return True
-    return order.status is OrderStatus.CANCEL_PENDING
+    elif order.status is not OrderStatus.CANCEL_PENDING:
+        return False
+    tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))  # asking twice does no harm
+    return True
 
 
 def _tell(

@@ -3,28 +3,32 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from bridge.brokers.base import Broker
 from bridge.core.clock import Clock
 from bridge.core.enums import OutcomeKind
 from bridge.core.errors import StoreError
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
+from bridge.core.reasons import AuditAction
 from bridge.core.report import Outcome
 from bridge.execution.gate import Gate
-from bridge.execution.orders import record
-from bridge.execution.retry import POLICY, NextStep, wait_before
+from bridge.execution.guard import GuardedBroker
+from bridge.execution.orders import printable, record
+from bridge.execution.retry import Asked, Next, NextStep, decide_next
 from bridge.store.tx import Tx
 
 T = TypeVar("T")
+Write = Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"]
 # How long a lane waits before it looks again at a broker that is not connected.
 SESSION_POLL_S = 0.5
 LONGEST_PAUSE_S = 1.0
 _GRANTED, _EXIT, _ENTRY = range(3)
+_TAKEN = decide_next(Asked.PLACE, OutcomeKind.ACCEPTED)
 
 
 class Granted(Protocol):
@@ -43,23 +47,29 @@ class Granted(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSteps:
-    """What a lane calls of the pipeline, inside transactions, and whom it tells of what it cannot settle itself."""
+    """What a lane calls of the pipeline, inside transactions, and whom it asks or tells.
+
+    `find_order` gives an order as it stands, `seconds_left` how long an entry may still leave: None for exits.
+    """
 
     begin_send: Callable[[Tx, str, datetime], Granted]
     apply_outcome: Callable[[Tx, Order, Outcome, datetime], Order | None]
+    expire: Callable[[Tx, Order, datetime, str], object]
+    find_order: Callable[[str], Order | None]
+    seconds_left: Callable[[Order, datetime], float | None]
     in_doubt: Callable[[str, str], None]
     on_send: Callable[[Order], None]
     on_fault: Callable[[str, BaseException], None]
 
 
 class Lane:
-    """Sends one account's orders; at most `max_in_flight` broker calls at once, begun in order."""
+    """Sends one account's orders; as many broker calls at once as the broker has room for, begun in order."""
 
     def __init__(
         self,
         account: str,
-        broker: Broker,
-        write: Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"],
+        broker: GuardedBroker,
+        write: Write,
         steps: LaneSteps,
         gate: Gate,
         clock: Clock,
@@ -75,8 +85,10 @@ class Lane:
         self._sequence = 0
         self._sending: set[str] = set()
         self._pausing: set[str] = set()
+        # Orders of which a cancel is being asked; True when it was wanted again meanwhile.
+        self._cancelling: dict[str, bool] = {}
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._held = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
 
@@ -86,7 +98,7 @@ class Lane:
 
     async def stop(self, timeout_s: float) -> None:
         """Begin nothing more; give what is at the broker `timeout_s` to answer and be written down."""
-        self._stopping = True
+        self._held.set()
         self._wake.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
@@ -115,13 +127,17 @@ class Lane:
         self._wake.set()
 
     def push_cancel(self, order: Order) -> None:
-        """Ask the broker to cancel; cancels do not queue behind orders."""
-        self._spawn(self._cancel(order))
+        """Ask the broker to cancel; cancels do not queue behind orders, and one is asked of an order at a time."""
+        if order.cl_ord_id in self._cancelling:
+            self._cancelling[order.cl_ord_id] = True
+        else:
+            self._cancelling[order.cl_ord_id] = False
+            self._spawn(self._cancel(order.cl_ord_id))
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        while not self._stopping:
+        while not self._held.is_set():
             await self._wake.wait()
             self._wake.clear()
             try:
@@ -136,9 +152,9 @@ class Lane:
 
     async def _drain(self) -> None:
         """Begin as many calls as the broker takes at once; more when one has ended."""
-        while self._queue and len(self._sending) < self._broker.capabilities.max_in_flight and not self._stopping:
+        while self._queue and len(self._sending) < self._broker.room and not self._held.is_set():
             if self._queue[0][0] != _GRANTED and not self._broker.status().connected:
-                await asyncio.sleep(SESSION_POLL_S)
+                await self._pause(SESSION_POLL_S)
                 self._wake.set()
                 return
             item = heapq.heappop(self._queue)
@@ -156,11 +172,17 @@ class Lane:
                 raise
             if granted.order is not None and granted.wait_s:
                 heapq.heappush(self._queue, item)  # it keeps its place
-                await asyncio.sleep(min(granted.wait_s, LONGEST_PAUSE_S))  # an exit that comes meanwhile must not wait longer
+                await self._pause(min(granted.wait_s, LONGEST_PAUSE_S))  # an exit that comes meanwhile must not wait longer
                 continue
             self._queued.discard(cl_ord_id)
             if granted.order is not None:
                 self._begin(granted.order)
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, but not into a stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._held.wait()
 
     def _grant(self, tx: Tx, cl_ord_id: str, rank: int) -> Granted:
         now = self._clock.now()
@@ -171,8 +193,8 @@ class Lane:
 
     def send_granted(self, order: Order) -> None:
         """Send an order whose sending is on disk already, at once if the broker takes one more."""
-        full = len(self._sending) >= self._broker.capabilities.max_in_flight
-        if self._stopping or full or (self._queue and self._queue[0][0] == _GRANTED):
+        full = len(self._sending) >= self._broker.room
+        if self._held.is_set() or full or (self._queue and self._queue[0][0] == _GRANTED):
             self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=True)
         else:
             self._begin(order)
@@ -188,70 +210,125 @@ class Lane:
 
     async def _send(self, order: Order) -> None:
         try:
-            if not self._gate.lets_out(order):
-                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message="halted before it left")
-            elif not self._broker.status().connected:  # granted in the commit that made it, which does not see the session
-                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message="the broker is not connected")
+            obstacle = self._obstacle(order)
+            if obstacle:
+                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message=obstacle)
             else:
                 self._steps.on_send(order)
-                outcome = await self._call(self._broker.place(order))
-            after = await self._note(lambda tx: self._steps.apply_outcome(tx, order, outcome, self._clock.now()))
+                outcome = await self._broker.place(order)
+            after = _TAKEN if outcome.kind is OutcomeKind.ACCEPTED else self._decide(order, outcome, sent=not obstacle)
+            noted = await write_down(self._write, lambda tx: self._apply(tx, order, outcome, after))
         finally:
             self._sending.discard(order.cl_ord_id)
             if self._queue:
                 self._wake.set()
-        if after is not None:
-            self._follow_up(after, outcome)
+        if noted is not None:
+            self._follow_up(noted, after)
 
-    def _follow_up(self, order: Order, outcome: Outcome) -> None:
-        step = POLICY[outcome.kind]
-        if step is NextStep.SEND_AGAIN and order.status is OrderStatus.NEW:
-            wait_s = wait_before(order.sends, outcome)
-            self._pausing.add(order.cl_ord_id)
-            asyncio.get_running_loop().call_later(wait_s, self._push_again, order)
-        elif step is NextStep.LOOK_UP and order.status is OrderStatus.IN_DOUBT:
+    def _obstacle(self, order: Order) -> str:
+        """Why the order must not leave although its sending is recorded; empty when nothing is in its way."""
+        if not self._gate.lets_out(order):
+            return "halted before it left"
+        # Granted in the commit that made it, which does not see the session.
+        status = self._broker.status()
+        return "" if status.connected else status.message or "the broker is not connected"
+
+    def _decide(self, order: Order, outcome: Outcome, *, sent: bool) -> Next:
+        return decide_next(
+            Asked.PLACE,
+            outcome.kind,
+            attempt=order.sends,
+            named_s=outcome.retry_after_s,
+            left_s=self._steps.seconds_left(order, self._clock.now()),
+            held=not sent and not self._broker.status().connected,
+        )
+
+    def _apply(self, tx: Tx, order: Order, outcome: Outcome, after: Next) -> Order | None:
+        """Write the outcome down, and with it the end of an entry whose next try would come too late."""
+        now = self._clock.now()
+        noted = self._steps.apply_outcome(tx, order, outcome, now)
+        if after.step is NextStep.EXPIRE and noted is not None and noted.status is OrderStatus.NEW:
+            self._steps.expire(tx, noted, now, outcome.message)
+            return None
+        return noted
+
+    def _follow_up(self, order: Order, after: Next) -> None:
+        if after.step is NextStep.LOOK_UP and order.status is OrderStatus.IN_DOUBT:
             self._steps.in_doubt(self.account, order.cl_ord_id)
+        elif order.status is not OrderStatus.NEW:
+            return
+        elif after.step is NextStep.HOLD:  # the account waits, not the order: it goes before entries when the wait is over
+            self._push_again(order)
+        elif after.step is NextStep.SEND_AGAIN:
+            self._pausing.add(order.cl_ord_id)
+            asyncio.get_running_loop().call_later(after.wait_s, self._push_again, order)
 
     def _push_again(self, order: Order) -> None:
         self._pausing.discard(order.cl_ord_id)
-        if not self._stopping:
+        if not self._held.is_set():
             self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=False)
-
-    async def _call(self, command: Coroutine[Any, Any, Outcome]) -> Outcome:
-        try:
-            return await command
-        except Exception as error:  # an adapter must not raise; if it does, nothing is known of the order
-            self._steps.on_fault("broker", error)
-            return Outcome(kind=OutcomeKind.UNKNOWN, message=f"the adapter failed: {type(error).__name__}")
-
-    async def _note(self, command: Callable[[Tx], T]) -> T:
-        """Write down what happened at the broker; a store that is away is waited for, since the fact will not go away."""
-        attempt = 0
-        while True:
-            try:
-                noted: T = await self._write(command)
-                return noted
-            except StoreError:
-                attempt += 1
-                await asyncio.sleep(wait_before(attempt))
 
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
-    async def _cancel(self, order: Order) -> None:
-        """Ask until the broker has taken the request or refused it; the end itself comes as a report."""
-        for attempt in range(1, 6):
-            outcome = await self._call(self._broker.cancel(order))
-            if outcome.kind is OutcomeKind.ACCEPTED:
-                return
-            if outcome.kind is OutcomeKind.REFUSED:
-                break
-            await asyncio.sleep(wait_before(attempt, outcome))
-        await self._note(lambda tx: self._cancel_refused(tx, order.cl_ord_id, outcome))
+    async def _cancel(self, cl_ord_id: str) -> None:
+        """Ask, and ask anew when it was wanted again meanwhile; the end itself comes as a report."""
+        try:
+            again = True
+            while again and not self._held.is_set():
+                self._cancelling[cl_ord_id] = False
+                await self._ask_to_cancel(cl_ord_id)
+                again = self._cancelling[cl_ord_id]
+        finally:
+            del self._cancelling[cl_ord_id]
 
-    def _cancel_refused(self, tx: Tx, cl_ord_id: str, outcome: Outcome) -> None:
-        order = tx.ledger.orders.get(cl_ord_id)
-        if order is not None and order.status is OrderStatus.CANCEL_PENDING:
-            record(tx, order, OrderEventKind.CANCEL_REFUSED, self._clock.now(), message=outcome.message)
+    async def _ask_to_cancel(self, cl_ord_id: str) -> None:
+        """Ask until the broker has taken the request or refused it, the order has closed, or a person has to look."""
+        attempt = 0
+        while (order := self._pending_cancel(cl_ord_id)) is not None and not self._held.is_set():
+            if not self._broker.status().connected:
+                await self._pause(SESSION_POLL_S)
+                continue
+            attempt += 1
+            outcome = await self._broker.cancel(order)
+            after = decide_next(Asked.CANCEL, outcome.kind, attempt=attempt, named_s=outcome.retry_after_s)
+            if after.step is NextStep.FOLLOW:
+                return
+            if after.step in (NextStep.END, NextStep.TELL):
+                await write_down(self._write, partial(self._end_asking, order=order, outcome=outcome, after=after))
+                return
+            await self._pause(after.wait_s)
+
+    def _pending_cancel(self, cl_ord_id: str) -> Order | None:
+        order = self._steps.find_order(cl_ord_id)
+        return order if order is not None and order.status is OrderStatus.CANCEL_PENDING else None
+
+    def _end_asking(self, tx: Tx, order: Order, outcome: Outcome, after: Next) -> None:
+        """Refused puts the order back to work; without any answer it stays as it is, for a person and the broker's book."""
+        now, current = self._clock.now(), tx.ledger.orders.get(order.cl_ord_id)
+        if current is None or current.status is not OrderStatus.CANCEL_PENDING:
+            return
+        if after.step is NextStep.END:
+            record(tx, current, OrderEventKind.CANCEL_REFUSED, now, message=outcome.message)
+            return
+        told = (
+            f"The broker does not say whether order {order.cl_ord_id} is cancelled ({outcome.message}): look at its own book."
+        )
+        tx.audit(
+            AuditAction.ALARM_RAISED, now, alert_id=order.intent.alert_id, cl_ord_id=order.cl_ord_id, account=self.account,
+            message=printable(told),
+        )  # fmt: skip
+
+
+async def write_down(write: Write, command: Callable[[Tx], T]) -> T:
+    """Write down what has happened; a store that is away is waited for, since the fact will not go away."""
+    attempt = 0
+    while True:
+        try:
+            noted: T = await write(command)
+            return noted
+        except StoreError:
+            attempt += 1
+            await asyncio.sleep(decide_next(Asked.NOTE, OutcomeKind.UNKNOWN, attempt=attempt).wait_s)
 
 
 @dataclass(frozen=True, slots=True)

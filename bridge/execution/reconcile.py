@@ -115,9 +115,9 @@ class Reconciler:
 
     # -- when -----------------------------------------------------------------------------------------------------------
 
-    def watch(self) -> None:
-        """Begin the looks that are due; called at every tick of the worker, and returns at once."""
-        now = self._clock.monotonic()
+    def watch(self) -> list[asyncio.Task[None]]:
+        """Begin the looks that are due; called at every tick of the worker, and returns at once what it began."""
+        now, began = self._clock.monotonic(), []
         for account, watch in self._watches.items():
             connected = self._brokers[account].status().connected
             if connected and watch.was_connected is False:
@@ -128,15 +128,13 @@ class Reconciler:
                 why, watch.pending = watch.pending or Why.TIMER, None
                 watch.due = now + LOOK_AGAIN_S  # until the look itself says better
                 watch.looking = asyncio.get_running_loop().create_task(self._look(account, why))
+                began.append(watch.looking)
+        return began
 
     def look_soon(self) -> None:
         """Have every account looked at by the next tick, as at a start."""
         for watch in self._watches.values():
             watch.pending = Why.START
-
-    async def look_all(self) -> None:
-        """The look of a start, at all accounts at once; StoreError passes."""
-        await asyncio.gather(*(self.compare(account, Why.START) for account in self._brokers))
 
     async def _look(self, account: str, why: Why) -> None:
         try:

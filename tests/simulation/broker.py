@@ -36,7 +36,7 @@ class SimBroker:
     """One account's adapter, for one life of the bridge."""
 
     def __init__(self, world: "World", venue: Venue, max_in_flight: int) -> None:
-        self.capabilities = Capabilities(name="sim", is_paper=True, max_in_flight=max_in_flight)
+        self.capabilities = Capabilities(name="sim", is_paper=True, max_in_flight=max_in_flight, call_timeout_s=15.0)
         self._world = world
         self._venue = venue
         self._chance = world.chance_broker
@@ -188,7 +188,7 @@ _PERHAPS_ARRIVES = frozenset({"reset", "html_5xx"})
 def _without_arriving(fault: str, wait_s: int) -> Outcome | None:
     """The answer to a command that never arrived; None: there is none."""
     return {
-        "busy_429": Outcome(kind=OutcomeKind.NOT_SENT, message="too many requests"),
+        "busy_429": Outcome(kind=OutcomeKind.NOT_SENT, message="too many requests", retry_after_s=1.0),
         "busy_429_wait": Outcome(kind=OutcomeKind.NOT_SENT, message="too many requests", retry_after_s=float(wait_s)),
         "session_403": Outcome(kind=OutcomeKind.NOT_SENT, message="TokenException"),
         "reset": Outcome(kind=OutcomeKind.UNKNOWN, message="connection reset"),

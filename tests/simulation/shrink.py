@@ -34,6 +34,7 @@ def _without(plan: Plan, name: str, start: int, size: int) -> Plan:
     """The plan without some of its rates, events, alerts or crashes."""
     whole = getattr(plan, name)
     if name == "rates":
-        left = dict(item for number, item in enumerate(whole.items()) if not start <= number < start + size)
-        return replace(plan, rates=left)
-    return replace(plan, **{name: (*whole[:start], *whole[start + size :])})
+        rates = dict(item for number, item in enumerate(whole.items()) if not start <= number < start + size)
+        return replace(plan, rates=rates)
+    left = {name: (*whole[:start], *whole[start + size :])}
+    return replace(plan, **left)  # type: ignore[arg-type]

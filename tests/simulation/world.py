@@ -14,6 +14,7 @@ from bridge.core.enums import TradingMode
 from bridge.core.errors import BridgeError
 from bridge.core.report import Report
 from bridge.core.scope import GLOBAL, Scope, account_scope, strategy_scope
+from bridge.execution.breaker import BreakerState
 from bridge.settings import AccountSettings, Settings
 from bridge.store.store import Store
 from tests.simulation import plan as plans
@@ -77,6 +78,9 @@ class SimBridge(Bridge):
 
     def _on_alarm(self, message: str) -> None:
         self._world.tell(f"alarm {message}")
+
+    def _on_breaker(self, account: str, state: BreakerState, message: str) -> None:
+        self._world.tell(f"breaker {account} {state} {message}")
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from unittest import mock
 
 from bridge.answer import Answer
 from bridge.bootstrap import Bridge
-from bridge.brokers.base import Broker
+from bridge.brokers.base import CALL_TIMEOUT_S, Broker
 from bridge.core.order import Order
 from bridge.core.scope import GLOBAL, Scope
 from bridge.core.views import AlertView, OrderView, StepView
@@ -83,15 +83,20 @@ class ScriptedBridge(WatchedBridge):
         *,
         is_paper: bool = True,
         max_in_flight: int = 4,
+        call_timeout_s: float | None = CALL_TIMEOUT_S,
     ) -> None:
         self._books = dict(books or {})
+        self._call_timeout_s = call_timeout_s
         self._is_paper = is_paper
         self._max_in_flight = max_in_flight
         super().__init__(settings, clock)
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         if name not in self._books:
-            self._books[name] = ScriptedBroker(name, self.clock, is_paper=self._is_paper, max_in_flight=self._max_in_flight)
+            self._books[name] = ScriptedBroker(
+                name, self.clock, is_paper=self._is_paper, max_in_flight=self._max_in_flight,
+                call_timeout_s=self._call_timeout_s,
+            )  # fmt: skip
         return self._books[name]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
-from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
+from bridge.brokers.base import CALL_TIMEOUT_S, BookUnreadableError, BrokerStatus, Capabilities, ReportSink
 from bridge.core.clock import Clock
 from bridge.core.enums import OutcomeKind, Product, ReportKind
 from bridge.core.money import ZERO
@@ -16,7 +16,7 @@ from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 
 ACCEPT, REFUSE, NOT_SENT = "accept", "refuse", "not sent"
 LOST, LOST_BUT_THERE = "lost", "lost, but there"  # no answer; in the second case the order did arrive
-RAISE, HANG = "raise", "hang"
+RAISE, HANG, BUSY = "raise", "hang", "busy"  # busy: a 429 that names a wait
 _ENDS = {
     OrderStatus.CANCELLED: ReportKind.CANCELLED,
     OrderStatus.REJECTED: ReportKind.REJECTED,
@@ -29,11 +29,25 @@ class ScriptedBroker:
 
     Nothing fills by itself unless `fill_px` is set. `sent` are the orders that `place` was called for. `others` are rows of
     the book besides `rows`; `hidden` are the tags of rows that it does not show; `hanging` names the reads that never answer.
+    While `dead` is one of the answers, every call meets it, and reads fail or hang; `calls` names each call that arrived.
     """
 
-    def __init__(self, account: str, clock: Clock, *, is_paper: bool = True, max_in_flight: int = 4) -> None:
+    def __init__(
+        self,
+        account: str,
+        clock: Clock,
+        *,
+        is_paper: bool = True,
+        max_in_flight: int = 4,
+        call_timeout_s: float | None = CALL_TIMEOUT_S,
+    ) -> None:
         self.account = account
-        self.capabilities = Capabilities(name="scripted", is_paper=is_paper, max_in_flight=max_in_flight)
+        self.capabilities = Capabilities(
+            name="scripted", is_paper=is_paper, max_in_flight=max_in_flight, call_timeout_s=call_timeout_s
+        )
+        self.calls: list[str] = []
+        self.dead = ""
+        self.retry_after_s = 0.0
         self.answers: deque[str] = deque()
         self.cancels: deque[str] = deque()
         self.rows: dict[str, BookRow] = {}
@@ -49,6 +63,7 @@ class ScriptedBroker:
         self.hanging: set[str] = set()
         self.asking: Counter[str] = Counter()
         self.most_asking = 0
+        self.book_readable = True
         self.book_lags = False
         self.fill_px: Decimal | None = None
         self.equity = Decimal(1_000_000)
@@ -73,15 +88,15 @@ class ScriptedBroker:
 
     async def place(self, order: Order) -> Outcome:
         self.sent.append(order)
-        how = self.answers.popleft() if self.answers else ACCEPT
+        how = self._answer("place", self.answers)
         if how == HANG:
             await asyncio.Event().wait()
         if how == RAISE:
             raise RuntimeError("the adapter is broken")
         if how == REFUSE:
             return Outcome(kind=OutcomeKind.REFUSED, message=self.message or "no")
-        if how == NOT_SENT:
-            return Outcome(kind=OutcomeKind.NOT_SENT, message="connection refused")
+        if how in (NOT_SENT, BUSY):
+            return self._not_sent(how)
         if how == LOST:
             return Outcome(kind=OutcomeKind.UNKNOWN, message="no answer")
         row = self.take(order)
@@ -93,11 +108,13 @@ class ScriptedBroker:
 
     async def cancel(self, order: Order) -> Outcome:
         self.cancelled.append(order)
-        how = self.cancels.popleft() if self.cancels else ACCEPT
+        how = self._answer("cancel", self.cancels)
         if how == HANG:
             await asyncio.Event().wait()
         if how == REFUSE:
             return Outcome(kind=OutcomeKind.REFUSED, message="too late")
+        if how in (NOT_SENT, BUSY):
+            return self._not_sent(how)
         if how == ACCEPT:
             asyncio.get_running_loop().call_soon(self._end_soon, order.tag)
             return Outcome(kind=OutcomeKind.ACCEPTED)
@@ -105,14 +122,12 @@ class ScriptedBroker:
 
     async def book(self) -> list[BookRow]:
         self.reads += 1
-        await self._answer("book")
+        await self._read("book", readable=self.book_readable)
         rows = [row for tag, row in self.rows.items() if tag not in self.hidden]
         return [] if self.book_lags else [*rows, *self.others]
 
     async def positions(self) -> list[BrokerPosition]:
-        await self._answer("positions")
-        if not self.positions_readable:
-            raise BookUnreadableError("no positions today")
+        await self._read("positions", readable=self.positions_readable)
         if self.positions_lag:
             return []
         found = [
@@ -126,21 +141,35 @@ class ScriptedBroker:
         return found
 
     async def funds(self) -> Funds:
-        await self._answer("funds")
+        await self._read("funds")
         return Funds(account=self.account, equity=self.equity, available=self.equity, at=self._clock.now())
 
     async def on_price(self, symbol: str, price: Decimal) -> None:
         return
 
-    async def _answer(self, read: str) -> None:
-        self.asking[read] += 1
-        self.most_asking = max(self.most_asking, self.asking[read])
+    def _answer(self, name: str, answers: deque[str]) -> str:
+        self.calls.append(name)
+        return self.dead or (answers.popleft() if answers else ACCEPT)
+
+    def _not_sent(self, how: str) -> Outcome:
+        if how == BUSY:
+            return Outcome(kind=OutcomeKind.NOT_SENT, message="too many requests", retry_after_s=self.retry_after_s)
+        return Outcome(kind=OutcomeKind.NOT_SENT, message="connection refused")
+
+    async def _read(self, name: str, *, readable: bool = True) -> None:
+        self.calls.append(name)
+        self.asking[name] += 1
+        self.most_asking = max(self.most_asking, self.asking[name])
         try:
-            if read in self.hanging:
+            if self.dead == HANG or name in self.hanging:
                 await asyncio.Event().wait()
         finally:
-            self.asking[read] -= 1
-        if not self.readable:
+            self.asking[name] -= 1
+        if self.dead == BUSY:
+            raise BookUnreadableError("too many requests", retry_after_s=self.retry_after_s)
+        if self.dead == RAISE:
+            raise RuntimeError("the adapter is broken")
+        if self.dead or not self.readable or not readable:
             raise BookUnreadableError("the broker is away")
 
     # -- what a test makes happen there -------------------------------------------------------------------------------

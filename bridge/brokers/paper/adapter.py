@@ -85,7 +85,7 @@ class PaperBroker:
         clock: Clock,
     ) -> None:
         self.account = account
-        self.capabilities = Capabilities(name="paper", is_paper=True, max_in_flight=MAX_IN_FLIGHT)
+        self.capabilities = Capabilities(name="paper", is_paper=True, max_in_flight=MAX_IN_FLIGHT, call_timeout_s=None)
         self._cash = cash
         self._policy = policy
         self._shelves = shelves
