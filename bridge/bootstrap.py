@@ -68,6 +68,7 @@ class Bridge:
             shelves=self.paper_shelves.by_name(),
             maps=paper_maps(PAPER_CODECS),
             mode=settings.database.writer,
+            recent=timedelta(seconds=SEND_WITHIN * settings.webhook.freshness_s + settings.webhook.future_s),
         )
         self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
         self.calendar: Calendar = load_calendar(settings.calendar)
@@ -156,6 +157,7 @@ class Bridge:
             leverage={product.value: account.leverage.get(product, ONE) for product in Product},
             throttle=Throttle(account.orders_per_second),
             max_in_flight=capabilities.max_in_flight,
+            reverses_in_one=capabilities.reverses_in_one,
         )
 
     def _make_lane(self, name: str) -> Lane:

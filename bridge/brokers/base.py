@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from bridge.core.enums import Product
 from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 
@@ -21,11 +22,16 @@ class BrokerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What the broker can do. `max_in_flight` is how many orders of one account may be on their way at once, in order."""
+    """What the broker can do. `max_in_flight` is how many orders of one account may be on their way at once, in order.
+
+    In the products of `reverses_in_one` a single order may close a position and open the opposite one; in others that can
+    be short the bridge sends two, the second when the first has filled.
+    """
 
     name: str
     is_paper: bool
     max_in_flight: int
+    reverses_in_one: frozenset[Product] = frozenset({Product.MIS, Product.NRML})
 
 
 class BookUnreadableError(Exception):

@@ -10,7 +10,7 @@ from bridge.core.errors import InvariantError
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent
-from bridge.risk.sizing import Nothing, Wait
+from bridge.risk.wishes import Nothing, Wait
 from tests.unit.risk.builders import NOW, OTHER, D, World, denied, make_instrument, make_intent, make_signal
 
 RESTING: dict[str, Any] = {"ord_type": OrdType.LIMIT, "price": D(100)}
@@ -99,10 +99,10 @@ def test_entry_reduces_only_when_it_fits_into_the_opposite_position(held, action
     assert intent.reduce_only is reduces
 
 
-def test_sell_that_fits_the_position_but_not_beside_an_open_exit_does_not_reduce_only():
+def test_sell_that_fits_the_position_but_not_beside_a_resting_exit_does_not_reduce_only():
     """What open orders close already can not be closed twice."""
     world = World().hold(10)
-    world.order(make_intent(6, Side.SELL, reduce_only=True))
+    world.order(make_intent(6, Side.SELL, reduce_only=True, **RESTING))
     assert an_intent(world.size(make_signal(Action.SELL, quantity=D(4)))).reduce_only
     assert not an_intent(world.size(make_signal(Action.SELL, quantity=D(5)))).reduce_only
 
