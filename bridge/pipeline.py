@@ -251,8 +251,10 @@ class Pipeline:
 
     def _process(self, tx: Tx, alert: Alert) -> None:
         now, signal = self._clock.now(), alert.signal
-        self._note_price(tx, alert)
-        if alert.alert_id in tx.ledger.waiting.values:
+        waited = alert.alert_id in tx.ledger.waiting.values
+        if not waited or alert.attempts:  # a price is news once
+            self._note_price(tx, alert)
+        if waited:
             tx.put(tx.ledger.waiting, alert.alert_id, None)
             if tx.ledger.orders_of(alert):
                 self._open_halves(tx, alert, now)
@@ -274,6 +276,8 @@ class Pipeline:
         if not orders:
             parts = [(account, end) for (account, _), end in zip(sized, endings, strict=True) if isinstance(end, Ending)]
             self._end(tx, alert.alert_id, worst_of(parts), now)
+        elif alert.alert_id in tx.ledger.alerts.values and any(isinstance(wish, Reversal) for _account, wish in wishes):
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # for the half that opens
 
     def _hand_over(self, tx: Tx, orders: Sequence[Order], now: datetime) -> None:
         """Give new orders to their lanes, with leave to send where nothing is before them."""

@@ -89,8 +89,8 @@ def _size_entry(wish: _Wish, default_quantity: Decimal | None) -> Sized:
         return Denied(reason=Reason.EXIT_UNFINISHED, message=f"The exit before it, {before}, has not ended in time.")
     if before:
         return Wait(message=f"An exit is under way ({before}); the entry goes when it has ended.")
-    if room and not wish.in_one and not wish.no_wait and any(ends_soon(order) for order in orders):
-        return Wait(message="An order is under way; the reversal is sized when it has ended.")
+    if not wish.in_one and not wish.no_wait and any(ends_soon(order) for order in orders):
+        return Wait(message="An order is under way; whether the entry goes through zero is known when it has ended.")
     return _intent(wish, side, quantity, room)
 
 

@@ -174,8 +174,8 @@ def _overtaken_by(newest: Alert) -> Denied:
 
 
 def _is_earlier(at: datetime, other: datetime) -> bool:
-    """Strictly earlier, as far as the first time is precise: a whole second may be any moment of it."""
-    return at < (other if at.microsecond else other.replace(microsecond=0))
+    """Of an earlier second: finer than that TradingView's times do not go, and a whole second may be any moment of it."""
+    return at.replace(microsecond=0) < other.replace(microsecond=0)
 
 
 def _goes_flat(signal: Signal) -> bool:

@@ -30,9 +30,19 @@ class ScriptedBroker:
     Nothing fills by itself unless `fill_px` is set. `sent` are the orders that `place` was called for.
     """
 
-    def __init__(self, account: str, clock: Clock, *, is_paper: bool = True, max_in_flight: int = 4) -> None:
+    def __init__(
+        self,
+        account: str,
+        clock: Clock,
+        *,
+        is_paper: bool = True,
+        max_in_flight: int = 4,
+        reverses_in_one: frozenset[Product] = frozenset({Product.MIS, Product.NRML}),
+    ) -> None:
         self.account = account
-        self.capabilities = Capabilities(name="scripted", is_paper=is_paper, max_in_flight=max_in_flight)
+        self.capabilities = Capabilities(
+            name="scripted", is_paper=is_paper, max_in_flight=max_in_flight, reverses_in_one=reverses_in_one
+        )
         self.answers: deque[str] = deque()
         self.cancels: deque[str] = deque()
         self.rows: dict[str, BookRow] = {}
