@@ -109,6 +109,7 @@ class Bridge:
             shelves=self.paper_shelves.by_name(),
             maps=paper_maps(PAPER_CODECS),
             mode=self.settings.database.writer,
+            recent=timedelta(seconds=SEND_WITHIN * self.settings.webhook.freshness_s + self.settings.webhook.future_s),
         )
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
@@ -162,6 +163,7 @@ class Bridge:
             leverage={product.value: account.leverage.get(product, ONE) for product in Product},
             throttle=Throttle(account.orders_per_second),
             max_in_flight=capabilities.max_in_flight,
+            reverses_in_one=capabilities.reverses_in_one,
         )
 
     def _make_reconciler(self) -> Reconciler:

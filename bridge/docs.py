@@ -142,7 +142,7 @@ FIELDS: dict[str, str] = {
     "quantity": "Units, above zero. An entry without one takes the strategy's; an exit without one closes all.",
     "target": "The signed position wanted, in place of action and quantity.",
     "state": "`long`, `flat` or `short`: must agree with the sign of `target`.",
-    "prev": "The same for the position before; kept, not acted on.",
+    "prev": "The same for the position before: an alert that does not follow on waits for the one before it.",
     "product": "MIS, CNC, NRML or MTF; else the token's, else the strategy's.",
     "order_type": "MARKET (the default), LIMIT, SL or SL-M.",
     "price": "The limit of LIMIT and SL orders. Else the price seen by the sender, by which the bridge reckons.",

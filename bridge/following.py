@@ -1,6 +1,6 @@
 """What brokers report becomes fact here: matched to our order, checked by the state table, booked once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -148,22 +148,19 @@ def after_close(tx: Tx, order: Order, now: datetime) -> None:
     raise_alarm(tx, order, f"The exit of {intent.symbol} ended {order.status.value}; the position is still open.", now)
 
 
-def alert_ending(tx: Tx, alert: Alert) -> Ending | None:
-    """The ending of an alert whose orders are all closed; None while one is open."""
-    orders = tx.ledger.orders_of(alert)
-    if any(not order.status.is_closed for order in orders):
-        return None
+def alert_ending(tx: Tx, alert: Alert, orders: Sequence[Order], *, is_split: bool) -> Ending:
+    """The ending of an alert whose orders are all closed; with a reversal in two halves either may have been denied."""
     parts = [(order.intent.account, order_ending(order)) for order in orders]
-    if len(alert.signal.accounts) > len(parts):
-        parts += _denied_parts(tx, alert, {account for account, _ending in parts})
+    if is_split or len(alert.signal.accounts) > len(parts):
+        parts += _denied_parts(tx, alert)
     return worst_of(parts)
 
 
-def _denied_parts(tx: Tx, alert: Alert, seen: set[str]) -> list[tuple[str, Ending]]:
-    """What became of the accounts that got no order, from the audit of the commit in which the others got theirs."""
+def _denied_parts(tx: Tx, alert: Alert) -> list[tuple[str, Ending]]:
+    """What became of the wishes that got no order, as the audit tells it."""
     found = {}
     for step in tx.steps_of(alert.alert_id, AuditAction.INTENT_DENIED, AuditAction.INTENT_NOOP):
         account, code, message = step.account, step.code, step.message
         disposition = Disposition.DENIED if step.action is AuditAction.INTENT_DENIED else Disposition.NOOP
         found[account] = Ending(disposition=disposition, code=code, message=message)
-    return [(account, ending) for account, ending in found.items() if account not in seen]
+    return list(found.items())

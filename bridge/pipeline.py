@@ -1,7 +1,7 @@
 """READ THIS FIRST. The whole way of an alert, from bytes to position; each step is one call, named like its folder.
 
 accept          verify → parse → claim → commit → answer            in the event loop, then the writer
-process         interpret → size → risk → order NEW                 rides in the same commit
+process         its turn? → size → risk → order NEW                 rides in the same commit
 begin_send      halted? stale? still closing? a place this second?  the last gate; rides too when nothing is before it
 apply_outcome   what the broker command came to                     after the call
 apply_reports   report → order → fill → position → trade            whatever tells: stream, postback, the broker's book
@@ -19,10 +19,11 @@ from bridge.answer import Answer, accepted, duplicate, refused, unavailable
 from bridge.core.alert import Alert, Ending
 from bridge.core.clock import Clock
 from bridge.core.decision import Denied
-from bridge.core.enums import Action, Disposition, OutcomeKind, Source
+from bridge.core.enums import Action, Disposition, OutcomeKind, Product, Source
 from bridge.core.errors import DuplicateError, InvariantError, RefusedError, StoreError
 from bridge.core.events import PriceSeen
 from bridge.core.instrument import Instrument
+from bridge.core.ledger import newest_key
 from bridge.core.limits import Limits
 from bridge.core.market import ALWAYS_OPEN, Mark, SessionQuestion, SessionState
 from bridge.core.money import ONE, ZERO, to_text
@@ -37,26 +38,31 @@ from bridge.endings import cancel_ending, denied_ending, worst_of
 from bridge.execution.orders import adopt_broker_id, ask_cancel, open_order, queue_order, record, shrink
 from bridge.execution.throttle import Throttle
 from bridge.following import Following, after_close, alert_ending
+from bridge.halves import Half, halves_due, split_message
 from bridge.intake.admit import Admission, Intake, Refusal
 from bridge.intake.verify import Delivery
 from bridge.portfolio.book import note_exit
 from bridge.risk.context import RiskContext
 from bridge.risk.engine import check_risk
 from bridge.risk.halt import HaltCommand, may_send, next_state
-from bridge.risk.sizing import Nothing, Sized, Wait, size_signal
+from bridge.risk.sizing import size_signal
+from bridge.risk.turns import EXIT_WAIT, check_turn, exit_before, in_turn
 from bridge.risk.usage import key_of, reach
+from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 
 # A fault of ours is tried this often before the alert ends as failed.
 MAX_ATTEMPTS = 3
-# An exit waits this long for the entry before it to end; then it is sized with what is there.
-EXIT_WAIT = timedelta(seconds=20)
+# The clock takes an alert up again only after this; sooner, the end of an order or of another alert does it.
+RETRY_AFTER = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRules:
-    """What the pipeline knows of an account. `max_in_flight` orders may be on their way to its broker at once."""
+    """What the pipeline knows of an account. `max_in_flight` orders may be on their way to its broker at once, and one
+    order may go through zero in the products of `reverses_in_one`.
+    """
 
     name: str
     is_paper: bool
@@ -65,6 +71,7 @@ class AccountRules:
     leverage: Mapping[str, Decimal]
     throttle: Throttle
     max_in_flight: int
+    reverses_in_one: frozenset[Product]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +91,7 @@ class Grant:
 
 
 class Pipeline:
-    """The steps, over a store and the tables of rules; holds no state of its own but which alerts wait for an order's end."""
+    """The steps, over a store and the tables of rules; holds no state of its own."""
 
     def __init__(
         self,
@@ -109,6 +116,7 @@ class Pipeline:
         self._send_within = send_within
         self._multipliers = multipliers
         self._following = Following(self._settle, accounts, instrument)
+        self._carrying = False  # an alert is being carried on right now; those behind it are looked at afterwards
         self.on_answer: Callable[[Answer, datetime], None] = lambda _answer, _received_at: None
         self.on_fault: Callable[[str, BaseException], None] = lambda _where, _error: None
 
@@ -187,48 +195,107 @@ class Pipeline:
     # -- process: alert → signal → intent → decision → order ----------------------------------------------------------
 
     def process(self, tx: Tx, alert: Alert) -> None:
-        """Carry an accepted alert to its orders or its end; a fault of ours leaves it open, to be tried again."""
+        """Carry an accepted alert to its orders or its end, and then those that waited for it to go first."""
+        self._carry(tx, alert)
+        ledger = tx.ledger
+        if ledger.waiting.by_symbol and (alert.alert_id not in ledger.waiting.values or ledger.orders_of(alert)):
+            self._take_up(tx, alert.signal.symbol, lambda waiting: not waiting.attempts)
+
+    def take_up_due(self, tx: Tx, now: datetime) -> None:
+        """Carry on, by the clock, the alerts that wait: their wait may be over, or a fault be mended."""
+        for symbol in list(tx.ledger.waiting.by_symbol):
+            self._take_up(tx, symbol, lambda waiting: now - waiting.received_at >= RETRY_AFTER)
+
+    def _take_up(self, tx: Tx, symbol: str, is_due: Callable[[Alert], bool]) -> None:
+        """Carry on those who wait in a symbol, again as long as one of them gets through: it may have held up others."""
+        faulty: set[str] = set()
+        moved = not self._carrying
+        while moved:
+            moved = False
+            for alert in in_turn(tx.ledger.waiting.by_symbol.get(symbol, {}).values()):
+                alert_id = alert.alert_id
+                if alert_id in faulty or alert_id not in tx.ledger.waiting.values or not is_due(alert):
+                    continue
+                if not self._carry(tx, alert):
+                    faulty.add(alert_id)
+                elif alert_id not in tx.ledger.waiting.values:
+                    moved = True
+
+    def _carry(self, tx: Tx, alert: Alert) -> bool:
+        """Process one alert; a fault of ours, which is told by False, leaves it open, to be tried again."""
         mark = tx.mark()
+        self._carrying = True
         try:
             self._process(tx, alert)
         except Exception as error:  # a fault in processing never costs the acknowledgement
             tx.back_to(mark)
             self._defer(tx, alert, error)
+            return False
+        finally:
+            self._carrying = False
+        return True
 
     def _defer(self, tx: Tx, alert: Alert, error: Exception) -> None:
         now = self._clock.now()
         self.on_fault("process", error)
         tried = replace(alert, attempts=alert.attempts + 1)
         tx.put(tx.ledger.alerts, alert.alert_id, tried)
+        tx.put(tx.ledger.waiting, alert.alert_id, tried)  # whoever has to go behind it still does
         message = f"{type(error).__name__} in attempt {tried.attempts} of {MAX_ATTEMPTS}"
         tx.audit(AuditAction.ALERT_DEFERRED, now, alert_id=alert.alert_id, code=Reason.INTERNAL, message=message)
         if tried.attempts >= MAX_ATTEMPTS:
-            ending = Ending(disposition=Disposition.FAILED, code=Reason.INTERNAL.value, message=Reason.INTERNAL.sentence)
+            begun = "The bridge met a fault of its own; the opening half of the reversal was not sent."
+            told = begun if tx.ledger.orders_of(tried) else Reason.INTERNAL.sentence
+            ending = Ending(disposition=Disposition.FAILED, code=Reason.INTERNAL.value, message=told)
             self._end(tx, alert.alert_id, ending, now)
 
     def _process(self, tx: Tx, alert: Alert) -> None:
         now, signal = self._clock.now(), alert.signal
-        self._note_price(tx, alert)
-        if alert.alert_id in tx.ledger.waiting.values:
+        waited = alert.alert_id in tx.ledger.waiting.values
+        if not waited or alert.attempts:  # a price is news once
+            self._note_price(tx, alert)
+        if waited:
             tx.put(tx.ledger.waiting, alert.alert_id, None)
+            if tx.ledger.orders_of(alert):
+                self._open_halves(tx, alert, now)
+                return
         if signal.action is Action.CANCEL:
             self._cancel_orders(tx, alert, now)
             return
-        sized = [(account, self._size(tx, alert, account, leg, now)) for leg, account in _legs(signal)]
+        sized = self._size_all(tx, alert, now)
         wishes = [(account, wish) for account, wish in sized if not isinstance(wish, Wait)]
         if len(wishes) < len(sized):
-            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order of the position ends, or the wait is over
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order or alert before it ends, or the wait is over
             return
+        is_late = any(isinstance(wish, Denied) and wish.reason is Reason.OVERTAKEN for _account, wish in wishes)
+        if tx.ledger.is_newest(alert) and not is_late:
+            tx.put(tx.ledger.newest, newest_key(signal), alert)
         endings = [self._decide(tx, alert, account, wish, now) for account, wish in wishes]
         orders = [order for order in endings if isinstance(order, Order)]
+        self._hand_over(tx, orders, now)
+        if not orders:
+            parts = [(account, end) for (account, _), end in zip(sized, endings, strict=True) if isinstance(end, Ending)]
+            self._end(tx, alert.alert_id, worst_of(parts), now)
+        elif alert.alert_id in tx.ledger.alerts.values and any(isinstance(wish, Reversal) for _account, wish in wishes):
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # for the half that opens
+
+    def _hand_over(self, tx: Tx, orders: Sequence[Order], now: datetime) -> None:
+        """Give new orders to their lanes, with leave to send where nothing is before them."""
         for order in orders:
             granted = self._nothing_before(tx, order) and self.begin_send(tx, order.cl_ord_id, now).order
             current = tx.ledger.orders.get(order.cl_ord_id)
             if current is not None and not current.status.is_closed:
                 queue_order(tx, order, granted=bool(granted) and current.status is OrderStatus.PENDING)
-        if not orders:
-            parts = [(account, end) for (account, _), end in zip(sized, endings, strict=True) if isinstance(end, Ending)]
-            self._end(tx, alert.alert_id, worst_of(parts), now)
+
+    def _open_halves(self, tx: Tx, alert: Alert, now: datetime) -> None:
+        """Go on with an alert whose reversal was begun: what is to open goes when what closes has filled."""
+        found = [(half, self._size_half(tx, alert, half, now)) for half in halves_due(tx, alert)]
+        if any(isinstance(wish, Wait) for _half, wish in found):
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)
+        wishes = [(half.account, wish) for half, wish in found if not isinstance(wish, Wait)]
+        decided = [self._decide(tx, alert, account, wish, now) for account, wish in wishes]
+        self._hand_over(tx, [order for order in decided if isinstance(order, Order)], now)
+        self._end_if_through(tx, alert.alert_id, now)
 
     def _note_price(self, tx: Tx, alert: Alert) -> None:
         """The alert's own price is the latest known of the instrument unless a newer one is there."""
@@ -241,28 +308,61 @@ class Pipeline:
             tx.put(tx.ledger.marks, signal.symbol, mark)
             tx.emit(PriceSeen(symbol=signal.symbol, price=signal.price))
 
-    def _size(self, tx: Tx, alert: Alert, account: str, leg: int, now: datetime) -> Sized:
+    def _size_all(self, tx: Tx, alert: Alert, now: datetime) -> Sequence[tuple[str, Sized]]:
+        """The wish of an alert in each of its accounts, once it is its turn."""
+        signal = alert.signal
+        turn = check_turn(tx.ledger, alert, now)
+        if turn is not None:
+            return [(account, turn) for account in signal.accounts]
+        is_entry = signal.action in (Action.BUY, Action.SELL)
+        sized = []
+        for leg, account in enumerate(signal.accounts, start=1):
+            behind = exit_before(tx.ledger, alert, account) if is_entry else ""
+            sized.append((account, self._size(tx, alert, signal, account, leg, now, behind)))
+        return sized
+
+    def _size_half(self, tx: Tx, alert: Alert, half: Half, now: datetime) -> Sized:
+        """What is left of the wish after the half that closed; nothing may open unless that one has filled."""
+        closing, signal = half.closing, alert.signal
+        if closing.status is not OrderStatus.FILLED:
+            if not closing.status.is_closed and now - alert.received_at < EXIT_WAIT:
+                return Wait(message=f"The position is being closed ({closing.cl_ord_id}).")
+            return half.unfinished()
+        quantity = signal.quantity or self._strategies[signal.strategy].quantity
+        if signal.target is None and quantity is not None:
+            signal = replace(signal, quantity=quantity - closing.cum_qty)
+        wish = self._size(tx, alert, signal, half.account, half.leg, now, "")
+        return half.unfinished() if isinstance(wish, Reversal) else wish
+
+    def _size(self, tx: Tx, alert: Alert, signal: Signal, account: str, leg: int, now: datetime, behind: str) -> Sized:
         return size_signal(
             alert_id=alert.alert_id,
             leg=leg,
             account=account,
-            signal=alert.signal,
-            instrument=self._known(alert.signal.symbol),
+            signal=signal,
+            instrument=self._known(signal.symbol),
             ledger=tx.ledger,
-            default_quantity=self._strategies[alert.signal.strategy].quantity,
+            default_quantity=self._strategies[signal.strategy].quantity,
             received_at=alert.received_at,
             no_wait=now - alert.received_at >= EXIT_WAIT,
+            behind=behind,
+            in_one=self._reverses_in_one(account, signal.product),
         )
 
+    def _reverses_in_one(self, account: str, product: Product) -> bool:
+        """Whether one order may go through zero; a product that cannot be short never gets there."""
+        return product in self._accounts[account].reverses_in_one or not product.may_short
+
     def _decide(
-        self, tx: Tx, alert: Alert, account: str, sized: OrderIntent | Nothing | Denied, now: datetime
+        self, tx: Tx, alert: Alert, account: str, sized: OrderIntent | Reversal | Nothing | Denied, now: datetime
     ) -> Order | Ending:
         """Put one account's wish to the risk engine: an order comes of it, or an ending."""
         if isinstance(sized, Nothing):
             ending = Ending(disposition=Disposition.NOOP, code=sized.reason.value, message=sized.message)
             self._tell(tx, AuditAction.INTENT_NOOP, alert, account, ending, now)
             return ending
-        decision = sized if isinstance(sized, Denied) else check_risk(self._risk_context(tx, account, sized, now))
+        wished = sized.close if isinstance(sized, Reversal) else sized
+        decision = wished if isinstance(wished, Denied) else check_risk(self._risk_context(tx, account, wished, now))
         if isinstance(decision, Denied):
             ending = denied_ending(decision)
             self._tell(tx, AuditAction.INTENT_DENIED, alert, account, ending, now, decision)
@@ -273,6 +373,9 @@ class Pipeline:
             ending = denied_ending(decision.capped_by)
             self._tell(tx, AuditAction.INTENT_CAPPED, alert, account, ending, now, decision.capped_by)
             self._trip(tx, account, alert.signal.strategy, decision.capped_by, now)
+        if isinstance(sized, Reversal):
+            message = split_message(order, sized.rest)
+            tx.audit(AuditAction.INTENT_SPLIT, now, alert_id=alert.alert_id, account=account, message=message)
         if order.intent.reduce_only:
             note_exit(tx, key_of(order.intent), TradeEventKind.EXIT_SENT)
         return order
@@ -432,13 +535,26 @@ class Pipeline:
             return
         after_close(tx, order, now)
         alert = tx.ledger.alerts.get(order.intent.alert_id)
-        if alert is not None and (ending := alert_ending(tx, alert)) is not None:
-            self._end(tx, alert.alert_id, ending, now)
-        for waiting_id in list(tx.ledger.waiting.values):
-            # Carrying one on may have carried on or ended another; how it stands now is among the open alerts.
-            waiting = tx.ledger.alerts.get(waiting_id) if waiting_id in tx.ledger.waiting.values else None
-            if waiting is not None and waiting.signal.symbol == order.intent.symbol:
-                self.process(tx, waiting)
+        if alert is not None and self._is_split(order) and halves_due(tx, alert):
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # the half that opens is sized by this end
+        self._end_if_through(tx, order.intent.alert_id, now)
+        if tx.ledger.waiting.by_symbol:
+            self._take_up(tx, order.intent.symbol, lambda waiting: not waiting.attempts)
+
+    def _end_if_through(self, tx: Tx, alert_id: str, now: datetime) -> None:
+        """End an open alert that has nothing more to come: no order is open, and no half of a reversal is due."""
+        alert = tx.ledger.alerts.get(alert_id)
+        if alert is None or alert_id in tx.ledger.waiting.values:
+            return
+        orders = tx.ledger.orders_of(alert)
+        if all(order.status.is_closed for order in orders):
+            is_split = any(self._is_split(order) for order in orders)
+            self._end(tx, alert_id, alert_ending(tx, alert, orders, is_split=is_split), now)
+
+    def _is_split(self, order: Order) -> bool:
+        """True for an order that may be the closing half of a reversal in two orders."""
+        intent = order.intent
+        return intent.reduce_only and not self._reverses_in_one(intent.account, intent.product)
 
     def _end(self, tx: Tx, alert_id: str, ending: Ending, now: datetime) -> None:
         if alert_id in tx.ledger.waiting.values:
@@ -474,7 +590,3 @@ class Pipeline:
         if instrument is None:
             raise LookupError(f"{symbol} is no longer in the list of instruments")
         return instrument
-
-
-def _legs(signal: Signal) -> list[tuple[int, str]]:
-    return list(enumerate(signal.accounts, start=1))

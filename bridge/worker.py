@@ -20,14 +20,12 @@ from bridge.execution.guard import GuardedBroker
 from bridge.execution.orders import queue_order, record
 from bridge.execution.outbox import Lane, write_down
 from bridge.execution.reconcile import Reconciler
-from bridge.pipeline import Pipeline
+from bridge.pipeline import RETRY_AFTER, Pipeline
 from bridge.portfolio.book import roll_day
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 
 TICK_S = 1.0
-# An alert is taken up again by the clock only after this; sooner, the end of an order does it.
-RETRY_AFTER = timedelta(seconds=1)
 # A send that no lane knows of any more has lost its answer.
 LOST_AFTER = timedelta(seconds=5)
 FUNDS_EVERY_S = 5.0
@@ -174,12 +172,7 @@ class Worker:
         return doubted
 
     def _take_up_alerts(self, tx: Tx) -> None:
-        now = self._clock.now()
-        for alert_id in list(tx.ledger.alerts.values):
-            alert = tx.ledger.alerts.get(alert_id)  # carrying one on may have ended another
-            if alert is None or tx.ledger.orders_of(alert) or now - alert.received_at < RETRY_AFTER:
-                continue
-            self._pipeline.process(tx, alert)
+        self._pipeline.take_up_due(tx, self._clock.now())
 
     # -- ticking ------------------------------------------------------------------------------------------------------
 
@@ -228,7 +221,7 @@ class Worker:
 
     def _undone(self) -> bool:
         ledger = self._store.ledger
-        return bool(ledger.alerts.values) or any(ledger.orders.unsent.values()) or any(ledger.orders.sending.values())
+        return bool(ledger.waiting.values) or any(ledger.orders.unsent.values()) or any(ledger.orders.sending.values())
 
     def _sweep(self, tx: Tx) -> list[Order]:
         """Returns the orders whose answer nobody awaits any more, which are in doubt now."""

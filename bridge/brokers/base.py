@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from bridge.core.enums import Product
 from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 
@@ -26,13 +27,15 @@ class Capabilities:
     """What the broker can do. `max_in_flight` is how many orders of one account may be on their way at once, in order.
 
     A call that takes longer than `call_timeout_s` is cut off: a command is UNKNOWN then, a read has failed. None is for a
-    broker inside this process, which cannot be away by itself.
+    broker inside this process, which cannot be away by itself. In the products of `reverses_in_one` a single order may close a
+    position and open the opposite one; in others that can be short the bridge sends two, the second when the first has filled.
     """
 
     name: str
     is_paper: bool
     max_in_flight: int
     call_timeout_s: float | None = CALL_TIMEOUT_S
+    reverses_in_one: frozenset[Product] = frozenset({Product.MIS, Product.NRML})
 
 
 class BookUnreadableError(Exception):

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from bridge.core.alert import Alert
 from bridge.core.clock import to_us
 from bridge.core.day import Day
+from bridge.core.enums import Action
 from bridge.core.hold import Hold
 from bridge.core.ids import make_cl_ord_id
 from bridge.core.market import Mark
@@ -17,6 +18,7 @@ from bridge.core.order_states import OrderStatus
 from bridge.core.position import Position, PositionKey
 from bridge.core.report import BookRow, Funds
 from bridge.core.scope import GLOBAL, Scope, TradingState, account_scope, strategy_scope
+from bridge.core.signal import Signal
 from bridge.core.token import TokenRecord
 from bridge.core.trade import Trade
 
@@ -28,6 +30,7 @@ ORDER_WINDOW = timedelta(minutes=1)
 ORDER_TIMES_KEPT = 10_000
 # Late and repeated reports mostly concern these; for older ones the table is asked.
 CLOSED_ORDERS_KEPT = 1_000
+_CLOSING = frozenset({Action.EXIT, Action.TARGET})
 
 
 class Shelf(Generic[K, V]):
@@ -105,14 +108,41 @@ def _file(index: dict[str, Order], key: str, value: Order | None) -> None:
         index[key] = value
 
 
+class WaitingShelf(Shelf[str, Alert]):
+    """Open alerts that wait for their turn, by id; `by_symbol` finds those of one symbol."""
+
+    def __init__(self) -> None:
+        super().__init__("waiting", volatile=True)
+        self.by_symbol: dict[str, dict[str, Alert]] = {}
+
+    def set(self, key: str, value: Alert | None) -> None:
+        """Put or take away an alert and keep the index true."""
+        old = self.values.get(key)
+        super().set(key, value)
+        if value is not None:
+            self.by_symbol.setdefault(value.signal.symbol, {})[key] = value
+        elif old is not None:
+            alerts = self.by_symbol[old.signal.symbol]
+            del alerts[key]
+            if not alerts:
+                del self.by_symbol[old.signal.symbol]
+
+
+def newest_key(signal: Signal) -> tuple[str, str, str]:
+    """By what `newest` finds the exit or target that a signal of the same position may have been overtaken by."""
+    return signal.strategy, signal.symbol, signal.product
+
+
 class Ledger:
     """What is open now, loaded at start and kept equal to the store by every commit.
 
     `orders` also holds the latest closed ones, for late reports. `holds` names (account, symbol) pairs whose position at the
-    broker differs from ours. `funds` is each broker's last word. `waiting` holds the open alerts whose size depends on an
-    order that has not ended. `external` are orders at the broker that are not ours, by account, as last seen; `told` what has
-    been alarmed about and need not be told again. `last_fill_at` is when each account's last fill was booked, `filled_at` the
-    same by account and symbol; they only ever make a broker's word count as too old, so nothing has to take them back.
+    broker differs from ours. `funds` is each broker's last word. `waiting` holds the open alerts that are not through: their
+    turn has not come, the opening half of their reversal is still due, or a fault put them off. `newest` is the latest exit or
+    target that was processed, by its own time, of each strategy, symbol and product. `external` are orders at the broker that
+    are not ours, by account, as last seen; `told` what has been alarmed about and need not be told again. `last_fill_at` is
+    when each account's last fill was booked, `filled_at` the same by account and symbol; they only ever make a broker's word
+    count as too old, so nothing has to take them back.
     """
 
     def __init__(self) -> None:
@@ -125,7 +155,8 @@ class Ledger:
         self.days: Shelf[str, Day] = Shelf("days")
         self.holds: Shelf[tuple[str, str], Hold] = Shelf("holds")
         self.tokens: Shelf[str, TokenRecord] = Shelf("tokens")
-        self.waiting: Shelf[str, Alert] = Shelf("waiting", volatile=True)
+        self.waiting = WaitingShelf()
+        self.newest: Shelf[tuple[str, str, str], Alert] = Shelf("newest", volatile=True)
         self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)
         self.external: Shelf[str, tuple[BookRow, ...]] = Shelf("external", volatile=True)
         self.told: Shelf[tuple[str, ...], str] = Shelf("told", volatile=True)
@@ -158,10 +189,34 @@ class Ledger:
         return buys, sells
 
     def orders_of(self, alert: Alert) -> list[Order]:
-        """The orders of an open alert, by leg; all of them are in memory until the alert has ended."""
-        legs = range(1, len(alert.signal.accounts) + 1)
+        """The orders of an open alert, by leg; all of them are in memory until the alert has ended.
+
+        Leg n is of the n-th account; beyond the accounts come, in the same order, the second halves of reversals.
+        """
+        legs = range(1, 2 * len(alert.signal.accounts) + 1)
         found = (self.orders.get(make_cl_ord_id(alert.alert_id, leg)) for leg in legs)
         return [order for order in found if order is not None]
+
+    def is_newest(self, alert: Alert) -> bool:
+        """Whether a processed alert is the one that `newest` has to hold; only times that senders gave are compared."""
+        signal = alert.signal
+        if signal.action not in _CLOSING or not signal.is_timed:
+            return False
+        known = self.newest.values.get(newest_key(signal))
+        return known is None or known.signal.signal_at <= signal.signal_at
+
+    def restore_waiting(self) -> None:
+        """Put back who waited, after everything else was loaded.
+
+        Whether the second half of a reversal is due is not known here, so every alert counts that may have one; carrying
+        it on takes away those that have none.
+        """
+        unsettled = {
+            alert_id: alert
+            for alert_id, alert in self.alerts.values.items()
+            if all(order.status.is_closed or order.intent.reduce_only for order in self.orders_of(alert))
+        }
+        self.waiting.fill(unsettled)
 
     def forget_closed(self, keep: int = CLOSED_ORDERS_KEPT) -> None:
         """Drop the oldest closed orders from memory beyond `keep`; those of an alert that is still open stay."""

@@ -94,6 +94,8 @@ class Reason(StrEnum):
     EQUITY_UNKNOWN = "EQUITY_UNKNOWN"
     POSITION_UNSURE = "POSITION_UNSURE"
     TOKEN_NOTIONAL = "TOKEN_NOTIONAL"
+    OVERTAKEN = "OVERTAKEN"
+    EXIT_UNFINISHED = "EXIT_UNFINISHED"
     # expired
     STALE_BEFORE_SEND = "STALE_BEFORE_SEND"
     ENDED_AT_BROKER = "ENDED_AT_BROKER"
@@ -146,6 +148,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.EQUITY_UNKNOWN: "The day's opening equity is not known.",
     Reason.POSITION_UNSURE: "The broker's position and ours differ; entries wait until that is cleared.",
     Reason.TOKEN_NOTIONAL: "The order is worth more than the token allows.",
+    Reason.OVERTAKEN: "A newer exit or target of the strategy was processed already.",
+    Reason.EXIT_UNFINISHED: "The exit before this entry did not end in time, or did not close what it should.",
     Reason.STALE_BEFORE_SEND: "The signal became too old before the order could be sent.",
     Reason.ENDED_AT_BROKER: "The order ended at the broker unfilled.",
     Reason.BROKER_REJECTED: "The broker rejected the order.",
@@ -166,6 +170,7 @@ class AuditAction(StrEnum):
     INTENT_DENIED = "intent_denied"
     INTENT_CAPPED = "intent_capped"
     INTENT_NOOP = "intent_noop"
+    INTENT_SPLIT = "intent_split"
     ORDER_NEW = "order_new"
     ORDER_SENDING = "order_sending"
     ORDER_NOT_SENT = "order_not_sent"
@@ -209,6 +214,7 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.INTENT_DENIED: "The risk engine denied the order.",
     AuditAction.INTENT_CAPPED: "The order was made smaller.",
     AuditAction.INTENT_NOOP: "There was nothing to do.",
+    AuditAction.INTENT_SPLIT: "The reversal is made in two orders: one closes, and one opens when that has filled.",
     AuditAction.ORDER_NEW: "The risk engine approved an order.",
     AuditAction.ORDER_SENDING: "The order is on its way to the broker.",
     AuditAction.ORDER_NOT_SENT: "The order did not leave; it will be sent again.",

@@ -12,9 +12,10 @@ class Signal:
     """What the strategy wants; every field checked at intake.
 
     `quantity` is in units (None: the strategy's default for entries, everything for exits); `target` is the signed
-    position wanted and goes with Action.TARGET only. `price` is the limit price of LIMIT and SL orders and otherwise the
-    sender's reference price. `signal_at` is the alert's own time, else the time of receipt. `max_notional` is the token's cap
-    in rupees. `notes` are the keys of the alert that mean nothing to the bridge.
+    position wanted and goes with Action.TARGET only. `state` and `prev` are where the strategy says it stands after and
+    before. `price` is the limit price of LIMIT and SL orders and otherwise the sender's reference price. `signal_at` is the
+    alert's own time, which `is_timed` vouches for, else the time of receipt. `max_notional` is the token's cap in rupees.
+    `notes` are the keys of the alert that mean nothing to the bridge.
     """
 
     strategy: str
@@ -23,6 +24,7 @@ class Signal:
     accounts: tuple[str, ...]
     product: Product
     signal_at: datetime
+    is_timed: bool = False
     quantity: Decimal | None = None
     target: Decimal | None = None
     state: MarketPosition | None = None

@@ -24,6 +24,8 @@ def signal_to_json(signal: Signal) -> str:
         "ord_type": signal.ord_type,
         "time_in_force": signal.time_in_force,
     }
+    if signal.is_timed:
+        data["timed"] = True
     if signal.quantity is not None:
         data["quantity"] = str(signal.quantity)
     if signal.target is not None:
@@ -59,6 +61,7 @@ def _build(data: dict[str, Any]) -> Signal:
         accounts=tuple(data["accounts"]),
         product=Product(data["product"]),
         signal_at=from_us(data["signal_us"]),
+        is_timed=data.get("timed") is True,
         quantity=_decimal(data, "quantity"),
         target=_decimal(data, "target"),
         state=_position(data, "state"),

@@ -76,7 +76,8 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
     if action is not Action.CANCEL:  # whatever else is in it must not keep a cancel from being one
         terms = _read_terms(fields)
         quantity = read_positive(fields, "quantity") if target is None else None
-    signal_at = read_time(fields, "time") or received_at
+    own_time = read_time(fields, "time")
+    signal_at = own_time or received_at
     signal = Signal(
         strategy=name,
         symbol=instrument.symbol,
@@ -84,6 +85,7 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
         accounts=strategy.accounts if claims is None else allowed_accounts(strategy, claims, settings),
         product=_read_product(fields, claims, strategy),
         signal_at=signal_at,
+        is_timed=own_time is not None,
         quantity=quantity,
         target=target,
         state=state,

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.decision import Denied
-from bridge.core.enums import Action, OrdType, Side, TimeInForce
+from bridge.core.enums import Action, Side
 from bridge.core.errors import InvariantError
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import Ledger
@@ -14,25 +14,9 @@ from bridge.core.order import Order
 from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent, Signal
+from bridge.risk.turns import ends_soon, exit_under_way
 from bridge.risk.usage import closable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nothing:
-    """There is nothing to do, and that is right: the alert ends as a no-op."""
-
-    reason: Reason
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """Ask again when an order of the same position has ended; until then no size would be right."""
-
-    message: str
-
-
-Sized = OrderIntent | Nothing | Denied | Wait
+from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen: made for every alert, and that would cost as much as sizing it
@@ -44,6 +28,8 @@ class _Wish:
     ledger: Ledger
     received_at: datetime
     no_wait: bool
+    behind: str
+    in_one: bool
 
     def open_orders(self) -> list[Order]:
         orders = self.ledger.open_orders(self.key.account, self.key.symbol)
@@ -61,9 +47,12 @@ def size_signal(
     default_quantity: Decimal | None,
     received_at: datetime,
     no_wait: bool = False,
+    behind: str = "",
+    in_one: bool = True,
 ) -> Sized:
     """What `signal` means for `account` now; `no_wait` says that the wait has had its time and what is there must do.
 
+    `behind` names an exit that still waits and must end before an entry; `in_one` says that one order may go through zero.
     Exits never open: whatever is returned with `reduce_only` fits, with the open orders of its side, into the position.
     """
     wish = _Wish(
@@ -74,6 +63,8 @@ def size_signal(
         ledger=ledger,
         received_at=received_at,
         no_wait=no_wait,
+        behind=behind,
+        in_one=in_one,
     )
     if signal.action is Action.EXIT:
         return _size_exit(wish)
@@ -88,13 +79,25 @@ def _size_entry(wish: _Wish, default_quantity: Decimal | None) -> Sized:
     quantity = wish.signal.quantity if wish.signal.quantity is not None else default_quantity
     if quantity is None:
         return Denied(reason=Reason.NO_QUANTITY, message=Reason.NO_QUANTITY.sentence)
-    return _intent(wish, Side.BUY if wish.signal.action is Action.BUY else Side.SELL, quantity)
+    side = Side.BUY if wish.signal.action is Action.BUY else Side.SELL
+    room = closable(wish.ledger, wish.key, side)
+    if quantity <= room:
+        return _intent(wish, side, quantity, room)
+    orders = wish.open_orders()
+    before = wish.behind or exit_under_way(orders)
+    if before and wish.no_wait:
+        return Denied(reason=Reason.EXIT_UNFINISHED, message=f"The exit before it, {before}, has not ended in time.")
+    if before:
+        return Wait(message=f"An exit is under way ({before}); the entry goes when it has ended.")
+    if not wish.in_one and not wish.no_wait and any(ends_soon(order) for order in orders):
+        return Wait(message="An order is under way; whether the entry goes through zero is known when it has ended.")
+    return _intent(wish, side, quantity, room)
 
 
 def _size_exit(wish: _Wish) -> Sized:
     if not wish.no_wait:
         for order in wish.open_orders():
-            if _ends_soon(order) and not order.intent.reduce_only:
+            if ends_soon(order) and not order.intent.reduce_only:
                 return Wait(message=f"An entry is under way ({order.cl_ord_id}); the exit is sized when it has ended.")
     held = wish.ledger.position_qty(wish.key)
     if not held:
@@ -107,7 +110,7 @@ def _size_exit(wish: _Wish) -> Sized:
             message=f"Open orders close all of the position of {to_text(held)} {_name(wish.key)} already.",
         )
     wanted = wish.signal.quantity
-    return _intent(wish, side, room if wanted is None else min(wanted, room))
+    return _intent(wish, side, room if wanted is None else min(wanted, room), room)
 
 
 def _size_target(wish: _Wish) -> Sized:
@@ -119,14 +122,14 @@ def _size_target(wish: _Wish) -> Sized:
         raise InvariantError("a target signal without a target")
     if not wish.no_wait:
         for order in wish.open_orders():
-            if _ends_soon(order):
+            if ends_soon(order):
                 return Wait(message=f"An order is under way ({order.cl_ord_id}); the target is sized when it has ended.")
     held = wish.ledger.position_qty(wish.key)
     buys, sells = wish.ledger.in_flight(wish.key)
     side = Side.BUY if target > held else Side.SELL
     missing = target - held - buys if side is Side.BUY else held - target - sells
     if missing > 0:
-        return _intent(wish, side, missing)
+        return _intent(wish, side, missing, closable(wish.ledger, wish.key, side))
     under_way = f", buying {to_text(buys)} and selling {to_text(sells)} more" if buys or sells else ""
     return Nothing(
         reason=Reason.AT_TARGET,
@@ -134,19 +137,18 @@ def _size_target(wish: _Wish) -> Sized:
     )
 
 
-def _ends_soon(order: Order) -> bool:
-    """True for an order that fills or ends by itself at once, so that waiting for it is short."""
-    intent = order.intent
-    if intent.ord_type is OrdType.LIMIT:
-        return intent.time_in_force is TimeInForce.IOC
-    return not order.is_resting
-
-
 def _name(key: PositionKey) -> str:
     return f"{key.symbol} {key.product}"
 
 
-def _intent(wish: _Wish, side: Side, quantity: Decimal) -> OrderIntent:
+def _intent(wish: _Wish, side: Side, quantity: Decimal, room: Decimal) -> OrderIntent | Reversal:
+    """The order of `quantity`, of which `room` may close; in two parts where one order may not do both."""
+    if room and quantity > room and not wish.in_one:
+        return Reversal(close=_order(wish, side, room, reduce_only=True), rest=quantity - room)
+    return _order(wish, side, quantity, reduce_only=quantity <= room)
+
+
+def _order(wish: _Wish, side: Side, quantity: Decimal, *, reduce_only: bool) -> OrderIntent:
     signal = wish.signal
     return OrderIntent(
         alert_id=wish.alert_id,
@@ -161,7 +163,7 @@ def _intent(wish: _Wish, side: Side, quantity: Decimal) -> OrderIntent:
         time_in_force=signal.time_in_force,
         price=signal.price,
         trigger_price=signal.trigger_price,
-        reduce_only=quantity <= closable(wish.ledger, wish.key, side),
+        reduce_only=reduce_only,
         signal_at=signal.signal_at,
         received_at=wish.received_at,
         max_notional=signal.max_notional,

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.clock import IST, market_day, to_us
-from bridge.core.ledger import ORDER_WINDOW, Ledger
+from bridge.core.ids import make_alert_id
+from bridge.core.ledger import ORDER_WINDOW, Ledger, newest_key
 from bridge.store.audit import AuditChain
 from bridge.store.mapping import RowMap
 from bridge.store.sql import columns_of, table_of
@@ -34,6 +35,21 @@ def load_order_times(connection: Any, ledger: Ledger, now: datetime, mark: str) 
     ledger.forget_order_times()
     for created_at, account, strategy, symbol in connection.execute(sql, (since,)).fetchall():
         ledger.restore_order_time(account, strategy, symbol, created_at)
+
+
+def load_newest(connection: Any, ledger: Ledger, rowmap: RowMap[Any, Any], since: datetime, mark: str) -> None:
+    """Fill `newest` with the latest exits and targets that were received after `since` and processed."""
+    names = ", ".join(f'"{column}"' for column in columns_of(rowmap.table))
+    sql = (
+        f"SELECT {names} FROM alerts WHERE alert_id >= {mark} AND action IN ('exit', 'target') "  # noqa: S608
+        "AND (disposition IS NULL OR disposition <> 'refused') AND code NOT IN ('INTERNAL', 'OVERTAKEN') ORDER BY alert_id"
+    )
+    ledger.newest.fill({})
+    first = make_alert_id(since, bytes(10))
+    for alert_id, alert in map(rowmap.decode, connection.execute(sql, (first,)).fetchall()):
+        is_processed = alert_id not in ledger.alerts.values or ledger.orders_of(alert)
+        if is_processed and ledger.is_newest(alert):
+            ledger.newest.set(newest_key(alert.signal), alert)
 
 
 def load_chain(connection: Any, key: bytes) -> AuditChain:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from bridge.core.alert import Claim
@@ -15,12 +16,15 @@ from bridge.store.tx import Tx
 from bridge.store.writer import Writer, WriterMode
 
 T = TypeVar("T")
+# Longer than an alert stays fresh by default.
+RECENT = timedelta(minutes=5)
 
 
 class Store:
     """`write` runs a command in the next group commit; `reads` sees what is committed; `ledger` is what is open now.
 
-    `shelves` and `maps` add the tables of others, such as the paper broker's own books.
+    `shelves` and `maps` add the tables of others, such as the paper broker's own books. Exits received within `recent` are
+    remembered over a restart.
     """
 
     writer_class: type[Writer] = Writer
@@ -35,12 +39,15 @@ class Store:
         maps: Mapping[str, RowMap[Any, Any]] | None = None,
         mode: WriterMode = "thread",
         backend: Backend | None = None,
+        recent: timedelta = RECENT,
     ):
         self.ledger = Ledger()
         self.backend = backend or Backend(url)
         all_maps = {**LEDGER_MAPS, **(maps or {})}
         all_shelves = {name: getattr(self.ledger, name) for name in LEDGER_MAPS} | dict(shelves or {})
-        self.writer = self.writer_class(self.backend, all_maps, all_shelves, self.ledger, audit_key, clock, mode=mode)
+        self.writer = self.writer_class(
+            self.backend, all_maps, all_shelves, self.ledger, audit_key, clock, mode=mode, recent=recent
+        )
         self.reads = Reads(self.backend.engine)
 
     def open(self) -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from bridge.core.alert import Claim, Claimed
@@ -16,7 +17,7 @@ from bridge.core.ledger import Ledger
 from bridge.store import tables
 from bridge.store.audit import AuditChain
 from bridge.store.backend import Backend
-from bridge.store.load import load_chain, load_order_times, load_shelves
+from bridge.store.load import load_chain, load_newest, load_order_times, load_shelves
 from bridge.store.mapping import RowMap
 from bridge.store.sql import MAX_ROWS, claim_sql, delete_sql, find_claims_sql, flatten
 from bridge.store.tx import Tx
@@ -64,6 +65,7 @@ class Writer:
         clock: Clock,
         *,
         mode: WriterMode,
+        recent: timedelta,
     ):
         self.ledger = ledger
         self._backend = backend
@@ -72,6 +74,7 @@ class Writer:
         self._audit_key = audit_key
         self._clock = clock
         self._mode = mode
+        self._recent = recent
         self._commit_s = 0.0
         self._connection: Any = None
         self._chain = AuditChain(audit_key)
@@ -311,9 +314,11 @@ class Writer:
             self._disconnect()
             raise StoreError("another bridge is working on this database; stop it first")
         try:
-            load_shelves(self._connection, self._shelves, self._maps, self._clock.now())
-            self.ledger.waiting.fill({})  # who waited may have got an order in a commit whose answer was lost
-            load_order_times(self._connection, self.ledger, self._clock.now(), self._backend.mark)
+            now = self._clock.now()
+            load_shelves(self._connection, self._shelves, self._maps, now)
+            self.ledger.restore_waiting()  # who waited may have got an order in a commit whose answer was lost
+            load_newest(self._connection, self.ledger, self._maps["alerts"], now - self._recent, self._backend.mark)
+            load_order_times(self._connection, self.ledger, now, self._backend.mark)
             self._chain = load_chain(self._connection, self._audit_key)
         except Exception as error:  # the driver's, and those of a row that cannot be decoded
             self._disconnect()

@@ -389,8 +389,8 @@ def test_an_alert_that_got_its_order_in_a_commit_that_was_not_answered_gets_no_s
         await rig.broker.tell(fill)
         await rig.ended(entry)
         follow = await rig.order_in(follower, "IN_DOUBT", "PLACED")
-        # Anything that ends in the symbol asks who waited for it.
-        other = await rig.accept(action="buy", quantity="1", order_type="LIMIT", price="700")
+        # Anything that ends in the symbol asks who waited for it; another product, so that it need not wait for the exit.
+        other = await rig.accept(action="buy", quantity="1", order_type="LIMIT", price="700", product="CNC")
         resting = await rig.order_in(other, "PLACED")
         await rig.broker.tell(rig.broker.end(resting.tag, OrderStatus.CANCELLED))
         await rig.ended(other)

@@ -14,7 +14,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from bridge.core.alert import Ending
+from bridge.core.alert import Alert, Ending
 from bridge.core.day import Day
 from bridge.core.enums import Disposition, Side, TradingMode
 from bridge.core.errors import InvariantError, StoreError
@@ -244,12 +244,13 @@ class MemoryAndDisk(RuleBasedStateMachine):
         self.forget_what_is_not_on_disk()
 
     def forget_what_is_not_on_disk(self) -> None:
-        """What was read from disk again lacks who waited, and the closed orders that were kept for late reports."""
+        """What was read from disk again: whoever has no open order waits, and closed orders for late reports are gone."""
         if not self.failed:
             return
         self.failed = False
-        self.model["waiting"].clear()  # lives in memory only: recovery makes it anew
         kept = self.model["orders"]
+        busy = {order.intent.alert_id for order in kept.values() if not order.status.is_closed}
+        self.model["waiting"] = {key: alert for key, alert in self.model["alerts"].items() if key not in busy}
         for key in [k for k, o in kept.items() if o.status.is_closed and o.intent.alert_id not in self.model["alerts"]]:
             del kept[key]
 
@@ -261,6 +262,7 @@ class MemoryAndDisk(RuleBasedStateMachine):
         for name in MODEL_SHELVES:
             assert getattr(ledger, name).values == self.model[name], name
         assert indexes_of(ledger.orders) == indexes_from_scratch(ledger.orders)
+        assert ledger.waiting.by_symbol == by_symbol(ledger.waiting.values)
 
     @invariant()
     def disk_is_the_model(self) -> None:
@@ -285,6 +287,14 @@ class MemoryAndDisk(RuleBasedStateMachine):
             self.other.close()
             self.loop.close()
             shutil.rmtree(self.folder)
+
+
+def by_symbol(waiting: dict[str, Alert]) -> dict[str, dict[str, Alert]]:
+    """What the index of those who wait should be."""
+    found: dict[str, dict[str, Alert]] = {}
+    for key, alert in waiting.items():
+        found.setdefault(alert.signal.symbol, {})[key] = alert
+    return found
 
 
 class Refusing:

@@ -8,7 +8,7 @@ from bridge.store.mapping import LEDGER_MAPS
 
 def picture_of(ledger: Ledger) -> dict[str, Any]:
     """Every shelf, every index and every rate window of a ledger, by value; what is empty is left out."""
-    shelves = {name: dict(getattr(ledger, name).values) for name in (*LEDGER_MAPS, "waiting", "funds")}
+    shelves = {name: dict(getattr(ledger, name).values) for name in (*LEDGER_MAPS, "waiting", "newest", "funds")}
     windows = {key: list(window) for key, window in ledger._order_times.items() if window}
     return {**shelves, **indexes_of(ledger.orders), "windows": windows}
 

@@ -40,11 +40,13 @@ class ScriptedBroker:
         is_paper: bool = True,
         max_in_flight: int = 4,
         call_timeout_s: float | None = CALL_TIMEOUT_S,
+        reverses_in_one: frozenset[Product] = frozenset({Product.MIS, Product.NRML}),
     ) -> None:
         self.account = account
         self.capabilities = Capabilities(
-            name="scripted", is_paper=is_paper, max_in_flight=max_in_flight, call_timeout_s=call_timeout_s
-        )
+            name="scripted", is_paper=is_paper, max_in_flight=max_in_flight, call_timeout_s=call_timeout_s,
+            reverses_in_one=reverses_in_one,
+        )  # fmt: skip
         self.calls: list[str] = []
         self.dead = ""
         self.retry_after_s = 0.0

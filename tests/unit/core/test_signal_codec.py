@@ -21,6 +21,7 @@ signals = st.builds(
     accounts=st.lists(st.text(), min_size=1, max_size=3).map(tuple),
     product=st.sampled_from(Product),
     signal_at=st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(fold=0)),
+    is_timed=st.booleans(),
     quantity=amounts,
     target=amounts,
     state=st.none() | st.sampled_from(MarketPosition),

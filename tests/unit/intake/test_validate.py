@@ -40,6 +40,7 @@ def test_alert_of_the_contract_becomes_its_signal():
         accounts=("paper", "second"),
         product=Product.MIS,
         signal_at=SENT_AT,
+        is_timed=True,
         quantity=D(10),
         ord_type=OrdType.LIMIT,
         price=D("812.5"),

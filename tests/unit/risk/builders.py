@@ -21,7 +21,8 @@ from bridge.core.report import Funds
 from bridge.core.scope import Scope, TradingState
 from bridge.core.signal import OrderIntent, Signal
 from bridge.risk.engine import RiskContext, check_risk
-from bridge.risk.sizing import Sized, size_signal
+from bridge.risk.sizing import size_signal
+from bridge.risk.wishes import Sized
 
 D = Decimal  # short, for tables of numbers
 

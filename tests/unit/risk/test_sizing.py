@@ -10,7 +10,7 @@ from bridge.core.errors import InvariantError
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent
-from bridge.risk.sizing import Nothing, Wait
+from bridge.risk.wishes import Nothing, Reversal, Wait
 from tests.unit.risk.builders import NOW, OTHER, D, World, denied, make_instrument, make_intent, make_signal
 
 RESTING: dict[str, Any] = {"ord_type": OrdType.LIMIT, "price": D(100)}
@@ -99,10 +99,10 @@ def test_entry_reduces_only_when_it_fits_into_the_opposite_position(held, action
     assert intent.reduce_only is reduces
 
 
-def test_sell_that_fits_the_position_but_not_beside_an_open_exit_does_not_reduce_only():
+def test_sell_that_fits_the_position_but_not_beside_a_resting_exit_does_not_reduce_only():
     """What open orders close already can not be closed twice."""
     world = World().hold(10)
-    world.order(make_intent(6, Side.SELL, reduce_only=True))
+    world.order(make_intent(6, Side.SELL, reduce_only=True, **RESTING))
     assert an_intent(world.size(make_signal(Action.SELL, quantity=D(4)))).reduce_only
     assert not an_intent(world.size(make_signal(Action.SELL, quantity=D(5)))).reduce_only
 
@@ -330,3 +330,91 @@ def test_target_without_a_target_is_a_fault():
     """Intake gives every target signal its target."""
     with pytest.raises(InvariantError, match="target"):
         World().size(make_signal(Action.TARGET))
+
+
+# --- entries behind exits -----------------------------------------------------------------------------------------
+
+
+def test_entry_waits_for_a_market_exit_under_way_and_is_denied_when_that_takes_too_long():
+    """The reason names the order that was waited for."""
+    world = World().hold(10)
+    leaving = world.order(make_intent(10, Side.SELL, reduce_only=True))
+    waits(world.size(make_signal(Action.SELL, quantity=D(5))), leaving.cl_ord_id)
+    late = denied(world.size(make_signal(Action.SELL, quantity=D(5)), no_wait=True), Reason.EXIT_UNFINISHED)
+    assert leaving.cl_ord_id in late.message
+
+
+def test_entry_waits_for_an_exit_alert_and_is_denied_when_that_takes_too_long():
+    """The reason names the alert that was waited for."""
+    signal = make_signal(Action.BUY, quantity=D(5))
+    waits(World().size(signal, behind="alert X"), "alert X")
+    assert "alert X" in denied(World().size(signal, behind="alert X", no_wait=True), Reason.EXIT_UNFINISHED).message
+
+
+def test_entry_that_only_reduces_waits_for_no_exit():
+    """It is an exit itself."""
+    world = World().hold(10)
+    world.order(make_intent(4, Side.SELL, reduce_only=True))
+    assert an_intent(world.size(make_signal(Action.SELL, quantity=D(6)), behind="alert X")).reduce_only
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [
+        make_intent(10, Side.SELL, reduce_only=True, **RESTING),
+        make_intent(10, Side.SELL, reduce_only=True, product=Product.CNC),
+        make_intent(10, Side.SELL),
+    ],
+)
+def test_entry_waits_for_no_resting_exit_and_none_of_another_position(intent):
+    """A stop or target in the book may lie there all day."""
+    world = World().hold(10)
+    world.order(intent)
+    an_intent(world.size(make_signal(Action.SELL, quantity=D(5))))
+
+
+# --- reversals ----------------------------------------------------------------------------------------------------
+
+REVERSING = [make_signal(Action.SELL, quantity=D(15)), make_signal(Action.TARGET, target=D(-5))]
+
+
+@pytest.mark.parametrize("signal", REVERSING, ids=["trade", "target"])
+def test_order_through_zero_is_one_where_the_broker_takes_that(signal):
+    """The usual case."""
+    intent = an_intent(World().hold(10).size(signal))
+    assert (intent.order_qty, intent.reduce_only) == (D(15), False)
+
+
+@pytest.mark.parametrize("signal", REVERSING, ids=["trade", "target"])
+def test_order_through_zero_is_split_where_the_broker_takes_none(signal):
+    """First the part that closes, as an exit; the rest is told."""
+    sized = World().hold(10).size(signal, in_one=False)
+    assert isinstance(sized, Reversal)
+    assert (sized.close.side, sized.close.order_qty, sized.close.reduce_only, sized.rest) == (Side.SELL, D(10), True, D(5))
+
+
+@pytest.mark.parametrize(
+    ("held", "signal"),
+    [
+        (10, make_signal(Action.SELL, quantity=D(10))),
+        (10, make_signal(Action.BUY, quantity=D(5))),
+        (0, make_signal(Action.SELL, quantity=D(5))),
+        (10, make_signal(Action.TARGET, target=D(0))),
+        (0, make_signal(Action.TARGET, target=D(-5))),
+        (10, make_signal(Action.EXIT)),
+    ],
+)
+def test_order_that_stays_on_one_side_is_never_split(held, signal):
+    """Closing all, adding and opening are one order at any broker."""
+    an_intent(World().hold(held).size(signal, in_one=False))
+
+
+def test_entry_waits_for_orders_under_way_where_no_order_may_go_through_zero():
+    """Whether it would depends on how they end; when the wait is over it is sized by what is there."""
+    world = World()
+    entry = world.order(make_intent(5))
+    signal = make_signal(Action.SELL, quantity=D(8))
+    assert isinstance(world.size(signal, in_one=False), Wait)
+    assert an_intent(world.size(signal)).order_qty == 8
+    assert an_intent(world.size(signal, in_one=False, no_wait=True)).order_qty == 8
+    assert entry.leaves_qty == 5
