@@ -9,13 +9,12 @@ from typing import Any
 
 from bridge.brokers.base import BookUnreadableError, Broker
 from bridge.core.clock import Clock, market_day
-from bridge.core.enums import ReportKind
 from bridge.core.errors import BridgeError, DuplicateError, InvariantError, StoreError
 from bridge.core.money import ZERO, to_text
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import AuditAction
-from bridge.core.report import BookRow, BrokerPosition, Report
+from bridge.core.report import BookRow, BrokerPosition, Report, reports_of
 from bridge.execution.orders import queue_order, record
 from bridge.store.tx import Tx
 
@@ -23,11 +22,6 @@ from bridge.store.tx import Tx
 SETTLE = timedelta(seconds=5)
 CLEAN_READS = 3
 POLL_S = 1.0
-_ENDS = {
-    OrderStatus.CANCELLED: ReportKind.CANCELLED,
-    OrderStatus.REJECTED: ReportKind.REJECTED,
-    OrderStatus.EXPIRED: ReportKind.EXPIRED,
-}
 ApplyReports = Callable[[Tx, Sequence[Report], datetime], None]
 OnFault = Callable[[str, BaseException], None]
 Write = Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"]
@@ -50,17 +44,6 @@ class Comparison:
     orders: int = 0
     external: int = 0
     drift: tuple[tuple[str, Decimal, Decimal], ...] = field(default=())
-
-
-def reports_of(account: str, row: BookRow) -> list[Report]:
-    """A row of the broker's book as the reports that would have told it."""
-    said = {"account": account, "tag": row.tag, "broker_order_id": row.broker_order_id, "transact_time": row.updated_at}
-    if row.status is OrderStatus.REJECTED and not row.fills:
-        return [Report(kind=ReportKind.REJECTED, message=row.message, **said)]  # type: ignore[arg-type]
-    reports = [Report(kind=ReportKind.PLACED, **said), *row.fills]  # type: ignore[arg-type]
-    if row.status in _ENDS:
-        reports.append(Report(kind=_ENDS[row.status], message=row.message, **said))  # type: ignore[arg-type]
-    return reports
 
 
 class Reconciler:
