@@ -40,7 +40,7 @@ TOO_MANY = 429
 _SENTENCES = ("message", "errorMessage", "emsg", "errMsg", "error_description", "error")
 _TIMED_OUT = re.compile(r"tim(?:e|ed)[\s_-]?out", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
-ReadId = Callable[[Any], str]
+ReadId = Callable[[Any], Any]
 
 
 class Failure(StrEnum):
