@@ -142,7 +142,7 @@ def _find_sentence(answer: HttpAnswer) -> str:
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds to wait, from a number or an HTTP date (RFC 9110), between 0 and LONGEST_RETRY_AFTER_S; None when it says nothing."""
+    """Seconds to wait, from a number or an HTTP date (RFC 9110), up to LONGEST_RETRY_AFTER_S; None when it says nothing."""
     if value is None:
         return None
     text = value.strip()
