@@ -160,7 +160,10 @@ class Venue:
         if last_price is not None:
             await self._keep_price(order.symbol, last_price)
         outcome = await account.broker.take(order)
-        account.stream.add(outcome.reports)
+        if self._faults.late_reports_s:
+            asyncio.get_running_loop().call_later(self._faults.late_reports_s, account.stream.add, outcome.reports)
+        else:
+            account.stream.add(outcome.reports)
         return _answer_outcome(outcome)
 
     async def _cancel(self, request: Request) -> Response:

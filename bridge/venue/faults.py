@@ -37,7 +37,11 @@ _ACTS = frozenset({
     Fault.GATEWAY_TIMEOUT_AFTER,
 })  # fmt: skip
 # How long, for those that have a length: name, what it is at first, largest.
-_SIZES: dict[str, tuple[int, int]] = {"delay_ms": (1_000, MAX_DELAY_MS), "retry_after_s": (1, 3_600)}
+_SIZES: dict[str, tuple[int, int]] = {
+    "delay_ms": (1_000, MAX_DELAY_MS),
+    "retry_after_s": (1, 3_600),
+    "late_reports_ms": (0, MAX_DELAY_MS),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +56,8 @@ class Faults:
     """How many coming order requests meet which fault. A lost session stays lost until the login."""
 
     def __init__(self) -> None:
-        self._left = dict.fromkeys(Fault, 0)
-        self._sizes = {name: first for name, (first, _largest) in _SIZES.items()}
         self.is_signed_out = False
+        self.clear()
 
     def set(self, wanted: Mapping[str, Any]) -> None:
         """Replace the counts and sizes that are named; ValueError names what is wrong, and then nothing is changed."""
@@ -71,8 +74,9 @@ class Faults:
                 self._left[Fault(name)] = value
 
     def clear(self) -> None:
-        """No faults any more; a lost session stays lost."""
+        """No faults any more, and every size as at first; a lost session stays lost."""
         self._left = dict.fromkeys(Fault, 0)
+        self._sizes = {name: first for name, (first, _largest) in _SIZES.items()}
 
     def show(self) -> dict[str, Any]:
         """What is left of each, the sizes, and whether the session is lost."""
@@ -96,3 +100,8 @@ class Faults:
     def retry_after_s(self) -> int:
         """What a 429 that says so asks for."""
         return self._sizes["retry_after_s"]
+
+    @property
+    def late_reports_s(self) -> float:
+        """How long the reports of an order that is taken now are held back: an answer is all there is until then."""
+        return self._sizes["late_reports_ms"] / 1_000

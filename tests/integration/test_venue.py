@@ -155,14 +155,15 @@ ABSENCES = ["drop_request", "502", "503", "504"]
 NOT_SENT = ["429", "429_retry_after"]
 
 
+@pytest.mark.parametrize("late_ms", [0, 20_000])
 @pytest.mark.parametrize("fault", DOUBTS)
 def test_an_order_that_arrived_without_a_proper_answer_is_adopted_by_its_tag(
-    fault: str, tmp_path: Path, venue: ServedVenue
+    fault: str, late_ms: int, tmp_path: Path, venue: ServedVenue
 ) -> None:
-    """The venue acted: the bridge finds the order in the book or hears of it, and there is one."""
+    """The venue acted: the bridge hears of the order or finds it in the book, and there is one."""
 
     async def story(it: Traded) -> None:
-        venue.faults(**{fault: 1})
+        venue.faults(**{fault: 1, "late_reports_ms": late_ms})
         alert_id = await it.rig.accept(action="buy", quantity="10")
         view = await it.rig.ended(alert_id)
         assert (view.disposition, view.code) == ("done", "FILLED")
@@ -245,7 +246,7 @@ def test_four_deliveries_of_one_alert_make_one_order_while_the_venue_drops_its_a
 
     async def story(it: Traded) -> None:
         rig = it.rig
-        venue.faults(drop_answer=4)
+        venue.faults(drop_answer=4, late_reports_ms=20_000)
         delivery = await rig.delivery(action="buy", quantity="10")
         answers = [await rig.bridge.pipeline.accept(delivery) for _ in range(4)]
         assert [answer.status for answer in answers] == ["accepted", "duplicate", "duplicate", "duplicate"]
@@ -275,6 +276,23 @@ def test_a_lost_session_holds_orders_until_the_login(tmp_path: Path, venue: Serv
         assert (await rig.ended(first)).code == "FILLED"
         assert (await rig.ended(second)).code == "FILLED"
         assert len(it.at_venue()) == 2
+
+    tell(tmp_path, venue, story)
+
+
+def test_nothing_waits_behind_a_slow_answer_where_a_halt_cannot_reach_it(tmp_path: Path, venue: ServedVenue) -> None:
+    """One order is on its way, the others wait in the lane: after the halt none of them leaves."""
+
+    async def story(it: Traded) -> None:
+        rig = it.rig
+        venue.faults(delay=1, delay_ms=400)
+        first = await rig.accept(action="buy", quantity="10")
+        await rig.order_in(first, "PENDING")
+        others = [await rig.accept(action="buy", quantity="1", symbol=symbol) for symbol in ("NSE:INFY", "NSE:TCS")]
+        await rig.halt()
+        assert (await rig.ended(first)).code == "FILLED"
+        assert [(await rig.ended(other)).code for other in others] == ["HALTED", "HALTED"]
+        assert len(it.at_venue()) == 1
 
     tell(tmp_path, venue, story)
 
