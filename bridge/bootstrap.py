@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 
 from bridge.brokers.base import Broker
@@ -114,6 +115,15 @@ class Bridge:
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         marks = self.store.ledger.marks
+
+        def latest_price(symbol: str) -> Decimal | None:
+            return mark.price if (mark := marks.get(symbol)) else None
+
+        if account.broker == "venue":
+            from bridge.brokers.venue.adapter import VenueBroker  # httpx loads only where an account needs it
+
+            assert account.root is not None
+            return VenueBroker(name, root=account.root, token=account.token, latest_price=latest_price, clock=self.clock)
         return PaperBroker(
             name,
             cash=account.cash,
@@ -125,7 +135,7 @@ class Bridge:
             ),
             store=self.store,
             shelves=self.paper_shelves,
-            latest_price=lambda symbol: mark.price if (mark := marks.get(symbol)) else None,
+            latest_price=latest_price,
             instrument=self.catalog.get,
             clock=self.clock,
         )

@@ -89,6 +89,13 @@ def _add_servers(commands: "Commands") -> None:
     demo.add_argument("--once", action="store_true", help="end after the day; exit code 0 only if all went as it should")
     demo.add_argument("--port", metavar="P", type=int, help="port (default: 8000, or a free one)")
     demo.add_argument("--data", metavar="DIR", help="keep the demo's data here (default: a folder that is removed)")
+    venue = _add(commands, "venue", "venue:venue", "run a paper broker behind HTTP, to rehearse with and to break on purpose")
+    venue.add_argument("--host", metavar="H", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
+    venue.add_argument("--port", metavar="P", type=int, default=8100, help="port; 0 takes a free one (default: 8100)")
+    venue.add_argument("--data", metavar="DIR", help="folder of its database (default: venue in data_dir)")
+    venue.add_argument("--cash", metavar="R", default="1000000", help="opening money of each account (default: 1000000)")
+    venue.add_argument("--slippage-bps", metavar="N", default="1", help="hundredths of a percent against you (default: 1)")
+    venue.add_argument("--no-charges", dest="charges", action="store_false", help="take no brokerage, taxes and fees")
 
 
 def _add_alert(commands: "Commands") -> None:

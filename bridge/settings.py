@@ -6,6 +6,7 @@ from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
@@ -16,6 +17,8 @@ from bridge.core.limits import CAREFUL, LIMIT_NAMES, OFF, Limits
 
 ENV_PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
+# The bearer token of `bridge venue`, which is no part of a bridge's settings.
+VENUE_TOKEN_VARIABLE = "BRIDGE_VENUE_TOKEN"  # noqa: S105 - the name of a variable
 DEFAULT_CONFIG = Path("config/bridge.yaml")
 DEFAULT_INSTRUMENTS = Path("config/instruments.csv")
 RESOURCES = Path(__file__).parent / "_resources"
@@ -35,6 +38,17 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _check_root(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        is_plain = not (parts.query or parts.fragment or parts.username or parts.password) and parts.path in ("", "/")
+        if parts.scheme in ("http", "https") and parts.hostname and is_plain and parts.port != 0:
+            return value.rstrip("/")
+    except ValueError:  # a port that is none, or half an IPv6 address
+        pass
+    raise ValueError(f"{value!r} is not the address of a server, such as http://127.0.0.1:8100")
 
 
 def _check_network(value: str) -> str:
@@ -126,13 +140,16 @@ class RiskSettings(Section):
 
 
 class AccountSettings(Section):
-    """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's.
+    """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's, `root` and `token` the
+    venue's.
 
     `leverage` is how many rupees of order one rupee of buying power carries, by product. `fill_ratio` is the part of a resting
     paper order that fills at each new price.
     """
 
-    broker: Literal["paper"]
+    broker: Literal["paper", "venue"]
+    root: Annotated[str, AfterValidator(_check_root)] | None = None
+    token: Annotated[str, Field(pattern=r"^[!-~]+$")] | None = None
     cash: Decimal = Field(default=Decimal(1_000_000), ge=0)
     slippage_bps: Decimal = Field(default=Decimal(1), ge=0, le=1_000)
     fill_ratio: Decimal = Field(default=Decimal(1), gt=0, le=1)
@@ -142,6 +159,19 @@ class AccountSettings(Section):
     orders_per_second: int | None = Field(default=None, ge=1)
     reconcile_s: int = Field(default=60, ge=5, le=3_600)
     risk: RiskSettings = RiskSettings()
+
+    @model_validator(mode="after")
+    def _root_fits(self) -> "AccountSettings":
+        if self.broker == "venue" and self.root is None:
+            raise ValueError("root is missing: where `bridge venue` listens, such as http://127.0.0.1:8100")
+        if self.broker != "venue" and (self.root is not None or self.token is not None):
+            raise ValueError(f"root and token are for broker: venue; a {self.broker} account has none")
+        return self
+
+    @property
+    def is_paper(self) -> bool:
+        """True when the money is not real."""
+        return self.broker in ("paper", "venue")
 
 
 class StrategySettings(Section):
@@ -204,7 +234,7 @@ class Settings(BaseSettings):
                 if account not in self.accounts:
                     raise ValueError(f"strategies.{name}.accounts names {account!r}, which is not among accounts")
         for name, account_settings in self.accounts.items():
-            if self._profile_of(account_settings) == "none" and account_settings.broker != "paper":
+            if self._profile_of(account_settings) == "none" and not account_settings.is_paper:
                 raise ValueError(f"accounts.{name}: risk profile 'none' is for paper accounts only; use 'careful'")
         return self
 
@@ -241,7 +271,8 @@ def _config_path() -> Path:
 
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process; ConfigError names every key that is wrong and the mend."""
-    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE, "BRIDGE_DOMAIN"}
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known |= {CONFIG_VARIABLE, VENUE_TOKEN_VARIABLE, "BRIDGE_DOMAIN"}
     for variable in os.environ:
         if variable.startswith(ENV_PREFIX) and variable.split("__")[0].upper() not in known:
             raise ConfigError(f"{variable} is not a setting; settings are {', '.join(sorted(known))} and their branches")

@@ -19,7 +19,8 @@ import uvloop
 
 from bridge.bootstrap import Bridge
 from bridge.commands.client import TIMEOUT_S, Client
-from bridge.commands.serve import BridgeServer, forward_logs, listen
+from bridge.commands.serve import BridgeServer, listen
+from bridge.commands.server import forward_logs
 from bridge.commands.story import ORDERS_SENT, SCENES, STRATEGY, SYMBOL, Scene, body_of, headers_of
 from bridge.commands.trading import wait_for_end
 from bridge.core.errors import ConfigError

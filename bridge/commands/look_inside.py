@@ -195,7 +195,7 @@ def check_instruments(facts: Facts) -> Iterator[Finding]:
     contracts = [one.expiry for one in catalog if one.expiry is not None]
     alive = [expiry for expiry in contracts if expiry >= today]
     told = f"{len(catalog)} in {path} of {written.astimezone(IST):%Y-%m-%d}, {len(alive)} contracts alive"
-    is_live = any(str(account.broker) != "paper" for account in facts.settings.accounts.values())
+    is_live = any(not account.is_paper for account in facts.settings.accounts.values())
     if contracts and not alive:
         yield warn("instruments", f"{told}: all {len(contracts)} have expired", "fetch the broker's list of today")
     elif is_live and facts.now - written > LIST_AGES_AFTER:

@@ -74,9 +74,10 @@ def check_reach(facts: Facts) -> Iterator[Finding]:
 
 
 def check_brokers(facts: Facts) -> Iterator[Finding]:
-    """The running bridge's sessions; nobody else has any."""
+    """The running bridge's sessions; nobody else has any. A venue needs none, and is asked itself."""
     if facts.running is None or facts.running.url is None:
         yield ok("brokers", "no bridge is running; their sessions are checked while one does")
+        yield from _ask_venues(facts)
         return
     try:
         headers = {"authorization": f"Bearer {api_token(facts.settings)}"}
@@ -90,6 +91,20 @@ def check_brokers(facts: Facts) -> Iterator[Finding]:
             yield ok(name, "works")
         else:
             yield fail(name, part["message"] or "does not work", "sign in to the broker again, or look at the log")
+
+
+def _ask_venues(facts: Facts) -> Iterator[Finding]:
+    """Whether something that says it is well listens where each venue should."""
+    for name, account in facts.settings.accounts.items():
+        if account.root is None:
+            continue
+        try:
+            httpx.get(f"{account.root}/healthz", timeout=ANSWER_WITHIN_S, trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            told = f"the venue at {account.root} does not answer ({type(error).__name__})"
+            yield fail(f"venue {name}"[:12], told, "start it with `bridge venue`, or correct the account's root")
+        else:
+            yield ok(f"venue {name}"[:12], f"{account.root} answers")
 
 
 def check_egress(facts: Facts) -> Iterator[Finding]:

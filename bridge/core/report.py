@@ -81,3 +81,21 @@ class Funds:
     available: Decimal
     at: datetime
     cash: Decimal | None = None
+
+
+_ENDS = {
+    OrderStatus.CANCELLED: ReportKind.CANCELLED,
+    OrderStatus.REJECTED: ReportKind.REJECTED,
+    OrderStatus.EXPIRED: ReportKind.EXPIRED,
+}
+
+
+def reports_of(account: str, row: BookRow) -> list[Report]:
+    """A row of the broker's book as the reports that would have told it."""
+    said = {"account": account, "tag": row.tag, "broker_order_id": row.broker_order_id, "transact_time": row.updated_at}
+    if row.status is OrderStatus.REJECTED and not row.fills:
+        return [Report(kind=ReportKind.REJECTED, message=row.message, **said)]  # type: ignore[arg-type]
+    reports = [Report(kind=ReportKind.PLACED, **said), *row.fills]  # type: ignore[arg-type]
+    if row.status in _ENDS:
+        reports.append(Report(kind=_ENDS[row.status], message=row.message, **said))  # type: ignore[arg-type]
+    return reports

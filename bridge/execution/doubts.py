@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bridge.core.enums import ReportKind
 from bridge.core.hold import Gap, Hold, make_hold
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
-from bridge.core.report import BookRow, Report
+from bridge.core.report import Report, reports_of
 from bridge.execution.compare import Alarm, OwnRows, Read, Run, follow, gaps_of, has_moved, is_of_today
 from bridge.execution.orders import queue_order, record
 from bridge.store.tx import Tx
@@ -21,11 +20,6 @@ from bridge.store.tx import Tx
 # A broker's book may lag behind its answers: absence counts only when it lasts this long, over this many whole reads.
 SETTLE_S = 5.0
 CLEAN_READS = 3
-_ENDS = {
-    OrderStatus.CANCELLED: ReportKind.CANCELLED,
-    OrderStatus.REJECTED: ReportKind.REJECTED,
-    OrderStatus.EXPIRED: ReportKind.EXPIRED,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +43,6 @@ class Absence:
     def is_proof(self, at: float) -> bool:
         """Absent in enough whole reads, for long enough."""
         return self.run.lasts(at, CLEAN_READS, SETTLE_S)
-
-
-def reports_of(account: str, row: BookRow) -> list[Report]:
-    """A row of the broker's book as the reports that would have told it."""
-    said = {"account": account, "tag": row.tag, "broker_order_id": row.broker_order_id, "transact_time": row.updated_at}
-    if row.status is OrderStatus.REJECTED and not row.fills:
-        return [Report(kind=ReportKind.REJECTED, message=row.message, **said)]  # type: ignore[arg-type]
-    reports = [Report(kind=ReportKind.PLACED, **said), *row.fills]  # type: ignore[arg-type]
-    if row.status in _ENDS:
-        reports.append(Report(kind=_ENDS[row.status], message=row.message, **said))  # type: ignore[arg-type]
-    return reports
 
 
 def take_rows(tx: Tx, rows: OwnRows, steps: BookSteps, now: datetime) -> bool:

@@ -35,7 +35,7 @@ def allowed_accounts(strategy: StrategySettings, claims: Claims, settings: Setti
 
 def account_env(name: str, settings: Settings) -> str:
     """`paper` or `live`."""
-    return "paper" if str(settings.accounts[name].broker) == "paper" else "live"
+    return "paper" if settings.accounts[name].is_paper else "live"
 
 
 def check_scope(

@@ -110,10 +110,10 @@ class Backend:
 
 
 class ProcessLock:
-    """One bridge per data folder; the file tells other commands where the running one listens."""
+    """One process per data folder; the file tells other commands where the running one listens."""
 
-    def __init__(self, data_dir: Path):
-        self._path = data_dir / "bridge.lock"
+    def __init__(self, data_dir: Path, name: str = "bridge.lock"):
+        self._path = data_dir / name
         self._fd: int | None = None
 
     def acquire(self) -> bool:

@@ -20,7 +20,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from bridge.bootstrap import Bridge
-from bridge.commands.serve import BACKLOG, KEEP_ALIVE_S, BridgeServer
+from bridge.commands.serve import BridgeServer
+from bridge.commands.server import BACKLOG, KEEP_ALIVE_S
 from bridge.core.order import Order
 from bridge.core.report import Outcome
 from bridge.settings import load_settings
@@ -42,7 +43,7 @@ def _say_port(listening: socket.socket) -> None:
 
 
 async def _serve_noop(listening: socket.socket) -> None:
-    """With the options of `bridge.commands.serve.BridgeServer`."""
+    """With the options of `bridge.commands.server.Server`."""
     config = uvicorn.Config(
         noop_app(),
         loop="uvloop",

@@ -1,4 +1,4 @@
-"""`bridge serve` as a process of its own, asked over HTTP as the world would ask it."""
+"""`bridge serve` and `bridge venue` as processes of their own, asked over HTTP as the world would ask them."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,124 @@ from tests.support.samples import SBIN
 from tests.support.waiting import wait_for
 
 WEBHOOK = "/webhook/tradingview"
+
+
+class ServedVenue:
+    """`bridge venue` on a folder and, once it has one, a port of its own; it may be stopped, killed and started again."""
+
+    def __init__(self, folder: Path, *options: str, env: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.data = folder / "venue"
+        self.log = folder / "venue.log"
+        self.options = options
+        self.env = env or {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self.http = httpx.Client()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "instruments.csv").write_text(instruments_csv())
+
+    def __enter__(self) -> "ServedVenue":
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+        self.http.close()
+
+    @property
+    def root(self) -> str:
+        """What an account's `root` says."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def launch(self) -> None:
+        """Start, and do not wait."""
+        words = ["venue", "--port", str(self.port), "--data", str(self.data), *self.options]
+        env = clean_env(BRIDGE_INSTRUMENTS=str(self.folder / "instruments.csv"), **self.env)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bridge", *words], cwd=self.folder, env=env, stdout=log, stderr=log
+            )
+
+    def start(self) -> "ServedVenue":
+        """Start and wait until it answers."""
+        if self.process is None:
+            self.launch()
+        told = wait_for(self._where, "the venue to say where it listens", limit_s=30)
+        self.port = told["port"]
+        self.http.close()
+        self.http = httpx.Client(base_url=self.root, timeout=20, trust_env=False)
+        return self
+
+    def _where(self) -> dict[str, Any]:
+        return read_lock(self.process, self.data / "venue.lock", self.log)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        process, self.process = self.process, None
+        try:
+            return process.wait(20)
+        finally:
+            process.kill()
+
+    def ask(self, method: str, path: str, content: Any = None) -> Any:
+        """The content of an answer, which has to be a success."""
+        answer = self.http.request(method, path, json=content)
+        assert answer.status_code == 200, (answer.status_code, answer.text)
+        return answer.json()
+
+    def faults(self, **wanted: int) -> Any:
+        """Switch faults on; those with a digit first come as `_429`."""
+        return self.ask("POST", "/faults", {name.removeprefix("_"): count for name, count in wanted.items()})
+
+    def price(self, price: str, symbol: str = SBIN) -> None:
+        """The market trades at this price."""
+        at = datetime.now(UTC).isoformat()
+        self.ask("POST", "/v1/market/prices", {"symbol": symbol, "price": price, "at": at})
+
+    def rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        """What is in the database file now."""
+        return rows_of(self.data / "venue.db", sql, *params)
+
+    def orders(self, account: str = "paper") -> list[tuple[Any, ...]]:
+        """(tag, status, cum_qty) of every order of an account, in the order of arrival."""
+        sql = "SELECT tag, status, cum_qty FROM paper_orders WHERE account = ? ORDER BY broker_order_id"
+        return self.rows(sql, account)
+
+
+def clean_env(**more: str) -> dict[str, str]:
+    """This environment without anybody's settings, and with `more`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
+    return {**kept, "PYTHONPATH": str(ROOT), **more}
+
+
+def read_lock(process: "subprocess.Popen[bytes] | None", lock: Path, log: Path) -> dict[str, Any]:
+    """Where the process listens; empty until it says so."""
+    assert process is not None
+    assert process.poll() is None, f"it ended: {log.read_text()[-2000:]}"
+    try:
+        found: dict[str, Any] = json.loads(lock.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if found.get("pid") == process.pid and "port" in found else {}
+
+
+def rows_of(file: Path, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+    """What is in a database file now."""
+    connection = sqlite3.connect(file, timeout=10)
+    try:
+        return connection.execute(sql, params).fetchall()
+    finally:
+        connection.close()
 
 
 class Served:
@@ -46,15 +165,19 @@ class Served:
         self.stop()
         self.http.close()
 
-    def start(self) -> "Served":
-        """Start and wait until it answers."""
+    def launch(self) -> None:
+        """Start, and do not wait."""
         self._write_config()
-        env = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
-        env |= {"PYTHONPATH": str(ROOT), **self.env}
+        env = clean_env(**self.env)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "bridge", "serve", "--port", "0"], cwd=self.folder, env=env, stdout=log, stderr=log
             )
+
+    def start(self) -> "Served":
+        """Start if it does not run, and wait until it answers."""
+        if self.process is None:
+            self.launch()
         where = wait_for(self._where, "the bridge to say where it listens", limit_s=30)
         self.url = f"http://{where['host']}:{where['port']}"
         self.http.close()
@@ -62,13 +185,7 @@ class Served:
         return self
 
     def _where(self) -> dict[str, Any]:
-        assert self.process is not None
-        assert self.process.poll() is None, f"the bridge ended: {self.log.read_text()[-2000:]}"
-        try:
-            found = json.loads((self.data / "bridge.lock").read_text())
-        except (OSError, ValueError):
-            return {}
-        return found if found.get("pid") == self.process.pid and "port" in found else {}
+        return read_lock(self.process, self.data / "bridge.lock", self.log)
 
     def _write_config(self) -> None:
         given: dict[str, Any] = {
@@ -171,31 +288,34 @@ class Served:
 
     def rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """What is in the database file now."""
-        connection = sqlite3.connect(self.data / "bridge.db", timeout=10)
-        try:
-            return connection.execute(sql, params).fetchall()
-        finally:
-            connection.close()
+        return rows_of(self.data / "bridge.db", sql, *params)
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `bridge …` on the same folder."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
-        env |= {"PYTHONPATH": str(ROOT), **self.env}
         return subprocess.run(
             [sys.executable, "-m", "bridge", *words],
-            cwd=self.folder, env=env, capture_output=True, text=True, timeout=60, check=False,
+            cwd=self.folder, env=clean_env(**self.env), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
-    def check_books(self) -> None:
-        """What holds at any moment, checked in the files: one broker order per tag, position = fills, whole audit."""
-        twice = self.rows("SELECT tag, COUNT(*) FROM paper_orders GROUP BY account, tag HAVING COUNT(*) > 1")
-        assert twice == []
+    def check_books(self, book: Callable[..., list[tuple[Any, ...]]] | None = None) -> None:
+        """What holds at any moment, checked in the files: one broker order per tag, the same executions and positions on both
+        sides, position = fills, whole audit. `book` asks the broker's own database; the paper broker's is the bridge's."""
+        book = book or self.rows
+        assert book("SELECT account, tag, COUNT(*) FROM paper_orders GROUP BY account, tag HAVING COUNT(*) > 1") == []
         sums: dict[tuple[str, str], float] = {}
-        for account, symbol, side, qty in self.rows("SELECT account, symbol, side, last_qty FROM fills"):
+        booked = set()
+        for account, ident, symbol, side, qty in self.rows("SELECT account, exec_id, symbol, side, last_qty FROM fills"):
             sums[account, symbol] = sums.get((account, symbol), 0) + (1 if side == "BUY" else -1) * int(qty)
+            booked.add((account, ident, qty))
+        executed = {
+            (account, fill[0], fill[2])
+            for account, fills in book("SELECT account, fills FROM paper_orders")
+            for fill in json.loads(fills)
+        }
+        assert booked == executed
         held = {(a, s): int(q) for a, s, q in self.rows("SELECT account, symbol, quantity FROM positions")}
         assert held == sums
-        theirs = {(a, s): int(q) for a, s, q in self.rows("SELECT account, symbol, quantity FROM paper_positions")}
+        theirs = {(a, s): int(q) for a, s, q in book("SELECT account, symbol, quantity FROM paper_positions")}
         assert {key: qty for key, qty in held.items() if qty} == theirs
         verified = self.command("audit", "verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr

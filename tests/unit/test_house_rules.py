@@ -35,8 +35,9 @@ ANYWHERE = ("bridge",)
 STEPS = ("intake", "risk", "execution", "portfolio", "scanner", "reports")
 
 # Concrete brokers, and who may name them besides themselves.
-ADAPTERS = ("bridge.brokers.paper", "bridge.brokers.kite")
-ADAPTER_USERS = ("bridge.bootstrap",)
+ADAPTERS = ("bridge.brokers.paper", "bridge.brokers.kite", "bridge.brokers.venue")
+# The venue is the paper book behind HTTP, a program of its own, and speaks as its adapter does.
+ADAPTER_USERS = ("bridge.bootstrap", "bridge.venue", "bridge.commands.venue")
 
 # Values that only one place may make.
 MAKERS = {"Approved": ("bridge.risk",)}
@@ -72,7 +73,7 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("bridge.store",),
     "sqlite3": ("bridge.store",),
     "sqlmodel": ("bridge.store",),
-    "starlette": ("bridge.web", "bridge.app"),
+    "starlette": ("bridge.web", "bridge.app", "bridge.venue"),
     "structlog": ANYWHERE,
     "tenacity": ("bridge.execution.retry", "bridge.notify"),
     "uvicorn": ("bridge.cli", "bridge.commands"),
@@ -113,6 +114,7 @@ FLOAT_ALLOWANCES: dict[tuple[str, str], str] = {}  # (module, literal or "float(
 BROAD_EXCEPTS: dict[str, str] = {
     "bridge.bootstrap:Bridge.ready": "whatever a driver says, that part is not ready",
     "bridge.brokers.paper.delivery:Delivery._hand_over": "a stream's edge: the reports are still to be told, and counted",
+    "bridge.brokers.venue.adapter:VenueBroker._hand_over": "a stream's edge: the reports are still to be told; logged",
     "bridge.execution.outbox:Lane._run": "a lane outlives a fault with one order; it is counted and tried again",
     "bridge.execution.guard:GuardedBroker._command": "an adapter that raises has proved nothing: the outcome is unknown",
     "bridge.execution.guard:GuardedBroker._call": "an adapter that raises has read nothing; counted, and the reader is told",

@@ -142,16 +142,24 @@ class PaperBroker:
 
     async def place(self, order: Order) -> Outcome:
         """Take the order; what it came to at once is in the outcome, everything later comes through the sink."""
+        return await self.take(_request_of(order))
+
+    async def take(self, request: OrderRequest) -> Outcome:
+        """`place` for who has no order of the bridge, but what came over the wire."""
         if self._delivery.is_full:
             return Outcome(kind=OutcomeKind.NOT_SENT, message=self.status().message)
-        outcome = await self._carry_out(partial(self._place, _request_of(order)))
+        outcome = await self._carry_out(partial(self._place, request))
         if outcome.reports and outcome.reports[0].broker_order_id != outcome.broker_order_id:
             return self._keep_own(outcome)
         return outcome
 
     async def cancel(self, order: Order) -> Outcome:
         """Take the order out of the book; the end comes as a report."""
-        return await self._tell(partial(self._cancel, order))
+        return await self._tell(partial(self._cancel, partial(self._find, order)))
+
+    async def withdraw(self, broker_order_id: str) -> Outcome:
+        """`cancel` by the book's own id."""
+        return await self._tell(partial(self._cancel, partial(self._shelves.orders.get, (self.account, broker_order_id))))
 
     async def on_price(self, symbol: str, price: Decimal) -> None:
         """Let resting orders meet a new price. When the store fails they meet the next one."""
@@ -213,9 +221,8 @@ class PaperBroker:
         changes = place_order(desk, request, self._instrument(request.symbol), self._policy, now)
         return self._put(tx, changes, earlier)
 
-    def _cancel(self, order: Order, tx: Tx) -> Changes:
-        found = self._find(order)
-        return self._put(tx, cancel_order(self._desk({}), found, self._clock.now()))
+    def _cancel(self, find: Callable[[], PaperOrder | None], tx: Tx) -> Changes:
+        return self._put(tx, cancel_order(self._desk({}), find(), self._clock.now()))
 
     def _match(self, symbol: str, price: Decimal, tx: Tx) -> Changes:
         instrument, now = self._instrument(symbol), self._clock.now()

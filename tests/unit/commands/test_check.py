@@ -18,6 +18,7 @@ from bridge.core.errors import StoreError
 from bridge.settings import load_settings
 from bridge.store.backend import Backend
 from tests.support.samples import make_alert
+from tests.support.server import ServedVenue
 from tests.support.stores import change, fresh_sqlite, opened
 from tests.support.terminal import ROOT
 
@@ -324,6 +325,16 @@ def test_brokers_are_asked_of_the_running_bridge_only(facts):
         port = taken.getsockname()[1]
     gone = Running(pid=1, url=f"http://127.0.0.1:{port}")
     assert worst(look_outside.check_brokers, facts(running=gone, api={"token": "x" * 20}))[0] is Level.FAIL
+
+
+def test_a_venue_is_asked_whether_it_is_there(facts, tmp_path):
+    """The only broker that needs no session: one that is not up is told before the bridge starts."""
+    with ServedVenue(tmp_path / "venue") as venue:
+        accounts = {"paper": {"broker": "venue", "root": venue.root}}
+        assert (Level.OK, f"{venue.root} answers ") in look(look_outside.check_brokers, facts(accounts=accounts))
+        venue.stop()
+        level, told = worst(look_outside.check_brokers, facts(accounts=accounts))
+        assert (level, "bridge venue" in told) == (Level.FAIL, True)
 
 
 @pytest.mark.parametrize(("local", "level"), [("10.1.2.3", Level.OK), ("8.8.8.8", Level.OK), (None, Level.WARN)])

@@ -1,0 +1,256 @@
+"""The link to a venue, against servers that answer anything but what they should."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bridge.brokers.base import BookUnreadableError
+from bridge.brokers.venue import link
+from bridge.brokers.venue.adapter import VenueBroker
+from bridge.core.clock import SystemClock
+from bridge.core.enums import OutcomeKind
+from bridge.core.report import Report
+from tests.support.plays import play
+from tests.support.samples import make_order
+from tests.support.waiting import until
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+ORDER = make_order(1, broker_order_id="7/8")
+NEWS = b'{"epoch":"E","first":1,"last":0,"reports":[]}'
+
+
+def http(body: bytes, status: int = 200) -> bytes:
+    return b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+class Odd:
+    """A server that answers each path with what it was given; None is no answer, for ever."""
+
+    def __init__(self, **answers: bytes | None) -> None:
+        self.answers = answers
+        self.seen: list[str] = []
+        self.root = ""
+
+    async def serve(self, reader: Reader, writer: Writer) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                method, path, _ = head.split(b" ", 2)
+                self.seen.append(f"{method.decode()} {path.decode()}")
+                length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(length or 0))
+                answer = self.answers.get(path.decode().split("/")[3].split("?")[0], http(b"{}"))
+                if answer is None:
+                    await asyncio.Event().wait()
+                writer.write(answer or b"")
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+
+def tell(server: Odd, story: Callable[[VenueBroker], Awaitable[None]]) -> None:
+    """A story with an adapter that was opened, and not started: nothing is asked but what the story asks."""
+
+    async def whole() -> None:
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        server.root = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        broker = make(server.root)
+        broker._link.open()
+        try:
+            await story(broker)
+        finally:
+            await broker.stop()
+            listening.close()
+
+    play(whole)
+
+
+def make(root: str) -> VenueBroker:
+    return VenueBroker("a", root=root, token="t0ken", latest_price=lambda _: Decimal(800), clock=SystemClock())
+
+
+BOOKS = [
+    b"", b"[]", b"null", b"{}", b'{"orders":{}}x', b'{"orders":[{}]}', b'{"orders":[7]}', b'{"orders":7}', b"<html>",
+    b'{"orders":[{"order_id":"1","tag":"T","symbol":"S","side":"UP","product":"MIS","ord_type":"MARKET","order_qty":"1"}]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BOOKS)
+def test_a_book_that_cannot_be_read_is_unknown_and_never_empty(body: bytes) -> None:
+    """Orders in doubt would be sent again by an empty book; whatever is odd about it is an error, and contact is lost."""
+
+    async def story(broker: VenueBroker) -> None:
+        with pytest.raises(BookUnreadableError):
+            await broker.book()
+        assert not broker.status().connected
+        assert broker.status().message
+
+    tell(Odd(orders=http(body)), story)
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 429, 500, 502, 503])
+def test_no_read_takes_an_error_for_an_answer(status: int) -> None:
+    """Not even one whose body looks like a book."""
+    bodies = {"orders": b'{"orders":[]}', "positions": b'{"positions":[]}', "funds": b'{"equity":"1","available":"1"}'}
+
+    async def story(broker: VenueBroker) -> None:
+        for read in (broker.book, broker.positions, broker.funds):
+            with pytest.raises(BookUnreadableError):
+                await read()
+
+    tell(Odd(**{name: http(body, status) for name, body in bodies.items()}), story)
+
+
+@pytest.mark.parametrize("funds", [b'{"equity":1.5,"available":"1"}', b'{"equity":"NaN","available":"1"}', b'{"equity":"1"}'])
+def test_money_is_text_and_finite(funds: bytes) -> None:
+    """A JSON number is a float, and that is not money."""
+
+    async def story(broker: VenueBroker) -> None:
+        with pytest.raises(BookUnreadableError):
+            await broker.funds()
+
+    tell(Odd(funds=http(funds)), story)
+
+
+ANSWERS: list[tuple[bytes, OutcomeKind]] = [
+    (http(b'{"order_id":"1"}'), OutcomeKind.ACCEPTED),
+    (http(b"{}"), OutcomeKind.UNKNOWN),
+    (http(b'{"error":"order","message":"no"}', 400), OutcomeKind.REFUSED),
+    (http(b"", 503), OutcomeKind.UNKNOWN),
+    (b"HTTP/1.1 200 X\r\ncontent-length: 50\r\n\r\n{", OutcomeKind.UNKNOWN),  # cut off
+    (b"SSH-2.0-OpenSSH\r\n\r\n", OutcomeKind.UNKNOWN),
+    (b"HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", OutcomeKind.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind"), ANSWERS)
+def test_a_command_gets_the_outcome_that_its_answer_proves(
+    answer: bytes, kind: OutcomeKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For orders and cancels alike; the address quotes the id."""
+    monkeypatch.setattr(link, "COMMAND_S", 0.3)
+    server = Odd(orders=answer)
+
+    async def story(broker: VenueBroker) -> None:
+        assert (await broker.place(ORDER)).kind is kind
+        assert (await broker.cancel(ORDER)).kind is kind
+
+    tell(server, story)
+    assert server.seen == ["POST /v1/a/orders", "DELETE /v1/a/orders/7%2F8"]
+
+
+def test_a_cancel_without_an_id_looks_it_up_by_the_tag() -> None:
+    """And says that it was not sent when the book cannot be read."""
+
+    async def story(broker: VenueBroker) -> None:
+        outcome = await broker.cancel(make_order(2))
+        assert outcome.kind is OutcomeKind.NOT_SENT
+
+    tell(Odd(orders=http(b"", 502)), story)
+
+
+def test_before_and_after_a_session_nothing_is_sent() -> None:
+    """NOT_SENT is the truth then, and the reads say that they cannot."""
+
+    async def story() -> None:
+        broker = make("http://127.0.0.1:1")
+        assert (await broker.place(ORDER)).kind is OutcomeKind.NOT_SENT
+        assert not broker.status().connected
+        await broker.on_price("NSE:SBIN", Decimal(1))
+        with pytest.raises(BookUnreadableError):
+            await broker.book()
+        await broker.stop()
+        assert broker.status().message
+
+    play(story)
+
+
+def test_a_command_that_is_cancelled_is_cancelled() -> None:
+    """The lane's own end must not become an outcome."""
+    server = Odd(orders=None)
+
+    async def story(broker: VenueBroker) -> None:
+        placing = asyncio.create_task(broker.place(ORDER))
+        await until(lambda: server.seen, "the request")
+        placing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await placing
+
+    tell(server, story)
+
+
+def test_an_answer_that_trickles_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte is in time, and the whole is not: a doubt, and not a lane that hangs."""
+    monkeypatch.setattr(link, "WHOLE_S", 0.2)
+
+    class Trickle(Odd):
+        async def serve(self, reader: Reader, writer: Writer) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 1000\r\n\r\n")
+            try:
+                while True:
+                    writer.write(b" ")
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+            except ConnectionError:
+                writer.close()
+
+    async def story(broker: VenueBroker) -> None:
+        outcome = await broker.place(ORDER)
+        assert (outcome.kind, "TimeoutError" in outcome.message) == (OutcomeKind.UNKNOWN, True)
+
+    tell(Trickle(), story)
+
+
+def test_a_venue_that_takes_the_connection_and_says_nothing_does_not_hold_up_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start waits for a first try, not for its success."""
+    monkeypatch.setattr("bridge.brokers.venue.adapter.CONNECT_S", 0.1)
+
+    async def sink(_reports: list[Report]) -> None:
+        raise AssertionError("nothing is to be told")
+
+    async def story(broker: VenueBroker) -> None:
+        await broker.start(sink)
+        assert not broker.status().connected
+
+    tell(Odd(reports=None), story)
+
+
+def test_odd_news_are_no_contact_and_are_asked_for_again() -> None:
+    """A venue that answers nonsense is as good as away."""
+    server = Odd(reports=http(b'{"epoch":7}'))
+    taken: list[Any] = []
+
+    async def sink(reports: list[Report]) -> None:
+        taken.append(reports)
+
+    async def story(broker: VenueBroker) -> None:
+        await broker.start(sink)
+        assert "cannot be read" in broker.status().message
+        server.answers |= {"reports": http(NEWS), "orders": http(b'{"orders":[]}')}
+        await until(lambda: broker.status().connected, "contact")
+
+    tell(server, story)
+    assert taken == []
+
+
+def test_of_prices_that_wait_only_the_newest_of_each_symbol_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounded in number; a slow venue gets the latest market and not its history."""
+    monkeypatch.setattr("bridge.brokers.venue.adapter.MAX_PRICES", 3)
+    server = Odd()
+
+    async def story(broker: VenueBroker) -> None:
+        for price in range(1, 50):
+            await broker.on_price("NSE:SBIN", Decimal(price))
+        assert broker._prices["NSE:SBIN"][0] == 49
+        for number in range(10):
+            await broker.on_price(f"NSE:X{number}", Decimal(1))
+        assert list(broker._prices) == ["NSE:X7", "NSE:X8", "NSE:X9"]
+        await until(lambda: len(server.seen) == 3, "three prices")
+
+    tell(server, story)
