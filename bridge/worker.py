@@ -146,7 +146,7 @@ class Worker:
         doubted = []
         # Sent off by this very group: their lanes hear of it only after the commit.
         leaving = {event.cl_ord_id for event in tx.events if isinstance(event, OrderReady)}
-        for order in list(tx.ledger.orders.values.values()):
+        for _cl_ord_id, order in sorted(tx.ledger.orders.values.items()):  # as they were made, on every database
             lane = self._lanes[order.intent.account]
             if order.cl_ord_id in leaving or lane.knows(order.cl_ord_id):
                 continue
@@ -162,7 +162,7 @@ class Worker:
 
     def _take_up_alerts(self, tx: Tx) -> None:
         now = self._clock.now()
-        for alert_id in list(tx.ledger.alerts.values):
+        for alert_id in sorted(tx.ledger.alerts.values):
             alert = tx.ledger.alerts.get(alert_id)  # carrying one on may have ended another
             if alert is None or tx.ledger.orders_of(alert) or now - alert.received_at < RETRY_AFTER:
                 continue
