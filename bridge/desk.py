@@ -105,7 +105,7 @@ class Desk:
         if account is not None:
             self._check_scope(Scope("account", account))
         ids = []
-        for key, position in list(self._store.ledger.positions.values.items()):
+        for key, position in sorted(self._store.ledger.positions.values.items()):
             if not position.quantity or (account is not None and key.account != account):
                 continue
             strategy = next(iter(position.by_strategy), None) or next(iter(self._settings.strategies))

@@ -157,7 +157,7 @@ class Worker:
         doubted = []
         # Sent off by this very group: their lanes hear of it only after the commit.
         leaving = {event.cl_ord_id for event in tx.events if isinstance(event, OrderReady)}
-        for order in list(tx.ledger.orders.values.values()):
+        for _cl_ord_id, order in sorted(tx.ledger.orders.values.items()):  # as they were made, on every database
             lane = self._lanes[order.intent.account]
             if order.cl_ord_id in leaving or lane.knows(order.cl_ord_id):
                 continue

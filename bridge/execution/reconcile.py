@@ -10,7 +10,7 @@ from typing import Any
 from bridge.brokers.base import BookUnreadableError, Broker
 from bridge.core.clock import IST, Clock, market_day
 from bridge.core.enums import ReportKind
-from bridge.core.errors import BridgeError, DuplicateError, InvariantError, StoreError
+from bridge.core.errors import DuplicateError, InvariantError, StoreError
 from bridge.core.hold import Gap, Hold
 from bridge.core.ledger import Ledger
 from bridge.core.order import Order
@@ -356,9 +356,7 @@ class Reconciler:
     async def _adopt(self, rows: OwnRows) -> None:
         try:
             await self._write(partial(take_rows, rows=rows, steps=self._steps, now=self._clock.now()))
-        except StoreError:
-            raise
-        except BridgeError as error:  # a row of the book that cannot be applied must not stop the others
+        except (DuplicateError, InvariantError) as error:  # a row of the book that cannot be applied must not stop the others
             why = f"what the broker's book says of it cannot be applied: {type(error).__name__}"
             await self._tell_doubts(rows.order.intent.account, [rows.order], why)
 

@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.core.alert import RefusedAlert
-from bridge.core.enums import Source
-from bridge.core.hold import Hold
+from bridge.core.enums import OrdType, Product, Side, Source
+from bridge.core.hold import Hold, find_gaps, make_hold
 from bridge.core.ids import fingerprint, make_alert_id
+from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
+from bridge.core.report import BookRow
 from bridge.store.tx import Tx
 from bridge.web.auth import set_password
 from tests.support.clocks import NOON
@@ -123,6 +126,18 @@ def mischief(tx: Tx) -> None:
     tx.audit(AuditAction.ALERT_REFUSED, NOON, alert_id=alert_id, code=EVIL, message=EVIL, account=EVIL)
     tx.audit(AuditAction.ALARM_RAISED, NOON, account=EVIL, message=EVIL)
     tx.put(tx.ledger.holds, ("paper", EVIL), Hold(message=EVIL))
+    gaps = find_gaps({"MIS": Decimal(10)}, {"MIS": Decimal(7), "CNC": Decimal(4)})
+    tx.put(tx.ledger.holds, ("paper", "NSE:SBIN"), make_hold("NSE:SBIN", gaps))
+    tx.put(tx.ledger.holds, ("family", "NSE:TCS"), make_hold("NSE:TCS", gaps, accepted_by="operator"))
+    rows = tuple(
+        BookRow(
+            broker_order_id=f"2511210000{n}", tag="", symbol=symbol, side=Side.SELL, product=Product.CNC,
+            ord_type=OrdType.LIMIT, order_qty=Decimal(700), cum_qty=Decimal(2), status=OrderStatus.PARTIAL, message="",
+            updated_at=NOON,
+        )
+        for n, symbol in enumerate(("NSE:TCS", EVIL))
+    )  # fmt: skip
+    tx.put(tx.ledger.external, "paper", rows)
 
 
 def shoot(page: Any, name: str) -> None:
@@ -309,6 +324,9 @@ def test_every_page_fits_and_can_be_read(chromium, box, size, scheme):
                 wait_live(page)
                 page.locator("summary", has_text="Stop everything").click()
                 page.get_by_text("Halt one account or strategy").click()
+                page.locator("summary", has_text="the difference in NSE:SBIN").click()
+                assert page.get_by_role("button", name="Accept as it is").is_visible()
+                assert page.get_by_role("heading", name="Placed elsewhere").is_visible()
             shoot(
                 page, f"{path.strip('/').replace('/', '-') or 'status'}-{kind}".replace(first, "filled").replace(evil, "evil")
             )

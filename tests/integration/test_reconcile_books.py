@@ -18,7 +18,7 @@ from tests.support.clocks import RunningClock
 from tests.support.plays import play
 from tests.support.rigs import Rig, ScriptedBridge, abandoned, copy_of, make_settings, running
 from tests.support.samples import SBIN
-from tests.support.scripted_broker import LOST
+from tests.support.scripted_broker import LOST, LOST_BUT_THERE
 from tests.support.waiting import until
 
 LIMIT = {"order_type": "LIMIT", "price": "700"}
@@ -219,6 +219,28 @@ def test_one_row_that_cannot_be_applied_stops_no_other(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_a_doubt_that_the_book_settles_wrongly_is_for_a_person(tmp_path: Path) -> None:
+    """Its row cannot be applied: the order stays in doubt, one alarm says why, and others in doubt are settled."""
+
+    async def story(rig: Rig) -> None:
+        known = await resting(rig)
+        await rig.broker.tell(rig.broker.execute(known.tag, Decimal(1), Decimal(700), "SAME"))
+        rig.broker.book_lags = True
+        rig.broker.answers.extend([LOST_BUT_THERE, LOST_BUT_THERE])
+        bad, good = [await rig.accept(action="buy", quantity="2", symbol="NSE:TCS", note=note) for note in ("bad", "good")]
+        order, other = await rig.order_in(bad, "IN_DOUBT"), await rig.order_in(good, "IN_DOUBT")
+        rig.broker.execute(order.tag, Decimal(2), Decimal(700), "SAME")
+        rig.broker.execute(other.tag, Decimal(2), Decimal(700))
+        rig.broker.book_lags = False
+        assert (await rig.ended(good)).code == "FILLED"
+        reads = rig.broker.reads
+        await until(lambda: rig.broker.reads > reads + 3, "more looks")
+        assert (await rig.order_in(bad, "IN_DOUBT")).sends == 1
+        assert len([told for told in rig.alarms() if "cannot be applied: DuplicateError" in told]) == 1
+
+    tell(tmp_path, story)
+
+
 # -- what is not there ------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +397,32 @@ def test_an_empty_list_of_positions_counts_only_when_it_lasts(tmp_path: Path) ->
         assert (await look(rig, after_s=9)).readable is False
         found = await look(rig, after_s=31)
         assert (found.readable, lists(rig)) == (True, [f"{SBIN}: we hold 10 MIS, the broker says 0 MIS."])
+
+    tell(tmp_path, story)
+
+
+def test_an_empty_list_of_positions_settles_no_doubt_of_an_earlier_day(tmp_path: Path) -> None:
+    """It is late, so it proves nothing; a list that agrees does."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.append(LOST)
+        alert_id = await rig.accept(action="buy", quantity="1")
+        await rig.order_in(alert_id, "IN_DOUBT")
+        rig.clock.jump(days=1)
+        await bought(rig, symbol="NSE:TCS")
+        rig.broker.positions_lag = True
+
+        async def settle_time() -> None:
+            reads = rig.broker.reads
+            await until(lambda: rig.broker.reads > reads + 5, "looks")
+            rig.clock.jump(seconds=6)
+
+        for _ in range(2):
+            await settle_time()
+        assert (await rig.order_in(alert_id, "IN_DOUBT")).sends == 1
+        rig.broker.positions_lag = False
+        await settle_time()
+        assert (await rig.ended(alert_id)).code == "STALE_BEFORE_SEND"
 
     tell(tmp_path, story)
 

@@ -1,5 +1,6 @@
 """When books are compared, and that a broker which does not answer holds up nobody."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from tenacity import wait_fixed
 
+from bridge.core.errors import StoreError
 from bridge.core.reasons import AuditAction
 from bridge.execution.reconcile import Why
 from tests.support.clocks import RunningClock
@@ -227,6 +229,63 @@ def test_a_fault_of_ours_in_a_look_is_counted_and_the_next_look_comes(tmp_path: 
         rig.broker.execute(rig.orders(alert_id)[0].tag, Decimal(1), Decimal(800))
         rig.clock.jump(seconds=61)
         assert (await rig.ended(alert_id)).code == "FILLED"
+
+    tell(tmp_path, story)
+
+
+class Away:
+    """A database that takes nothing until it is back."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._writer: Any = rig.bridge.store.writer
+        self._real = self._writer._connection
+        self._writer._connection = self
+        self.refused = 0
+
+    def execute(self, sql: str, *params: Any) -> Any:
+        if sql.startswith("BEGIN"):
+            self.refused += 1
+            raise sqlite3.OperationalError("unable to open database file")
+        if sql == "ROLLBACK":  # nothing was begun
+            return None
+        return self._real.execute(sql, *params)
+
+    def close(self) -> None:
+        self._real.close()
+
+    def come_back(self) -> None:
+        self._writer._connection = self._real
+
+
+def test_a_store_that_is_away_ends_neither_looks_nor_doubts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was written; the next look finds the same and writes it. A command is told."""
+    monkeypatch.setattr("bridge.worker.TICK_S", 3600)
+
+    async def story(rig: Rig) -> None:
+        order = await rig.order_in(await rig.accept(action="buy", quantity="10"), "PLACED")
+        rig.broker.answers.append(LOST_BUT_THERE)
+        rig.broker.book_lags = True
+        doubted = await rig.accept(action="buy", quantity="1", symbol="NSE:TCS")
+        await rig.order_in(doubted, "IN_DOUBT")
+        away = Away(rig)
+        rig.broker.execute(order.tag, Decimal(10), Decimal(800))
+        rig.broker.book_lags = False
+        await until(lambda: away.refused > 2, "tries to settle the doubt")
+        with pytest.raises(StoreError):
+            await rig.bridge.desk.reconcile(by="test")
+        rig.clock.jump(seconds=61)
+        refused = away.refused
+        rig.bridge.reconciler.watch()
+        looking = rig.bridge.reconciler._watches["paper"].looking
+        assert looking is not None
+        await looking
+        assert away.refused > refused
+        away.come_back()
+        await rig.order_in(doubted, "PLACED")
+        rig.clock.jump(seconds=61)
+        rig.bridge.reconciler.watch()
+        await until(lambda: rig.quantity() == 10, "the fill")
+        assert rig.bridge.faults == []
 
     tell(tmp_path, story)
 
