@@ -233,6 +233,21 @@ def test_a_dead_broker_does_not_hold_up_the_worker_or_other_accounts(tmp_path: P
     tell(tmp_path, story, timeout_s=30, accounts=accounts, strategies=strategies)
 
 
+def test_a_look_is_taken_when_it_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when the funds would be asked for anyway: an exit may be waiting."""
+    monkeypatch.setattr("bridge.execution.retry._LOOKS", wait_fixed(0.1))
+    monkeypatch.setattr("bridge.worker.FUNDS_EVERY_S", 1000)
+
+    async def story(rig: Rig) -> None:
+        rig.broker.dead = NOT_SENT
+        alert_id = await rig.accept(action="buy", quantity="1")
+        await opened(rig)
+        rig.broker.dead = ""
+        await rig.order_in(alert_id, "PLACED")
+
+    tell(tmp_path, story)
+
+
 def test_a_lost_session_opens_nothing(tmp_path: Path) -> None:
     """Signed out: the lane waits, nothing is counted, and it goes on when the session is back."""
 
@@ -292,6 +307,24 @@ def test_a_named_wait_holds_the_account_and_lets_exits_go_first(tmp_path: Path) 
             await rig.order_in(alert_id, "PLACED")
         assert tags(rig.broker.sent)[sent] == (await rig.order_in(leaving, "PLACED")).tag
         assert len(rig.broker.sent) == sent + 3
+
+    tell(tmp_path, story)
+
+
+def test_an_exit_that_was_sent_away_goes_before_the_entries_that_wait(tmp_path: Path) -> None:
+    """The account waits, not the order: it is in front when the wait is over, however often it was tried."""
+
+    async def story(rig: Rig) -> None:
+        await hold(rig, 5)
+        rig.broker.answers.append(BUSY)
+        rig.broker.retry_after_s = 20
+        leaving = await rig.accept(action="exit")
+        await until(lambda: not rig.bridge.guarded["paper"].status().connected, "the wait")
+        entry = await rig.accept(action="buy", quantity="1", symbol="NSE:TCS")
+        await rig.order_in(entry, "NEW")
+        rig.clock.jump(seconds=21)
+        first, second = await rig.order_in(leaving, "PLACED"), await rig.order_in(entry, "PLACED")
+        assert tags(rig.broker.sent)[-2:] == [first.tag, second.tag]
 
     tell(tmp_path, story)
 
