@@ -31,10 +31,11 @@ Differences = Mapping[str, Decimal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What a broker told of one account, asked for at `began`. `positions` is None where they were not asked for."""
+    """What a broker told of one account, asked for at `began` (`began_s`, monotonic). `positions` is None where not asked for."""
 
     account: str
     began: datetime
+    began_s: float
     rows: tuple[BookRow, ...]
     positions: tuple[BrokerPosition, ...] | None = None
 
@@ -231,10 +232,10 @@ def gaps_of(ledger: Ledger, read: Read, symbol: str) -> tuple[Gap, ...]:
     return find_gaps(quantities_of(ledger, read.account).get(symbol, {}), their_quantities(read).get(symbol, {}))
 
 
-def has_moved(ledger: Ledger, account: str, symbol: str, since: datetime) -> bool:
-    """True when a fill of the instrument was booked after that time."""
-    filled_at = ledger.filled_at.get((account, symbol))
-    return filled_at is not None and filled_at > since
+def has_moved(ledger: Ledger, account: str, symbol: str, since_s: float) -> bool:
+    """True when a fill of the instrument was booked after that time (monotonic)."""
+    filled_s = ledger.filled_s.get((account, symbol))
+    return filled_s is not None and filled_s > since_s
 
 
 @dataclass(slots=True)
@@ -261,7 +262,7 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
         if order.status is not OrderStatus.NEW:
             sent[order.intent.symbol].add(order.status)
     for symbol in sorted({*ours, *theirs, *holds}):
-        if sent[symbol] & UNACKNOWLEDGED or has_moved(ledger, account, symbol, read.began):
+        if sent[symbol] & UNACKNOWLEDGED or has_moved(ledger, account, symbol, read.began_s):
             continue
         gaps = find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
         hold, now = holds.get(symbol), make_hold(symbol, gaps)
@@ -269,7 +270,7 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
             if hold is not None and hold.gaps != gaps:
                 judged.moved[symbol] = make_hold(symbol, gaps, hold.accepted_by)
             continue
-        is_lively = bool(sent[symbol]) or has_moved(ledger, account, symbol, read.began - LAG)
+        is_lively = bool(sent[symbol]) or has_moved(ledger, account, symbol, read.began_s - LAG.total_seconds())
         if is_lively and past.suspects.get(symbol) != now.differences:
             judged.suspects[symbol] = now.differences
         elif gaps:

@@ -51,7 +51,7 @@ def in_doubt(**values: Any) -> Order:
 
 def read_of(held: int = 0) -> Read:
     position = BrokerPosition(symbol=SBIN, product=Product.MIS, quantity=Decimal(held))
-    return Read(account="paper", began=NOON - timedelta(seconds=1), rows=(), positions=(position,))
+    return Read(account="paper", began=NOON - timedelta(seconds=1), began_s=-1, rows=(), positions=(position,))
 
 
 def test_a_look_for_an_earlier_send_never_settles_a_later_one(tmp_path):
@@ -72,7 +72,7 @@ def test_positions_that_a_fill_has_overtaken_settle_nothing(tmp_path):
     old = in_doubt(sent_at=NOON - DAY)
 
     def fill(store: Store) -> None:
-        store.ledger.filled_at["paper", SBIN] = NOON
+        store.ledger.filled_s["paper", SBIN] = 0
 
     assert settled(tmp_path / "a", old, old, read_of(5), fill) == [OrderStatus.IN_DOUBT]
     assert settled(tmp_path / "b", old, old, read_of(0)) == [OrderStatus.NEW]
