@@ -18,8 +18,9 @@ from bridge.core.report import Report
 from bridge.execution.orders import queue_order, record
 from bridge.execution.outbox import Lane
 from bridge.execution.reconcile import Reconciler
-from bridge.pipeline import RETRY_AFTER, Pipeline
+from bridge.pipeline import Pipeline
 from bridge.portfolio.book import roll_day
+from bridge.queueing import RETRY_AFTER
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 

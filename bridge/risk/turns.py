@@ -74,6 +74,19 @@ def ends_soon(order: Order) -> bool:
     return not order.is_resting
 
 
+def withdrawn_by(ledger: Ledger, cancel: Alert) -> list[Alert]:
+    """Who waits and would have an open order by now had it not had to: entries before `cancel`, and reversals half done."""
+    signal = cancel.signal
+    return [
+        other
+        for other in ledger.waiting.by_symbol.get(signal.symbol, {}).values()
+        if other.signal.strategy == signal.strategy
+        and _received(other) < _received(cancel)
+        and set(other.signal.accounts).issubset(signal.accounts)
+        and (other.signal.action in (Action.BUY, Action.SELL) or _has_begun(ledger, other))
+    ]
+
+
 def in_turn(alerts: Iterable[Alert]) -> list[Alert]:
     """The order in which waiting alerts are taken up: those that go flat first, then as received."""
     return sorted(alerts, key=lambda alert: (not _goes_flat(alert.signal), _received(alert)))

@@ -115,7 +115,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "bridge.brokers.paper.delivery:Delivery._hand_over": "a stream's edge: the reports are still to be told, and counted",
     "bridge.execution.outbox:Lane._run": "a lane outlives a fault with one order; it is counted and tried again",
     "bridge.execution.outbox:Lane._call": "an adapter that raises has proved nothing: the outcome is unknown",
-    "bridge.pipeline:Pipeline._carry": "a fault in processing never costs the acknowledgement; counted, tried three times",
+    "bridge.queueing:Queue._carry": "a fault in processing never costs the acknowledgement; counted, tried three times",
     "bridge.execution.reconcile:Reconciler._settle_all": "an adapter that breaks its promise must not end the look-up",
     "bridge.store.writer:Writer._tell": "whoever listens, the waiters of the group must hear of their commit",
     "bridge.store.writer:Writer._connect": "a row that cannot be decoded is a database that cannot be read; raised on, named",
