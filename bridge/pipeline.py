@@ -216,8 +216,7 @@ class Pipeline:
         if len(wishes) < len(sized):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order or alert before it ends, or the wait is over
             return
-        is_late = any(isinstance(wish, Denied) and wish.reason is Reason.OVERTAKEN for _account, wish in wishes)
-        if tx.ledger.is_newest(alert) and not is_late:
+        if tx.ledger.is_newest(alert) and not any(_is_overtaken(wish) for _account, wish in wishes):
             tx.put(tx.ledger.newest, newest_key(signal), alert)
         endings = [self._decide(tx, alert, account, wish, now) for account, wish in wishes]
         orders = [order for order in endings if isinstance(order, Order)]
@@ -225,8 +224,6 @@ class Pipeline:
         if not orders:
             parts = [(account, end) for (account, _), end in zip(sized, endings, strict=True) if isinstance(end, Ending)]
             self._end(tx, alert.alert_id, worst_of(parts), now)
-        elif alert.alert_id in tx.ledger.alerts.values and any(isinstance(wish, Reversal) for _account, wish in wishes):
-            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # for the half that opens
 
     def _hand_over(self, tx: Tx, orders: Sequence[Order], now: datetime) -> None:
         """Give new orders to their lanes, with leave to send where nothing is before them."""
@@ -263,10 +260,10 @@ class Pipeline:
         turn = check_turn(tx.ledger, alert, now)
         if turn is not None:
             return [(account, turn) for account in signal.accounts]
-        is_entry = signal.action in (Action.BUY, Action.SELL)
+        may_be_behind = signal.symbol in tx.ledger.waiting.by_symbol and signal.action in (Action.BUY, Action.SELL)
         sized = []
         for leg, account in enumerate(signal.accounts, start=1):
-            behind = exit_before(tx.ledger, alert, account) if is_entry else ""
+            behind = exit_before(tx.ledger, alert, account) if may_be_behind else ""
             sized.append((account, self._size(tx, alert, signal, account, leg, now, behind)))
         return sized
 
@@ -325,6 +322,7 @@ class Pipeline:
         if isinstance(sized, Reversal):
             message = split_message(order, sized.rest)
             tx.audit(AuditAction.INTENT_SPLIT, now, alert_id=alert.alert_id, account=account, message=message)
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # for the half that opens
         if order.intent.reduce_only:
             note_exit(tx, key_of(order.intent), TradeEventKind.EXIT_SENT)
         return order
@@ -538,3 +536,7 @@ class Pipeline:
         if instrument is None:
             raise LookupError(f"{symbol} is no longer in the list of instruments")
         return instrument
+
+
+def _is_overtaken(wish: Sized) -> bool:
+    return isinstance(wish, Denied) and wish.reason is Reason.OVERTAKEN

@@ -28,7 +28,7 @@ _CLOSING = frozenset({Action.EXIT, Action.TARGET})
 
 def check_turn(ledger: Ledger, alert: Alert, now: datetime) -> Wait | Denied | None:
     """None when it is the alert's turn; Wait while another must go first; Denied when a newer one has gone already."""
-    overtaken = _overtaken(ledger, alert)
+    overtaken = _overtaken(ledger, alert) if ledger.newest.values else None
     if overtaken is not None:
         return overtaken
     signal, others = alert.signal, ledger.waiting.by_symbol.get(alert.signal.symbol)
@@ -171,8 +171,10 @@ def _overtaken(ledger: Ledger, alert: Alert) -> Denied | None:
 
 def _newest_before(ledger: Ledger, signal: Signal) -> Alert | None:
     """The newest exit or target that may have overtaken a signal; only times that senders gave are compared."""
+    if not signal.is_timed or signal.action is Action.EXIT:
+        return None
     newest = ledger.newest.values.get(newest_key(signal))
-    if newest is None or not signal.is_timed or signal.action is Action.EXIT:
+    if newest is None:
         return None
     return newest if set(signal.accounts).issubset(newest.signal.accounts) else None
 
