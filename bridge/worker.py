@@ -20,8 +20,9 @@ from bridge.execution.guard import GuardedBroker
 from bridge.execution.orders import queue_order, record
 from bridge.execution.outbox import Lane, write_down
 from bridge.execution.reconcile import Reconciler
-from bridge.pipeline import RETRY_AFTER, Pipeline
+from bridge.pipeline import Pipeline
 from bridge.portfolio.book import roll_day
+from bridge.queueing import RETRY_AFTER
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 

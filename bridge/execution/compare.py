@@ -31,7 +31,7 @@ Differences = Mapping[str, Decimal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What a broker told of one account, asked for at `began` (`began_s`, monotonic). `positions` is None where not asked for."""
+    """What a broker told of one account, asked at `began` (`began_s`, monotonic). `positions` is None where not asked for."""
 
     account: str
     began: datetime
