@@ -300,8 +300,7 @@ def judge(
     flat_run = follow(past.flat, at) if hides else None
     may_judge = (late_run is None or late_run.lasts(at)) and (flat_run is None or flat_run.lasts(at, looks=2))
     over = [order for order in lasting if not is_of_today(order, read.began)] if may_judge and not late else []
-    left = [order for order in orders if order not in over]
-    judged = _judge_positions(ledger, read, left, past) if may_judge else _Judged()
+    judged = _judge_positions(ledger, read, orders, past) if may_judge else _Judged()
     problem = late or ("The broker lists no position, and some were opened today." if hides and not may_judge else "")
     doubles = tuple((rows.order, rows.ids) for rows in own if len(rows.ids) > 1)
     alarms = [*_double_alarms(doubles), *_zombie_alarms(own, read)]

@@ -194,6 +194,17 @@ def test_an_alarm_over_a_missing_order_needs_three_looks_and_half_a_minute(shown
         assert [alarm.cl_ord_id for alarm in found.alarms] == ([order.cl_ord_id] if is_due else [])
 
 
+def test_orders_of_an_earlier_day_end_only_by_whole_books() -> None:
+    """A book that lacks one of today's may lack the other for the same reason."""
+    old = acknowledged(1, sent_at=NOON - timedelta(days=1))
+    today = acknowledged(2)
+    for rows, ended in (([], ()), ([row_of(today)], (old,))):
+        past = Past()
+        for number in range(3):
+            past = look(ledger_with({}, old, today), read_of({}, *rows), past, 20 * number).past
+        assert look(ledger_with({}, old, today), read_of({}, *rows), past, 60).over == ended
+
+
 def test_rows_come_out_alike_whatever_order_they_came_in() -> None:
     """What is followed and what is shown does not hang on the broker's order of rows."""
     order = acknowledged(1, broker_order_id=None, status=OrderStatus.PENDING)
