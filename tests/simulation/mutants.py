@@ -6,7 +6,6 @@ Each is a context in which one mechanism of the bridge is taken out; `MUTANTS` n
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -15,12 +14,13 @@ from bridge.core.enums import OutcomeKind
 from bridge.core.ledger import Ledger
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderEventKind
-from bridge.execution import orders, reconcile
+from bridge.execution import doubts, orders, reconcile
 from bridge.execution.gate import Gate
 from bridge.execution.outbox import Lane
 from bridge.following import Following
 from bridge.intake.admit import Refusal
 from bridge.pipeline import Pipeline
+from bridge.queueing import Queue
 from bridge.store import audit
 from bridge.store.writer import Writer
 from bridge.worker import Worker
@@ -79,20 +79,20 @@ def _send_again_after_a_crash(self: Worker, tx: Any) -> Any:
 
 @contextmanager
 def _first_look() -> Iterator[None]:
-    with mock.patch.object(reconcile, "SETTLE", timedelta()), mock.patch.object(reconcile, "CLEAN_READS", 1):
+    with mock.patch.object(doubts, "SETTLE_S", 0), mock.patch.object(doubts, "CLEAN_READS", 1):
         yield
 
 
 # -- P3, liveness -----------------------------------------------------------------------------------------------------
 
 
-def _forget_the_alerts(self: Worker, tx: Any) -> None:
+def _forget_who_waits(self: Queue, tx: Any, symbol: str, is_due: Any) -> None:
     return
 
 
 @contextmanager
 def _lose_the_doubts() -> Iterator[None]:
-    with mock.patch.object(reconcile.Reconciler, "doubt", lambda self, account, cl_ord_id: None):
+    with mock.patch.object(reconcile.Reconciler, "doubt", lambda self, account: None):
         yield
 
 
@@ -155,7 +155,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="claims nothing", falls=("P2",), broken=_swap(Writer, "_claim", _claim_nothing)),
     Mutant(name="sends again after a crash", falls=("P2",), broken=_swap(Worker, "_recover_orders", _send_again_after_a_crash)),
     Mutant(name="believes the first look", falls=("P2",), broken=_first_look),
-    Mutant(name="forgets the alerts", falls=("P3",), broken=_swap(Worker, "_take_up_alerts", _forget_the_alerts)),
+    Mutant(name="forgets who waits", falls=("P3",), broken=_swap(Queue, "_take_up", _forget_who_waits)),
     Mutant(name="loses the doubts", falls=("P3", "liveness"), broken=_lose_the_doubts),
     Mutant(name="waits for ever", falls=("P3", "liveness"), broken=_swap(Lane, "_push_again", _never_again)),
     Mutant(name="counts nothing in flight", falls=("P4", "P5"), broken=_swap(Ledger, "in_flight", _nothing_in_flight)),

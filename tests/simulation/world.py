@@ -12,6 +12,7 @@ from bridge.bootstrap import Bridge
 from bridge.brokers.base import Broker
 from bridge.core.enums import TradingMode
 from bridge.core.errors import BridgeError
+from bridge.core.order_states import OrderStatus
 from bridge.core.report import Report
 from bridge.core.scope import GLOBAL, Scope, account_scope, strategy_scope
 from bridge.execution.breaker import BreakerState
@@ -30,6 +31,7 @@ from tests.support.rigs import make_settings
 
 # After the storm: until the bridge is up again, until all has ended, and until one more alert has.
 START_S, QUIET_S, PROBE_S = 60.0, 500.0, 90.0
+AT_VENUE = (OrderStatus.PLACED, OrderStatus.PARTIAL)
 SECRET_KEY = "c2ltdWxhdGlvbi1vbmx5LW5vLXJlYWwtc2VjcmV0LS0="
 Command = Callable[["SimBridge"], Coroutine[Any, Any, Any]]
 
@@ -316,8 +318,8 @@ class World:
         """Cancel what rests; then every alert has to end, and one more has to go through."""
         await asyncio.sleep(60)
         self.market.unstick()
-        open_orders = self.current().bridge.store.ledger.orders.values.values()
-        resting = sorted({(o.intent.strategy, o.intent.symbol) for o in open_orders if not o.status.is_closed})
+        orders = self.current().bridge.store.ledger.orders.values.values()
+        resting = sorted({(o.intent.strategy, o.intent.symbol) for o in orders if o.is_resting and o.status in AT_VENUE})
         for strategy, symbol in resting:
             self._fire(strategy, symbol, action="cancel", n="end")
         try:
