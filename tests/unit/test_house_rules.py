@@ -73,10 +73,10 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("bridge.store",),
     "sqlite3": ("bridge.store",),
     "sqlmodel": ("bridge.store",),
-    "starlette": ("bridge.web", "bridge.app", "bridge.venue"),
+    "starlette": ("bridge.web", "bridge.app", "bridge.venue", "bridge.sandbox"),
     "structlog": ANYWHERE,
     "tenacity": ("bridge.execution.retry", "bridge.notify"),
-    "uvicorn": ("bridge.cli", "bridge.commands"),
+    "uvicorn": ("bridge.cli", "bridge.commands", "bridge.sandbox"),
     "uvloop": ("bridge.cli", "bridge.commands"),
     "yaml": ("bridge.settings", "bridge.market"),
 }
