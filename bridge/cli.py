@@ -96,7 +96,8 @@ def _add_servers(commands: "Commands") -> None:
     venue.add_argument("--cash", metavar="R", default="1000000", help="opening money of each account (default: 1000000)")
     venue.add_argument("--slippage-bps", metavar="N", default="1", help="hundredths of a percent against you (default: 1)")
     venue.add_argument("--no-charges", dest="charges", action="store_false", help="take no brokerage, taxes and fees")
-    venue.add_argument("--kite", action="store_true", help="speak Kite Connect v3 instead: a stand-in for Zerodha")
+    told = "speak Kite Connect v3 instead: a stand-in for Zerodha"
+    venue.add_argument("--kite", dest="run", action="store_const", const="kite_venue:kite_venue", help=told)
     venue.add_argument("--redirect", metavar="URL", default="", help="with --kite: where the login page sends the browser")
     venue.add_argument("--postback", metavar="URL", default="", help="with --kite: where updates about orders are posted")
 

@@ -26,10 +26,6 @@ MIN_TOKEN_CHARS = 16
 
 def venue(arguments: argparse.Namespace) -> int:
     """Run the venue until SIGTERM or SIGINT."""
-    if arguments.kite:
-        from bridge.commands.kite_venue import kite_venue
-
-        return kite_venue(arguments)
     configure(as_json=not sys.stderr.isatty())
     forward_logs()
     settings, token = load_settings(), os.environ.get(VENUE_TOKEN_VARIABLE) or None
