@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -15,6 +18,7 @@ from kiteconnect import KiteConnect, KiteTicker
 from kiteconnect import exceptions as kite_errors
 
 from bridge.sandbox.kite.faults import Knobs
+from bridge.sandbox.kite.websocket import BINARY, CLOSE, PING, PONG, TEXT
 from tests.support.clocks import RunningClock, StillClock
 from tests.support.kite import Desk, open_desk
 from tests.support.samples import SBIN
@@ -204,9 +208,8 @@ def test_the_login_page_sends_the_browser_back_with_a_token(desk):
     desk.turn(auto_login=True)
     sent = desk.http.get(address, params=key)
     assert (clicked.status_code, sent.status_code) == (302, 302)
-    where = requests.compat.urlparse(sent.headers["location"])
-    query = requests.compat.unquote(where.query)
-    token = dict(part.split("=") for part in query.split("&"))["request_token"]
+    query = urlsplit(sent.headers["location"]).query
+    token = parse_qs(query)["request_token"][0]
     assert query.startswith("a=b&action=login&type=login&status=success&request_token=")
     assert query.endswith("&some=X")
     client = KiteConnect(desk.box.sessions.api_key, root=desk.server.root)
@@ -428,6 +431,102 @@ def test_a_server_that_starts_again_has_its_book(desk):
         desk.client.orders()
     desk.server.start()
     assert row_of(desk, order_id)["status"] == "OPEN"
+
+
+# --- the stream, byte by byte -------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """A WebSocket by hand, so that it can do what no library would."""
+
+    def __init__(self, desk: Desk, query: str | None = None, path: str = "/", key: str = "dGhlIHNhbXBsZSBub25jZQ==") -> None:
+        query = f"api_key={desk.client.api_key}&access_token={desk.client.access_token}" if query is None else query
+        self.socket = socket.create_connection(("127.0.0.1", desk.server.port), 5)
+        head = f"GET {path}?{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        self.socket.sendall(f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
+        self.file = self.socket.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        self.headers = [line for line in iter(self.file.readline, b"\r\n") if line]
+
+    def __enter__(self) -> "Line":
+        return self
+
+    def __exit__(self, *_words: object) -> None:
+        self.file.close()
+        self.socket.close()
+
+    def send(self, opcode: int, payload: bytes) -> None:
+        """A short frame, masked with zeros."""
+        self.socket.sendall(bytes((0x80 | opcode, 0x80 | len(payload))) + bytes(4) + payload)
+
+    def read(self) -> tuple[int, bytes]:
+        """The next frame that is no heartbeat."""
+        while True:
+            first, length = self.file.read(2)
+            if length == 126:
+                length = int.from_bytes(self.file.read(2), "big")
+            payload = self.file.read(length)
+            if (first & 0x0F, payload) != (BINARY, b"\0"):
+                return first & 0x0F, payload
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [({"query": "api_key=x&access_token=y"}, 403), ({"query": ""}, 403), ({"path": "/else"}, 404), ({"key": ""}, 400)],
+)
+def test_a_stream_is_for_those_who_are_logged_in(desk, told, status):
+    """At its one address, and by the protocol."""
+    with Line(desk, **told) as line:
+        assert line.status == status
+
+
+def test_the_handshake_is_that_of_the_standard(desk):
+    """The example of RFC 6455, section 1.3; a ping is answered, and a close."""
+    with Line(desk) as line:
+        assert line.status == 101
+        assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in line.headers
+        line.send(PING, b"are you there")
+        assert line.read() == (PONG, b"are you there")
+        line.send(CLOSE, struct.pack(">H", 1000))
+        assert line.read() == (CLOSE, struct.pack(">H", 1000))
+
+
+def test_a_fourth_stream_is_turned_away(desk):
+    """Three for each key; one that goes makes room."""
+    with Line(desk) as first, Line(desk) as second, Line(desk) as third:
+        assert {first.status, second.status, third.status} == {101}
+        with Line(desk) as fourth:
+            assert fourth.status == 429
+    wait_for(lambda: desk.http.get("/sandbox/stats").json()["listeners"] == 0, "them to be gone")
+    with Line(desk) as again:
+        assert again.status == 101
+
+
+def test_what_a_stream_cannot_do_is_told_as_an_error(desk):
+    """By a text of that type; a frame that breaks the protocol ends the connection."""
+    with Line(desk) as line:
+        for wrong in (b"not json", b'{"a": "dance", "v": [1]}', b'{"a": "mode", "v": ["all", [1]]}', b'{"a": "subscribe"}'):
+            line.send(TEXT, wrong)
+            opcode, payload = line.read()
+            assert (opcode, json.loads(payload)["type"]) == (TEXT, "error")
+        line.socket.sendall(b"\x81\x01a")
+        assert line.read() == (CLOSE, struct.pack(">H", 1002))
+
+
+def test_several_instruments_come_in_one_message(desk):
+    """And what is unsubscribed comes no more."""
+    sbin, infy = (desk.box.market.listed[symbol].token for symbol in (SBIN, "NSE:INFY"))
+    with Line(desk) as line:
+        line.send(TEXT, json.dumps({"a": "mode", "v": ["ltp", [sbin, infy, 1]]}).encode())
+        _, payload = line.read()
+        assert (struct.unpack(">H", payload[:2])[0], len(payload)) == (2, 2 + 2 * (2 + 8))
+        line.send(TEXT, json.dumps({"a": "unsubscribe", "v": [infy]}).encode())
+        line.send(PING, b"")
+        assert line.read() == (PONG, b"")
+        desk.price("1500", "NSE:INFY")
+        desk.price("815")
+        _, payload = line.read()
+        assert struct.unpack(">HHII", payload) == (1, 8, sbin, 81_500)
 
 
 # --- pushes -------------------------------------------------------------------------------------------------------------------

@@ -253,7 +253,8 @@ def test_charges_are_told_item_by_item():
 
 def gtt_form(kind="single", values=(820,), sides=("SELL",), last="812.5", **fields):
     order = {
-        "exchange": "NSE", "tradingsymbol": "SBIN", "quantity": 10, "order_type": "LIMIT", "product": "MIS", "price": 800, **fields,
+        "exchange": "NSE", "tradingsymbol": "SBIN", "quantity": 10, "order_type": "LIMIT", "product": "MIS", "price": 800,
+        **fields,
     }  # fmt: skip
     orders = [{**order, "transaction_type": side} for side in sides]
     condition = {"exchange": "NSE", "tradingsymbol": "SBIN", "trigger_values": list(values), "last_price": float(last)}
@@ -310,7 +311,8 @@ def test_triggers_are_changed_deleted_and_expire():
 @pytest.mark.parametrize(
     "form",
     [
-        gtt_form("triple"), gtt_form(values=(812.5,)), gtt_form(values=(1, 2)), gtt_form(values=(0,)), gtt_form(order_type="MARKET"),
+        gtt_form("triple"), gtt_form(values=(812.5,)), gtt_form(values=(1, 2)), gtt_form(values=(0,)),
+        gtt_form(order_type="MARKET"),
         gtt_form("two-leg", (820, 830), ("SELL", "SELL")), gtt_form("two-leg", (800, 820)), gtt_form(quantity=0),
         gtt_form() | {"condition": "x"}, gtt_form() | {"orders": "{}"},
     ],
@@ -410,7 +412,8 @@ def test_frames_of_every_length_come_through_in_any_pieces(size):
     """Byte by byte at the edges."""
     payload = os.urandom(size)
     data = mask(encode(TEXT, payload))
-    decoder, found = Decoder(), []
+    decoder = Decoder()
+    found: list[tuple[int, bytes]] = []
     for start in range(0, len(data), max(len(data) // 7, 1)):
         found += decoder.feed(data[start : start + max(len(data) // 7, 1)])
     assert found == [(TEXT, payload)]
@@ -425,8 +428,9 @@ def test_a_message_in_parts_is_put_together_around_a_ping():
 @pytest.mark.parametrize(
     "data",
     [
-        encode(TEXT, b"unmasked"), mask(encode(0, b"nothing to go on")), mask(bytes((0x01, 1)) + b"a") + mask(encode(TEXT, b"b")),
-        mask(bytes((0xC1, 0))), mask(encode(3, b"")), mask(encode(9, b"x" * 126)), bytes((0x81, 0xFF)) + struct.pack(">Q", 2**40),
+        encode(TEXT, b"unmasked"), mask(encode(0, b"nothing to go on")), mask(bytes((0xC1, 0))), mask(encode(3, b"")),
+        mask(bytes((0x01, 1)) + b"a") + mask(encode(TEXT, b"b")), mask(encode(9, b"x" * 126)),
+        bytes((0x81, 0xFF)) + struct.pack(">Q", 2**40),
     ],
 )  # fmt: skip
 def test_frames_that_break_the_protocol_are_refused(data):

@@ -1,0 +1,86 @@
+"""`bridge venue --kite` as somebody at a terminal has it: what it prints is enough to connect, and a crash loses nothing."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+from kiteconnect import KiteConnect
+
+from tests.support.rigs import instruments_csv
+from tests.support.server import clean_env, read_lock
+from tests.support.waiting import wait_for
+
+
+class KiteVenue:
+    """The process; `told` is what it printed."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.log = folder / "venue.log"
+        (folder / "instruments.csv").write_text(instruments_csv())
+        words = [sys.executable, "-m", "bridge", "venue", "--kite", "--data", str(folder / "data"), *options]
+        env = clean_env(BRIDGE_INSTRUMENTS=str(folder / "instruments.csv"))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(words, cwd=folder, env=env, stdout=log, stderr=log)
+
+    def wait(self) -> "KiteVenue":
+        wait_for(lambda: read_lock(self.process, self.folder / "data" / "venue.lock", self.log), "the venue", limit_s=30)
+        return self
+
+    def told(self, name: str) -> str:
+        found = re.search(rf"^  {name} +(\S+)$", self.log.read_text(), re.MULTILINE)
+        assert found, self.log.read_text()
+        return found[1]
+
+    def client(self, access_token: str | None = None) -> KiteConnect:
+        return KiteConnect(self.told("api_key"), access_token, root=self.told("root"))
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+def test_what_is_printed_is_enough_to_trade_and_kill_minus_nine_loses_nothing(tmp_path):
+    """Log in by the page, place, kill, start again on the same folder: book and login are there."""
+    first = KiteVenue(tmp_path, "--port", "0", "--redirect", "http://127.0.0.1:1/back").wait()
+    answer = httpx.post(first.told("log in at"), trust_env=False)
+    token = httpx.URL(answer.headers["location"]).params["request_token"]
+    client = first.client()
+    client.generate_session(token, first.told("api_secret"))
+    httpx.post(f"{first.told('root')}/sandbox/price", json={"symbol": "NSE:SBIN", "price": "800"}, trust_env=False)
+    order_id = client.place_order("regular", "NSE", "SBIN", "BUY", 10, "MIS", "LIMIT", price=790, tag="kept")
+    client.reqsession.close()
+    first.end(signal.SIGKILL)
+
+    second = KiteVenue(tmp_path, "--port", "0").wait()
+    client = second.client(client.access_token)
+    (row,) = client.orders()
+    assert (row["order_id"], row["tag"], row["status"]) == (order_id, "kept", "OPEN")
+    assert client.ltp("NSE:SBIN")["NSE:SBIN"]["last_price"] == 800
+    client.reqsession.close()
+    assert second.end() == 0
+    assert "Traceback" not in second.log.read_text()
+
+
+def test_two_venues_on_one_folder_and_one_for_others_are_refused(tmp_path):
+    """One line each, exit code 2; anybody may log in, so nobody else may come."""
+    first = KiteVenue(tmp_path, "--port", "0").wait()
+    port = json.loads((tmp_path / "data" / "venue.lock").read_text())["port"]
+    for options, words in (
+        (["--port", "0"], "another venue"), (["--host", "0.0.0.0"], "this machine only"),
+        (["--port", str(port), "--data", str(tmp_path / "other")], "in use"),
+        (["--data", str(tmp_path / "third"), "--redirect", "ftp://x"], "redirect_url"),
+    ):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "bridge", "venue", "--kite", "--data", str(tmp_path / "data"), *options],
+            cwd=tmp_path, env=clean_env(BRIDGE_INSTRUMENTS=str(tmp_path / "instruments.csv")), capture_output=True, text=True,
+            timeout=30, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert first.end() == 0
