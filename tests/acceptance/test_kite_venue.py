@@ -70,17 +70,21 @@ def test_two_venues_on_one_folder_and_one_for_others_are_refused(tmp_path):
     """One line each, exit code 2; anybody may log in, so nobody else may come."""
     first = KiteVenue(tmp_path, "--port", "0").wait()
     port = json.loads((tmp_path / "data" / "venue.lock").read_text())["port"]
-    for options, words in (
-        (["--port", "0"], "another venue"), (["--host", "0.0.0.0"], "this machine only"),
-        (["--port", str(port), "--data", str(tmp_path / "other")], "in use"),
-        (["--data", str(tmp_path / "third"), "--redirect", "ftp://x"], "redirect_url"),
-    ):  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-m", "bridge", "venue", "--kite", "--data", str(tmp_path / "data"), *options],
-            cwd=tmp_path, env=clean_env(BRIDGE_INSTRUMENTS=str(tmp_path / "instruments.csv")), capture_output=True, text=True,
-            timeout=30, check=False,
-        )  # fmt: skip
-        assert done.returncode == 2, done.stderr
-        assert words in done.stderr
-        assert done.stderr.count("\n") == 1
+    wrong = {
+        "another venue": ["--port", "0"],
+        "this machine only": ["--host", "0.0.0.0"],
+        "in use": ["--port", str(port), "--data", str(tmp_path / "other")],
+        "redirect_url": ["--data", str(tmp_path / "third"), "--redirect", "ftp://x"],
+    }
+    env = clean_env(BRIDGE_INSTRUMENTS=str(tmp_path / "instruments.csv"))
+    command = [sys.executable, "-m", "bridge", "venue", "--kite", "--data", str(tmp_path / "data")]
+    started = {
+        told: subprocess.Popen([*command, *options], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+        for told, options in wrong.items()
+    }
+    for told, process in started.items():
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 2, error
+        assert told in error
+        assert error.count("\n") == 1
     assert first.end() == 0

@@ -1,19 +1,30 @@
 """The order book: orders are placed, changed and cancelled, go their documented way, and trade at the prices that are set."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from bridge.core.clock import IST, Clock
+from bridge.core.clock import Clock
 from bridge.core.money import AVERAGE_PLACES
 from bridge.sandbox.kite.faults import Fault, Faults, Knobs, Scope
 from bridge.sandbox.kite.forms import OrderForm, check_ticks, read_change
 from bridge.sandbox.kite.journal import Journal, from_line, to_line
 from bridge.sandbox.kite.market import Listed, Market
+from bridge.sandbox.kite.shelf import Shelf, day_of
 from bridge.sandbox.kite.terms import changed_values, first_leg, is_market, limit_values, make_order, next_leg
-from bridge.sandbox.kite.values import AT_MARKET, CHANGEABLE, ENDED, ApiError, Order, Status, Trade, bad_input, check_way
+from bridge.sandbox.kite.values import (
+    AT_MARKET,
+    CHANGEABLE,
+    ENDED,
+    ApiError,
+    Order,
+    Status,
+    Trade,
+    bad_input,
+    check_way,
+)
 
 MAX_MODIFICATIONS = 25
 MAX_SLICES = 10
@@ -35,8 +46,11 @@ class Book:
     def __init__(
         self, clock: Clock, journal: Journal, market: Market, faults: Faults, knobs: Callable[[], Knobs], user_id: str
     ) -> None:
-        self.orders: dict[str, list[Order]] = {}
-        self.trades: list[Trade] = []
+        self._shelf = Shelf()
+        self.orders = self._shelf.orders
+        self.trades = self._shelf.trades
+        self.current = self._shelf.current
+        self.working = self._shelf.working
         self.judge: Callable[[Order], str] = lambda _order: ""
         self.tell: Callable[[Order, str], None] = lambda _order, _status: None
         self._clock = clock
@@ -45,9 +59,6 @@ class Book:
         self._faults = faults
         self._knobs = knobs
         self._user_id = user_id
-        self._number = 0
-        self._live: dict[str, dict[str, None]] = {}  # by symbol, what has not ended
-        self._moving: dict[str, None] = {}  # what has steps to take, or a life of minutes
         self._day = 0  # the first look ends what is left of days before
 
     # -- memory -----------------------------------------------------------------------------------------------------
@@ -56,24 +67,11 @@ class Book:
         """A state of an order out of the journal."""
         content["status"] = Status(content["status"])
         content["todo"] = [Status(step) for step in content["todo"]]
-        self._keep(from_line(Order, content, decimals=_DECIMALS, times=_TIMES))
+        self._shelf.keep(from_line(Order, content, decimals=_DECIMALS, times=_TIMES))
 
     def load_trade(self, content: dict[str, Any]) -> None:
         """An execution out of the journal."""
         self.trades.append(from_line(Trade, content, decimals=_DECIMALS, times=_TIMES))
-
-    def _keep(self, order: Order) -> None:
-        self.orders.setdefault(order.order_id, []).append(order)
-        self._number = max(self._number, int(order.order_id[6:]))
-        live = self._live.setdefault(order.symbol, {})
-        if order.status in ENDED:
-            live.pop(order.order_id, None)
-        else:
-            live[order.order_id] = None
-        if order.todo or (order.validity == "TTL" and order.status not in ENDED):
-            self._moving[order.order_id] = None
-        else:
-            self._moving.pop(order.order_id, None)
 
     def _put(self, order: Order, **values: Any) -> Order:
         """The order's next state."""
@@ -86,19 +84,11 @@ class Book:
         if new.status in ENDED:
             new = replace(new, todo=(), due=None, change={})
         self._journal.write("order", to_line(new))
-        self._keep(new)
+        self._shelf.keep(new)
         return new
 
-    def current(self, order_id: str) -> Order:
-        """The newest state of an order; ApiError when there is none."""
-        found = self.orders.get(order_id)
-        if not found:
-            raise ApiError(400, "OrderException", "Couldn't find that `order_id`.")
-        return found[-1]
-
     def _next_id(self) -> str:
-        self._number += 1
-        return f"{self._clock.now().astimezone(IST):%y%m%d}{self._number:09d}"
+        return self._shelf.next_id(self._clock.now())
 
     # -- placing ----------------------------------------------------------------------------------------------------
 
@@ -185,17 +175,15 @@ class Book:
 
     def open_market(self) -> None:
         """Send after-market orders to the exchange."""
-        for order_id in [one for live in self._live.values() for one in live]:
-            order = self.current(order_id)
+        for order in self.working():
             if order.status is Status.AMO:
                 self._replace(replace(order, todo=_PLACED, due=self._after_a_step()))
         self.run_due()
 
     def _replace(self, order: Order) -> None:
         """A note of our own on the newest state; to the client nothing has happened."""
-        self.orders[order.order_id].pop()
         self._journal.write("note", to_line(order))
-        self._keep(order)
+        self._shelf.amend(order)
 
     def load_note(self, content: dict[str, Any]) -> None:
         """A note out of the journal."""
@@ -205,7 +193,7 @@ class Book:
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _today(self) -> int:
-        return self._clock.now().astimezone(IST).toordinal()
+        return day_of(self._clock.now())
 
     def run_due(self) -> None:
         """Let every order take the steps whose time has come."""
@@ -214,7 +202,7 @@ class Book:
         moved = True
         while moved:
             moved = False
-            for order_id in list(self._moving):
+            for order_id in list(self._shelf.moving):
                 order, now = self.current(order_id), self._clock.now()
                 if order.todo and order.due is not None and order.due <= now:
                     self._step(order)
@@ -230,14 +218,9 @@ class Book:
     def _end_day(self) -> None:
         """Orders live for a day; those of yesterday are no longer listed either."""
         self._day = self._today()
-        for live in self._live.values():
-            for order_id in list(live):
-                order = self.current(order_id)
-                if (
-                    order.status in (Status.OPEN, Status.TRIGGER)
-                    and order.order_timestamp.astimezone(IST).toordinal() < self._day
-                ):
-                    self._cancel_now(order)
+        for order in self.working():
+            if order.status in (Status.OPEN, Status.TRIGGER) and day_of(order.order_timestamp) < self._day:
+                self._cancel_now(order)
 
     def _step(self, order: Order) -> None:
         step, values = order.todo[0], {"todo": order.todo[1:], "due": self._after_a_step()}
@@ -284,8 +267,8 @@ class Book:
     def on_price(self, symbol: str) -> None:
         """Let resting orders meet a new price."""
         self.run_due()
-        for order_id in list(self._live.get(symbol, ())):
-            self._match(self.current(order_id), arriving=False)
+        for order in self.working(symbol):
+            self._match(self.current(order.order_id), arriving=False)
 
     def _match(self, order: Order, *, arriving: bool) -> None:
         last = self._market.last(order.symbol)
@@ -359,12 +342,9 @@ class Book:
         if not size:
             return
         now = self._clock.now()
-        self._put(
-            replace(
-                self.orders[order.order_id][0], order_id=self._next_id(), quantity=size, meta=meta, order_timestamp=now,
-                fate="", todo=_PLACED, due=self._after_a_step(),
-            )
-        )  # fmt: skip
+        values: dict[str, Any] = {"quantity": size, "meta": meta, "order_timestamp": now, "fate": "", "todo": _PLACED}
+        first = replace(self.orders[order.order_id][0], order_id=self._next_id(), due=self._after_a_step())
+        self._put(replace(first, **values))
         self.run_due()
 
     def _cancel_now(self, order: Order, message: str | None = None) -> None:
@@ -379,19 +359,17 @@ class Book:
 
     # -- views ------------------------------------------------------------------------------------------------------
 
+    def _seen(self) -> datetime:
+        return self._clock.now() - timedelta(milliseconds=self._knobs().book_lag_ms)
+
     def rows(self) -> list[Order]:
         """Today's orders, and what is not over, as the book shows them now: as they were a lag ago."""
-        seen, today = self._clock.now() - timedelta(milliseconds=self._knobs().book_lag_ms), self._today()
-        found = ([state for state in history if state.at <= seen] for history in self.orders.values())
-        latest = (states[-1] for states in found if states)
-        return [one for one in latest if one.status not in ENDED or one.order_timestamp.astimezone(IST).toordinal() == today]
+        return self._shelf.rows(self._seen(), self._today())
+
+    def history(self, order_id: str) -> list[Order]:
+        """Every state of an order that the book shows by now; ApiError when there is none."""
+        return self._shelf.history(order_id, self._seen())
 
     def trade_rows(self, order_id: str | None = None) -> list[Trade]:
         """Today's executions, of all orders or of one, as late as the book."""
-        seen, today = self._clock.now() - timedelta(milliseconds=self._knobs().book_lag_ms), self._today()
-        mine = (trade for trade in self.trades if order_id in (None, trade.order_id) and trade.at <= seen)
-        return [trade for trade in mine if trade.at.astimezone(IST).toordinal() == today]
-
-    def working(self) -> Iterable[Order]:
-        """Every order that has not ended."""
-        return [self.current(one) for live in self._live.values() for one in live]
+        return self._shelf.trade_rows(order_id, self._seen(), self._today())

@@ -50,8 +50,7 @@ class Desk:
 
     async def history(self, request: Request, _form: dict[str, str]) -> Any:
         """GET /orders/{order_id}."""
-        self._box.book.current(request.path_params["order_id"])
-        return [order_row(state) for state in self._box.book.orders[request.path_params["order_id"]]]
+        return [order_row(state) for state in self._box.book.history(request.path_params["order_id"])]
 
     async def trades(self, _request: Request, _form: dict[str, str]) -> Any:
         """GET /trades."""

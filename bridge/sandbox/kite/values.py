@@ -33,6 +33,11 @@ def bad_input(message: str) -> ApiError:
     return ApiError(400, "InputException", message)
 
 
+def unknown_order() -> ApiError:
+    """What is asked about is not in the book."""
+    return ApiError(400, "OrderException", "Couldn't find that `order_id`.")
+
+
 class Status(StrEnum):
     """The documented states of an order."""
 

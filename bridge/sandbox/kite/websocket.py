@@ -18,6 +18,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 CONTINUATION = 0x0
 MAX_MESSAGE = 1_000_000
 MAX_HANDSHAKE = 65_536
+MAX_UNREAD = 4_000_000
 PROTOCOL_ERROR, TOO_LARGE, GOING_AWAY, NORMAL = 1002, 1009, 1001, 1000
 
 
@@ -188,6 +189,8 @@ class Connection(asyncio.Protocol):
 
     def send(self, opcode: int, payload: bytes) -> None:
         """Send one message; nothing happens once the connection is closing."""
+        if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNREAD:
+            self.drop()  # nobody reads at the other end
         if not self._is_closing:
             self._write(encode(opcode, payload))
 
