@@ -274,6 +274,17 @@ def test_a_single_trigger_fires_when_the_price_comes_to_it():
     assert box.gtts.find(up)["orders"][0]["result"]["order_result"]["status"] == "success"
 
 
+@pytest.mark.parametrize(("trigger", "before"), [(805, "805.05"), (820, "819.95")])
+def test_a_trigger_is_met_exactly(trigger, before):
+    """Not a tick earlier."""
+    box = make_box()
+    number = box.gtts.place(gtt_form(values=(trigger,)))
+    box.set_price(SBIN, D(before))
+    assert box.gtts.find(number)["status"] == "active"
+    box.set_price(SBIN, D(trigger))
+    assert box.gtts.find(number)["status"] == "triggered"
+
+
 @pytest.mark.parametrize(("price", "leg"), [("790", 0), ("830", 1)])
 def test_of_two_legs_the_one_that_is_met_is_placed(price, leg):
     """The other is gone with it."""
@@ -387,6 +398,20 @@ def test_an_index_has_packets_of_its_own(mode, size):
     packet = pack_tick(box.market, index, mode, StillClock())
     assert len(packet) == size
     assert (parse(packet)[0]["last_price"], parse(packet)[0]["tradable"]) == (26010.55, False)
+
+
+@pytest.mark.parametrize("symbol", [SBIN, "NSE:NIFTY 50"])
+def test_the_days_range_is_where_the_vendors_client_looks_for_it(symbol):
+    """Shares and indices have it in another order."""
+    clock = StillClock()
+    box = make_box(clock)
+    for price in ("811", "814", "809", "810"):
+        box.market.set_price(symbol, D(price))
+    quote = box.market.quotes([symbol], "quote")[symbol]
+    tick = parse(pack_tick(box.market, box.market.listed[symbol], "quote", clock))[0]
+    assert tick["ohlc"] == quote["ohlc"]
+    assert quote["ohlc"]["high"] == 814
+    assert quote["ohlc"]["low"] == 809
 
 
 def test_currencies_are_finer():
