@@ -90,7 +90,8 @@ def settle(server: Served, accepted: dict[str, str], book: Callable[..., list[tu
     assert set(accepted) <= stored
     sql = "SELECT action, code, message FROM alerts WHERE disposition NOT IN ('done', 'noop', 'expired')"
     # A cancel that waited longer than it may for an order in doubt says so; nothing else fails here.
-    assert [row for row in server.rows(sql) if row[1] != "CANCEL_IMPOSSIBLE"] == []
+    failed = [row for row in server.rows(sql) if row[1] != "CANCEL_IMPOSSIBLE"]
+    assert failed == [], failed
     assert server.rows("SELECT COUNT(*) FROM orders WHERE is_open = 1") == [(0,)]
     ends = server.rows(
         "SELECT alert_id, COUNT(*) FROM audit WHERE action = 'alert_ended' GROUP BY alert_id HAVING COUNT(*) > 1"
