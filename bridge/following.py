@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bridge.core.alert import Alert, Ending
 from bridge.core.enums import Disposition, ReportKind
+from bridge.core.events import FillsMissing
 from bridge.core.fill import Fill
 from bridge.core.instrument import Instrument
 from bridge.core.money import ONE, to_text
@@ -82,6 +83,10 @@ class Following:
         if report.kind is ReportKind.PLACED or order.status in UNACKNOWLEDGED:
             order = self._acknowledge(tx, order, report, now)
         if report.kind in _ENDS:
+            if report.cum_qty is not None and report.cum_qty > order.cum_qty:
+                # Closed now it would count as used up what may have been filled: exits would be sized by too large a position.
+                tx.emit(FillsMissing(account=report.account))
+                return
             record(tx, order, _ENDS[report.kind], now, broker_order_id=report.broker_order_id, message=report.message)
 
     def _acknowledge(self, tx: Tx, order: Order, report: Report, now: datetime) -> Order:

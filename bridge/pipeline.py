@@ -42,20 +42,16 @@ from bridge.halves import Half, halves_due, split_message
 from bridge.intake.admit import Admission, Intake, Refusal
 from bridge.intake.verify import Delivery
 from bridge.portfolio.book import note_exit
+from bridge.queueing import Queue
 from bridge.risk.context import RiskContext
 from bridge.risk.engine import check_risk
 from bridge.risk.halt import HaltCommand, may_send, next_state
 from bridge.risk.sizing import size_signal
-from bridge.risk.turns import EXIT_WAIT, check_turn, exit_before, in_turn
+from bridge.risk.turns import EXIT_WAIT, check_turn, exit_before, withdrawn_by
 from bridge.risk.usage import key_of, reach
 from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 from bridge.store.store import Store
 from bridge.store.tx import Tx
-
-# A fault of ours is tried this often before the alert ends as failed.
-MAX_ATTEMPTS = 3
-# The clock takes an alert up again only after this; sooner, the end of an order or of another alert does it.
-RETRY_AFTER = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +112,7 @@ class Pipeline:
         self._send_within = send_within
         self._multipliers = multipliers
         self._following = Following(self._settle, accounts, instrument)
-        self._carrying = False  # an alert is being carried on right now; those behind it are looked at afterwards
+        self._queue = Queue(clock, self._process, self._end, lambda error: self.on_fault("process", error))
         self.on_answer: Callable[[Answer, datetime], None] = lambda _answer, _received_at: None
         self.on_fault: Callable[[str, BaseException], None] = lambda _where, _error: None
 
@@ -195,59 +191,12 @@ class Pipeline:
     # -- process: alert → signal → intent → decision → order ----------------------------------------------------------
 
     def process(self, tx: Tx, alert: Alert) -> None:
-        """Carry an accepted alert to its orders or its end, and then those that waited for it to go first."""
-        self._carry(tx, alert)
-        ledger = tx.ledger
-        if ledger.waiting.by_symbol and (alert.alert_id not in ledger.waiting.values or ledger.orders_of(alert)):
-            self._take_up(tx, alert.signal.symbol, lambda waiting: not waiting.attempts)
+        """Carry an accepted alert to its orders or its end; a fault of ours leaves it open, to be tried again."""
+        self._queue.carry_on(tx, alert)
 
     def take_up_due(self, tx: Tx, now: datetime) -> None:
         """Carry on, by the clock, the alerts that wait: their wait may be over, or a fault be mended."""
-        for symbol in list(tx.ledger.waiting.by_symbol):
-            self._take_up(tx, symbol, lambda waiting: now - waiting.received_at >= RETRY_AFTER)
-
-    def _take_up(self, tx: Tx, symbol: str, is_due: Callable[[Alert], bool]) -> None:
-        """Carry on those who wait in a symbol, again as long as one of them gets through: it may have held up others."""
-        faulty: set[str] = set()
-        moved = not self._carrying
-        while moved:
-            moved = False
-            for alert in in_turn(tx.ledger.waiting.by_symbol.get(symbol, {}).values()):
-                alert_id = alert.alert_id
-                if alert_id in faulty or alert_id not in tx.ledger.waiting.values or not is_due(alert):
-                    continue
-                if not self._carry(tx, alert):
-                    faulty.add(alert_id)
-                elif alert_id not in tx.ledger.waiting.values:
-                    moved = True
-
-    def _carry(self, tx: Tx, alert: Alert) -> bool:
-        """Process one alert; a fault of ours, which is told by False, leaves it open, to be tried again."""
-        mark = tx.mark()
-        self._carrying = True
-        try:
-            self._process(tx, alert)
-        except Exception as error:  # a fault in processing never costs the acknowledgement
-            tx.back_to(mark)
-            self._defer(tx, alert, error)
-            return False
-        finally:
-            self._carrying = False
-        return True
-
-    def _defer(self, tx: Tx, alert: Alert, error: Exception) -> None:
-        now = self._clock.now()
-        self.on_fault("process", error)
-        tried = replace(alert, attempts=alert.attempts + 1)
-        tx.put(tx.ledger.alerts, alert.alert_id, tried)
-        tx.put(tx.ledger.waiting, alert.alert_id, tried)  # whoever has to go behind it still does
-        message = f"{type(error).__name__} in attempt {tried.attempts} of {MAX_ATTEMPTS}"
-        tx.audit(AuditAction.ALERT_DEFERRED, now, alert_id=alert.alert_id, code=Reason.INTERNAL, message=message)
-        if tried.attempts >= MAX_ATTEMPTS:
-            begun = "The bridge met a fault of its own; the opening half of the reversal was not sent."
-            told = begun if tx.ledger.orders_of(tried) else Reason.INTERNAL.sentence
-            ending = Ending(disposition=Disposition.FAILED, code=Reason.INTERNAL.value, message=told)
-            self._end(tx, alert.alert_id, ending, now)
+        self._queue.take_up_due(tx, now)
 
     def _process(self, tx: Tx, alert: Alert) -> None:
         now, signal = self._clock.now(), alert.signal
@@ -267,8 +216,7 @@ class Pipeline:
         if len(wishes) < len(sized):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order or alert before it ends, or the wait is over
             return
-        is_late = any(isinstance(wish, Denied) and wish.reason is Reason.OVERTAKEN for _account, wish in wishes)
-        if tx.ledger.is_newest(alert) and not is_late:
+        if tx.ledger.is_newest(alert) and not any(_is_overtaken(wish) for _account, wish in wishes):
             tx.put(tx.ledger.newest, newest_key(signal), alert)
         endings = [self._decide(tx, alert, account, wish, now) for account, wish in wishes]
         orders = [order for order in endings if isinstance(order, Order)]
@@ -276,8 +224,6 @@ class Pipeline:
         if not orders:
             parts = [(account, end) for (account, _), end in zip(sized, endings, strict=True) if isinstance(end, Ending)]
             self._end(tx, alert.alert_id, worst_of(parts), now)
-        elif alert.alert_id in tx.ledger.alerts.values and any(isinstance(wish, Reversal) for _account, wish in wishes):
-            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # for the half that opens
 
     def _hand_over(self, tx: Tx, orders: Sequence[Order], now: datetime) -> None:
         """Give new orders to their lanes, with leave to send where nothing is before them."""
@@ -314,10 +260,10 @@ class Pipeline:
         turn = check_turn(tx.ledger, alert, now)
         if turn is not None:
             return [(account, turn) for account in signal.accounts]
-        is_entry = signal.action in (Action.BUY, Action.SELL)
+        may_be_behind = signal.symbol in tx.ledger.waiting.by_symbol and signal.action in (Action.BUY, Action.SELL)
         sized = []
         for leg, account in enumerate(signal.accounts, start=1):
-            behind = exit_before(tx.ledger, alert, account) if is_entry else ""
+            behind = exit_before(tx.ledger, alert, account) if may_be_behind else ""
             sized.append((account, self._size(tx, alert, signal, account, leg, now, behind)))
         return sized
 
@@ -376,6 +322,7 @@ class Pipeline:
         if isinstance(sized, Reversal):
             message = split_message(order, sized.rest)
             tx.audit(AuditAction.INTENT_SPLIT, now, alert_id=alert.alert_id, account=account, message=message)
+            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # for the half that opens
         if order.intent.reduce_only:
             note_exit(tx, key_of(order.intent), TradeEventKind.EXIT_SENT)
         return order
@@ -419,10 +366,27 @@ class Pipeline:
         if any(order.status in UNACKNOWLEDGED for order in orders) and now - alert.received_at < EXIT_WAIT:
             tx.put(tx.ledger.waiting, alert.alert_id, alert)
             return
-        asked = [ask_cancel(tx, order, now, f"cancelled by alert {alert.alert_id}") for order in orders]
-        self._end(tx, alert.alert_id, cancel_ending(sum(asked), len(asked)), now)
+        message = f"cancelled by alert {alert.alert_id}"
+        asked = [ask_cancel(tx, order, now, message) for order in orders]
+        waiting = withdrawn_by(tx.ledger, alert)
+        for entry in waiting:
+            self._withdraw_waiting(tx, entry, now, message)
+        self._end(tx, alert.alert_id, cancel_ending(sum(asked) + len(waiting), len(asked) + len(waiting)), now)
         for order in orders:
             self._settle(tx, order.cl_ord_id, now)
+
+    def _withdraw_waiting(self, tx: Tx, alert: Alert, now: datetime, message: str) -> None:
+        """End an alert that was cancelled before its order was made; of a reversal only the half that was to open."""
+        told = Ending(
+            disposition=Disposition.DONE, code=Reason.CANCELLED_UNFILLED.value, message=f"No order was sent: {message}."
+        )
+        tx.put(tx.ledger.waiting, alert.alert_id, None)
+        if not tx.ledger.orders_of(alert):
+            self._end(tx, alert.alert_id, told, now)
+            return
+        for half in halves_due(tx, alert):
+            self._tell(tx, AuditAction.INTENT_NOOP, alert, half.account, told, now)
+        self._end_if_through(tx, alert.alert_id, now)
 
     # -- begin_send: the last gate before the broker ------------------------------------------------------------------
 
@@ -538,8 +502,7 @@ class Pipeline:
         if alert is not None and self._is_split(order) and halves_due(tx, alert):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)  # the half that opens is sized by this end
         self._end_if_through(tx, order.intent.alert_id, now)
-        if tx.ledger.waiting.by_symbol:
-            self._take_up(tx, order.intent.symbol, lambda waiting: not waiting.attempts)
+        self._queue.take_up(tx, order.intent.symbol)
 
     def _end_if_through(self, tx: Tx, alert_id: str, now: datetime) -> None:
         """End an open alert that has nothing more to come: no order is open, and no half of a reversal is due."""
@@ -590,3 +553,7 @@ class Pipeline:
         if instrument is None:
             raise LookupError(f"{symbol} is no longer in the list of instruments")
         return instrument
+
+
+def _is_overtaken(wish: Sized) -> bool:
+    return isinstance(wish, Denied) and wish.reason is Reason.OVERTAKEN

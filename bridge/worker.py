@@ -10,7 +10,7 @@ from typing import Any
 from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import Clock
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
-from bridge.core.events import AlarmRaised, CancelReady, Event, OrderReady, PriceSeen, Reloaded
+from bridge.core.events import AlarmRaised, CancelReady, Event, FillsMissing, OrderReady, PriceSeen, Reloaded
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
@@ -20,8 +20,9 @@ from bridge.execution.guard import GuardedBroker
 from bridge.execution.orders import queue_order, record
 from bridge.execution.outbox import Lane, write_down
 from bridge.execution.reconcile import Reconciler
-from bridge.pipeline import RETRY_AFTER, Pipeline
+from bridge.pipeline import Pipeline
 from bridge.portfolio.book import roll_day
+from bridge.queueing import RETRY_AFTER
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 
@@ -61,6 +62,7 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._funds_due: dict[str, float] = {}
+        self._funds_s: dict[str, float] = {}  # when the word on money that we have was asked for
         self._funds_asked: dict[str, asyncio.Task[None]] = {}
         self._recover_due = False
 
@@ -76,6 +78,8 @@ class Worker:
                 order = self._store.ledger.orders.get(event.cl_ord_id)
                 if order is not None:
                     self._lanes[event.account].push_cancel(order)
+            elif isinstance(event, FillsMissing):
+                self._reconciler.look_at(event.account)
             elif isinstance(event, PriceSeen):
                 prices[event.symbol] = event.price
             elif isinstance(event, AlarmRaised):
@@ -215,9 +219,8 @@ class Worker:
         return self._clock.monotonic() >= self._funds_due.get(account, 0) or self._money_moved(account)
 
     def _money_moved(self, account: str) -> bool:
-        ledger = self._store.ledger
-        funds, filled_at = ledger.funds.get(account), ledger.last_fill_at.get(account)
-        return funds is None or (filled_at is not None and filled_at > funds.at)
+        asked_s, filled_s = self._funds_s.get(account), self._store.ledger.last_fill_s.get(account)
+        return asked_s is None or (filled_s is not None and filled_s > asked_s)
 
     def _undone(self) -> bool:
         ledger = self._store.ledger
@@ -242,20 +245,23 @@ class Worker:
 
     async def _refresh_funds(self, account: str) -> None:
         """Ask for the broker's word on money; a word that a booked fill has overtaken is not taken."""
-        asked_at = self._clock.now()
-        self._funds_due[account] = self._clock.monotonic() + FUNDS_EVERY_S
+        asked_s = self._clock.monotonic()
+        self._funds_due[account] = asked_s + FUNDS_EVERY_S
         try:
             funds = await self._brokers[account].funds()
         except BookUnreadableError as error:
             self._on_fault("funds", error)
             return
 
-        def take(tx: Tx) -> None:
-            if tx.ledger.last_fill_at.get(account, asked_at) <= asked_at:
+        def take(tx: Tx) -> bool:
+            is_fresh = tx.ledger.last_fill_s.get(account, asked_s) <= asked_s
+            if is_fresh:
                 tx.put(tx.ledger.funds, account, funds)
             roll_day(tx, account, self._clock.now())
+            return is_fresh
 
-        await self._store.write(take)
+        if await self._store.write(take):
+            self._funds_s[account] = asked_s
 
     async def _tell_prices(self, prices: Mapping[str, Decimal]) -> None:
         for broker in self._brokers.values():

@@ -38,6 +38,13 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FillsMissing:
+    """The broker told the end of an order of which fills have not been told: its book has them."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reloaded:
     """The working set was read again from the store; recovery has to run."""
 
@@ -49,4 +56,4 @@ class AlarmRaised:
     message: str
 
 
-Event = OrderReady | CancelReady | PriceSeen | Changed | Reloaded | AlarmRaised
+Event = OrderReady | CancelReady | FillsMissing | PriceSeen | Changed | Reloaded | AlarmRaised

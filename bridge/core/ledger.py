@@ -1,6 +1,7 @@
 """Ledger: the working set in memory, all that is open now; changed only inside a store transaction, which can undo it."""
 
 from collections import defaultdict, deque
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Generic, TypeVar
@@ -140,12 +141,13 @@ class Ledger:
     broker differs from ours. `funds` is each broker's last word. `waiting` holds the open alerts that are not through: their
     turn has not come, the opening half of their reversal is still due, or a fault put them off. `newest` is the latest exit or
     target that was processed, by its own time, of each strategy, symbol and product. `external` are orders at the broker that
-    are not ours, by account, as last seen; `told` what has been alarmed about and need not be told again. `last_fill_at` is
-    when each account's last fill was booked, `filled_at` the same by account and symbol; they only ever make a broker's word
-    count as too old, so nothing has to take them back.
+    are not ours, by account, as last seen; `told` what has been alarmed about and need not be told again. `last_fill_s` is
+    when each account's last fill was booked, `filled_s` the same by account and symbol; they only ever make a broker's word
+    count as too old, so nothing has to take them back. Monotonic, since a clock that is set back must not make it wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = lambda: 0) -> None:
+        self._monotonic = monotonic
         self.alerts: Shelf[str, Alert] = Shelf("alerts")
         self.orders = OrderShelf()
         self.positions: Shelf[PositionKey, Position] = Shelf("positions")
@@ -160,9 +162,13 @@ class Ledger:
         self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)
         self.external: Shelf[str, tuple[BookRow, ...]] = Shelf("external", volatile=True)
         self.told: Shelf[tuple[str, ...], str] = Shelf("told", volatile=True)
-        self.last_fill_at: dict[str, datetime] = {}
-        self.filled_at: dict[tuple[str, str], datetime] = {}
+        self.last_fill_s: dict[str, float] = {}
+        self.filled_s: dict[tuple[str, str], float] = {}
         self._order_times: defaultdict[tuple[str, ...], deque[int]] = defaultdict(lambda: deque(maxlen=ORDER_TIMES_KEPT))
+
+    def note_fill(self, account: str, symbol: str) -> None:
+        """Remember that a fill is being booked now."""
+        self.last_fill_s[account] = self.filled_s[account, symbol] = self._monotonic()
 
     def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:
         """Orders that are not closed, of an account and, when given, one symbol."""

@@ -11,7 +11,11 @@ from bridge.core.order_states import OrderStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One thing a broker says of one order, found by our `tag` (empty for orders that are not ours)."""
+    """One thing a broker says of one order, found by our `tag` (empty for orders that are not ours).
+
+    `cum_qty` is what it says was filled in all when it said so; None where it does not say. An end that says more than was
+    told has overtaken fills.
+    """
 
     account: str
     kind: ReportKind
@@ -23,6 +27,7 @@ class Report:
     last_px: Decimal = ZERO
     charges: Decimal = ZERO
     message: str = ""
+    cum_qty: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +99,8 @@ def reports_of(account: str, row: BookRow) -> list[Report]:
     """A row of the broker's book as the reports that would have told it."""
     said = {"account": account, "tag": row.tag, "broker_order_id": row.broker_order_id, "transact_time": row.updated_at}
     if row.status is OrderStatus.REJECTED and not row.fills:
-        return [Report(kind=ReportKind.REJECTED, message=row.message, **said)]  # type: ignore[arg-type]
+        return [Report(kind=ReportKind.REJECTED, message=row.message, cum_qty=row.cum_qty, **said)]  # type: ignore[arg-type]
     reports = [Report(kind=ReportKind.PLACED, **said), *row.fills]  # type: ignore[arg-type]
     if row.status in _ENDS:
-        reports.append(Report(kind=_ENDS[row.status], message=row.message, **said))  # type: ignore[arg-type]
+        reports.append(Report(kind=_ENDS[row.status], message=row.message, cum_qty=row.cum_qty, **said))  # type: ignore[arg-type]
     return reports

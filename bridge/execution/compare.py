@@ -31,10 +31,11 @@ Differences = Mapping[str, Decimal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What a broker told of one account, asked for at `began`. `positions` is None where they were not asked for."""
+    """What a broker told of one account, asked at `began` (`began_s`, monotonic). `positions` is None where not asked for."""
 
     account: str
     began: datetime
+    began_s: float
     rows: tuple[BookRow, ...]
     positions: tuple[BrokerPosition, ...] | None = None
 
@@ -231,10 +232,10 @@ def gaps_of(ledger: Ledger, read: Read, symbol: str) -> tuple[Gap, ...]:
     return find_gaps(quantities_of(ledger, read.account).get(symbol, {}), their_quantities(read).get(symbol, {}))
 
 
-def has_moved(ledger: Ledger, account: str, symbol: str, since: datetime) -> bool:
-    """True when a fill of the instrument was booked after that time."""
-    filled_at = ledger.filled_at.get((account, symbol))
-    return filled_at is not None and filled_at > since
+def has_moved(ledger: Ledger, account: str, symbol: str, since_s: float) -> bool:
+    """True when a fill of the instrument was booked after that time (monotonic)."""
+    filled_s = ledger.filled_s.get((account, symbol))
+    return filled_s is not None and filled_s > since_s
 
 
 @dataclass(slots=True)
@@ -261,7 +262,7 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
         if order.status is not OrderStatus.NEW:
             sent[order.intent.symbol].add(order.status)
     for symbol in sorted({*ours, *theirs, *holds}):
-        if sent[symbol] & UNACKNOWLEDGED or has_moved(ledger, account, symbol, read.began):
+        if sent[symbol] & UNACKNOWLEDGED or has_moved(ledger, account, symbol, read.began_s):
             continue
         gaps = find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
         hold, now = holds.get(symbol), make_hold(symbol, gaps)
@@ -269,7 +270,7 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
             if hold is not None and hold.gaps != gaps:
                 judged.moved[symbol] = make_hold(symbol, gaps, hold.accepted_by)
             continue
-        is_lively = bool(sent[symbol]) or has_moved(ledger, account, symbol, read.began - LAG)
+        is_lively = bool(sent[symbol]) or has_moved(ledger, account, symbol, read.began_s - LAG.total_seconds())
         if is_lively and past.suspects.get(symbol) != now.differences:
             judged.suspects[symbol] = now.differences
         elif gaps:
@@ -299,8 +300,7 @@ def judge(
     flat_run = follow(past.flat, at) if hides else None
     may_judge = (late_run is None or late_run.lasts(at)) and (flat_run is None or flat_run.lasts(at, looks=2))
     over = [order for order in lasting if not is_of_today(order, read.began)] if may_judge and not late else []
-    left = [order for order in orders if order not in over]
-    judged = _judge_positions(ledger, read, left, past) if may_judge else _Judged()
+    judged = _judge_positions(ledger, read, orders, past) if may_judge else _Judged()
     problem = late or ("The broker lists no position, and some were opened today." if hides and not may_judge else "")
     doubles = tuple((rows.order, rows.ids) for rows in own if len(rows.ids) > 1)
     alarms = [*_double_alarms(doubles), *_zombie_alarms(own, read)]

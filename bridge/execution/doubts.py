@@ -70,7 +70,7 @@ def settle_absent(tx: Tx, doubted: Order, read: Read, steps: BookSteps, now: dat
         _send_again(tx, order, f"not in the broker's book in {CLEAN_READS} whole reads", now)
         return
     intent = order.intent
-    if has_moved(tx.ledger, intent.account, intent.symbol, read.began):
+    if has_moved(tx.ledger, intent.account, intent.symbol, read.began_s):
         return  # the positions read are behind ours by now
     gaps, hold = gaps_of(tx.ledger, read, intent.symbol), tx.ledger.holds.get((intent.account, intent.symbol))
     drift = make_hold(intent.symbol, gaps)

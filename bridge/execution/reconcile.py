@@ -131,6 +131,10 @@ class Reconciler:
                 began.append(watch.looking)
         return began
 
+    def look_at(self, account: str) -> None:
+        """Have the account looked at by the next tick, as if the timer had come round."""
+        self._watches[account].due = self._clock.monotonic()
+
     def look_soon(self) -> None:
         """Have every account looked at by the next tick, as at a start."""
         for watch in self._watches.values():
@@ -161,13 +165,13 @@ class Reconciler:
 
     async def _read(self, account: str, *, with_positions: bool = True) -> Read | str:
         """The broker's word, or why there is none; the guard ends reads that hang."""
-        broker, began = self._brokers[account], self._clock.now()
+        broker, began, began_s = self._brokers[account], self._clock.now(), self._clock.monotonic()
         try:
             rows = tuple(await broker.book())
             positions = tuple(await broker.positions()) if with_positions else None
         except BookUnreadableError as error:
             return str(error)
-        return Read(account=account, began=began, rows=rows, positions=positions)
+        return Read(account=account, began=began, began_s=began_s, rows=rows, positions=positions)
 
     async def _look_up(self, watch: _Watch, read: Read) -> None:
         """Ask the table for what memory has forgotten: whose tags these are, and whether anything was acknowledged today."""
@@ -361,7 +365,7 @@ class Reconciler:
         key, at, symbol = (order.cl_ord_id, order.sends), self._clock.monotonic(), order.intent.symbol
         gaps: tuple[Gap, ...] | None = None
         if not is_of_today(order, read.began):
-            if read.positions is None or has_moved(self._ledger, read.account, symbol, read.began):
+            if read.positions is None or has_moved(self._ledger, read.account, symbol, read.began_s):
                 return
             flat = watch.past.flat
             if hides_positions(self._ledger, read) and not (flat is not None and flat.lasts(at, looks=2)):

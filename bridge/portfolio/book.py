@@ -23,7 +23,7 @@ def book_fill(tx: Tx, fill: Fill, *, multiplier: Decimal, leverage: Decimal, now
     after, realized = apply_fill_to_position(before, fill)
     day = roll_day(tx, fill.account, now)
     tx.put(ledger.positions, key, after)
-    ledger.last_fill_at[fill.account] = ledger.filled_at[fill.account, fill.symbol] = now
+    ledger.note_fill(fill.account, fill.symbol)
     tx.add_fill(evolve(fill, realized_pnl=realized))
     _book_trade(tx, key, before, fill, multiplier)
     shares = dict(day.by_strategy)

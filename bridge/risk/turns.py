@@ -28,7 +28,7 @@ _CLOSING = frozenset({Action.EXIT, Action.TARGET})
 
 def check_turn(ledger: Ledger, alert: Alert, now: datetime) -> Wait | Denied | None:
     """None when it is the alert's turn; Wait while another must go first; Denied when a newer one has gone already."""
-    overtaken = _overtaken(ledger, alert)
+    overtaken = _overtaken(ledger, alert) if ledger.newest.values else None
     if overtaken is not None:
         return overtaken
     signal, others = alert.signal, ledger.waiting.by_symbol.get(alert.signal.symbol)
@@ -72,6 +72,19 @@ def ends_soon(order: Order) -> bool:
     if intent.ord_type is OrdType.LIMIT:
         return intent.time_in_force is TimeInForce.IOC
     return not order.is_resting
+
+
+def withdrawn_by(ledger: Ledger, cancel: Alert) -> list[Alert]:
+    """Who waits and would have an open order by now had it not had to: entries before `cancel`, and reversals half done."""
+    signal = cancel.signal
+    return [
+        other
+        for other in ledger.waiting.by_symbol.get(signal.symbol, {}).values()
+        if other.signal.strategy == signal.strategy
+        and _received(other) < _received(cancel)
+        and set(other.signal.accounts).issubset(signal.accounts)
+        and (other.signal.action in (Action.BUY, Action.SELL) or _has_begun(ledger, other))
+    ]
 
 
 def in_turn(alerts: Iterable[Alert]) -> list[Alert]:
@@ -158,8 +171,10 @@ def _overtaken(ledger: Ledger, alert: Alert) -> Denied | None:
 
 def _newest_before(ledger: Ledger, signal: Signal) -> Alert | None:
     """The newest exit or target that may have overtaken a signal; only times that senders gave are compared."""
+    if not signal.is_timed or signal.action is Action.EXIT:
+        return None
     newest = ledger.newest.values.get(newest_key(signal))
-    if newest is None or not signal.is_timed or signal.action is Action.EXIT:
+    if newest is None:
         return None
     return newest if set(signal.accounts).issubset(newest.signal.accounts) else None
 

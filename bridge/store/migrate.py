@@ -1,8 +1,10 @@
 """Brings the tables to the newest shape at start; loads Alembic only when there is something to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
@@ -30,11 +32,20 @@ def _has_tables(backend: Backend) -> bool:
         return inspect(connection).has_table("alerts")
 
 
+@contextmanager
+def _transaction(backend: Backend) -> Iterator[Connection]:
+    """All tables or none: a start that is cut off leaves the database as it was."""
+    with backend.engine.begin() as connection:
+        if backend.is_sqlite:  # its driver begins no transaction by itself before statements that change tables
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
 def _create(backend: Backend) -> None:
     """An empty database gets the newest tables at once; that they equal the migrated ones is tested."""
     from bridge.store import paper_tables  # noqa: F401 - the import registers its tables
 
-    with backend.engine.begin() as connection:
+    with _transaction(backend) as connection:
         SQLModel.metadata.create_all(connection)
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
         connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
@@ -55,6 +66,6 @@ def upgrade(backend: Backend) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(_FOLDER))
-    with backend.engine.begin() as connection:
+    with _transaction(backend) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, HEAD)

@@ -41,7 +41,7 @@ class Store:
         backend: Backend | None = None,
         recent: timedelta = RECENT,
     ):
-        self.ledger = Ledger()
+        self.ledger = Ledger(clock.monotonic)
         self.backend = backend or Backend(url)
         all_maps = {**LEDGER_MAPS, **(maps or {})}
         all_shelves = {name: getattr(self.ledger, name) for name in LEDGER_MAPS} | dict(shelves or {})

@@ -10,13 +10,16 @@ from tests.support.server import Served, ServedVenue
 from tests.support.waiting import wait_for
 
 BRIDGE, VENUE, BOTH = "bridge", "venue", "both"
-# Twenty-five kills in all, with the one of the last round: of the bridge, of the venue, and of both.
-ROUNDS = (BRIDGE,) * 10 + (VENUE,) * 4 + (BOTH,) * 5
+WELL, MIXED, BLIND, SLOW = "well", "mixed", "blind", "slow"
+# Who is killed, and how the venue is meanwhile. Twenty-five kills in all, with the one of the last round.
+ROUNDS = (
+    *[(BRIDGE, mood) for mood in (WELL, WELL, MIXED, MIXED, MIXED, BLIND, BLIND, SLOW, SLOW, SLOW)],
+    *[(VENUE, mood) for mood in (WELL, MIXED, MIXED, BLIND)],
+    *[(BOTH, mood) for mood in (WELL, MIXED, MIXED, BLIND, SLOW)],
+)
 KILLS = 25
-FAULTS = (
-    "drop_request", "drop_answer", "delay", "_429", "_429_retry_after", "_400_timed_out", "_502", "_503", "_504",
-    "_502_after", "_503_after", "_504_after", "session_lost",
-)  # fmt: skip
+LOST_ANSWERS = ("drop_answer", "_400_timed_out", "_502_after", "_503_after", "_504_after")
+FAULTS = (*LOST_ANSWERS, "drop_request", "delay", "_429", "_429_retry_after", "_502", "_503", "_504", "session_lost")
 ACCOUNTS = ("mine", "family")
 # Four senders at this pace are some three hundred alerts a second: with two accounts, more than a broker call can keep up with.
 PAUSE_S = 0.01
@@ -49,11 +52,11 @@ class Story:
             one.kill()
             one.http.close()
 
-    def play(self, number: int, whom: str) -> None:
-        """One round: faults perhaps, load, the kill at a random moment, and both up again."""
-        self.spoil()
+    def play(self, number: int, whom: str, mood: str) -> None:
+        """One round: load, the kill at a random moment, and both up again."""
+        self.spoil(mood)
         with Load(self.server, self.token, self.seed + number, pause_s=PAUSE_S) as load:
-            load.reach(self.chance.choice((1, 5, 20, 60, 120)))
+            load.reach(self.chance.choice((300, 400)) if mood == BLIND else self.chance.choice((1, 5, 20, 60, 120)))
             self.kill(whom)
             if whom == VENUE:  # the bridge goes on without its broker for a while, and then with it
                 load.reach(len(load.accepted) + self.chance.choice((1, 40)))
@@ -80,16 +83,16 @@ class Story:
         self.accepted |= load.accepted
         self.venue.start()
 
-    def spoil(self) -> None:
-        """Faults of a round, or none; answers that are lost while reports are late leave nothing but the book."""
+    def spoil(self, mood: str) -> None:
+        """What is wrong with the venue in a round."""
         self.venue.ask("POST", "/login")
         self.venue.ask("DELETE", "/faults")
-        self.venue.faults(late_reports_ms=self.chance.choice((0, 0, 600, 2_500)))
-        if self.chance.random() < 0.6:
-            chosen = self.chance.sample(FAULTS, 2)
-            # The longest is more than a restart takes: such an order is taken after the bridge has looked for it.
-            delay_ms = self.chance.choice((50, 400, 2_500))
-            self.venue.faults(delay_ms=delay_ms, **{fault: self.chance.choice((1, 2, 5)) for fault in chosen})
+        if mood == MIXED:
+            self.venue.faults(delay_ms=300, **{fault: self.chance.choice((1, 2, 5)) for fault in self.chance.sample(FAULTS, 2)})
+        elif mood == BLIND:  # orders are taken and their answers lost, and until much later the book alone tells
+            self.venue.faults(late_reports_ms=2_500, **dict.fromkeys(LOST_ANSWERS, 2))
+        elif mood == SLOW:  # longer than a restart: orders are taken after the new bridge has looked for them
+            self.venue.faults(delay=2, delay_ms=3_500)
 
     def kill(self, whom: str) -> None:
         """kill -9, in either order when it is both."""
@@ -125,8 +128,8 @@ def test_bridge_and_broker_killed_again_and_again_nothing_is_lost_and_nothing_is
     story.chance.shuffle(rounds)
     try:
         story.open()
-        for number, whom in enumerate(rounds):
-            story.play(number, whom)
+        for number, (whom, mood) in enumerate(rounds):
+            story.play(number, whom, mood)
         story.play_last()
         assert story.kills == KILLS
         assert len(story.accepted) > len(rounds)

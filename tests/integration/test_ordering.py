@@ -539,3 +539,45 @@ def test_a_fault_with_the_second_half_ends_the_alert_without_it(tmp_path: Path) 
         rig.bridge.faults.clear()
 
     tell(tmp_path, story, in_one=False)
+
+
+# -- cancels ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_withdraws_entries_that_still_wait_for_their_turn(tmp_path: Path) -> None:
+    """Received before it, they would have had open orders by now; what comes after it is not meant."""
+
+    async def story(rig: Rig) -> None:
+        await hold(rig, 5)
+        leaving = await rig.order_in(await rig.accept(action="exit"), "PLACED")
+        entry = await rig.accept(action="buy", quantity="1", order_type="LIMIT", price="700")
+        rig.broker.cancels.append("refuse")  # the exit itself is too far gone
+        view = await rig.ended(await rig.accept(action="cancel"))
+        assert (view.code, view.message[:2]) == ("CANCELS_SENT", "2 ")
+        view = await rig.ended(entry)
+        assert (view.disposition, view.code) == ("done", "CANCELLED_UNFILLED")
+        later = await rig.accept(action="buy", quantity="1", order_type="LIMIT", price="700", note="2")
+        await fill(rig, leaving)
+        await rig.order_in(later, "PLACED")
+        assert rig.orders(entry) == []
+
+    tell(tmp_path, story)
+
+
+def test_a_cancel_withdraws_the_half_of_a_reversal_that_was_to_open(tmp_path: Path) -> None:
+    """What closes is cancelled at the broker, or fills; nothing opens any more, and the alert tells of both."""
+
+    async def story(rig: Rig) -> None:
+        await hold(rig, 5)
+        alert_id = await rig.accept(target="-3")
+        closing = await leg(rig, alert_id, 1, "PLACED")
+        rig.broker.cancels.append("refuse")
+        await rig.ended(await rig.accept(action="cancel"))
+        await fill(rig, closing)
+        view = await rig.ended(alert_id)
+        assert (view.disposition, view.code) == ("done", "FILLED")
+        assert "cancelled by alert" in view.message
+        assert rig.quantity() == 0
+        assert len(rig.orders(alert_id)) == 1
+
+    tell(tmp_path, story, in_one=False)

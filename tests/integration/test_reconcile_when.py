@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from tenacity import wait_fixed
 
 from bridge.brokers.base import CALL_TIMEOUT_S
 from bridge.core.errors import StoreError
+from bridge.core.events import Reloaded
 from bridge.core.reasons import AuditAction
 from bridge.execution.breaker import OPEN_AFTER, BreakerState
 from bridge.execution.reconcile import Why
 from tests.support.clocks import RunningClock
 from tests.support.plays import play
 from tests.support.rigs import NO_CHARGES, Rig, ScriptedBridge, make_settings, running
-from tests.support.samples import SBIN
+from tests.support.samples import SBIN, make_order
 from tests.support.scripted_broker import BUSY, LOST_BUT_THERE, ScriptedBroker
 from tests.support.waiting import until
 
@@ -74,11 +76,12 @@ def test_the_timer_finds_what_nobody_asked_for(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         await holding(rig)
         rig.broker.held[SBIN, "MIS"] = Decimal(7)
-        reads = rig.broker.reads
-        rig.clock.jump(seconds=29)
-        await until(lambda: rig.ledger.funds.get("paper").at > rig.clock.now().replace(microsecond=0), "some ticks")
-        assert rig.broker.reads == reads
-        rig.clock.jump(seconds=1)
+        watch = rig.bridge.reconciler._watches["paper"]
+        looking = watch.looking
+        rig.clock.jump(seconds=28)
+        rig.bridge.reconciler.watch()
+        assert watch.looking is looking  # not yet
+        rig.clock.jump(seconds=2)
         await until(lambda: rig.ledger.holds.values, "the hold")
         assert (await rig.ended(await rig.accept(action="buy", quantity="1"))).code == "POSITION_UNSURE"
 
@@ -128,6 +131,33 @@ def test_a_look_by_the_timer_that_changes_something_is_told(tmp_path: Path) -> N
     tell(tmp_path, story)
 
 
+def test_orders_placed_elsewhere_are_no_news_for_the_audit(tmp_path: Path) -> None:
+    """What others do at the broker is shown; a busy neighbour does not fill our records."""
+
+    async def story(rig: Rig) -> None:
+        told = len(compared(rig))
+        for n in range(3):
+            order = make_order(n, symbol="NSE:TCS")
+            rig.broker.others = [replace(rig.broker.take(order), tag="", cum_qty=Decimal(n))]
+            rig.broker.rows.clear()
+            rig.clock.jump(seconds=61)
+            await until(lambda n=n: [one.cum_qty for one in rig.bridge.external_orders()] == [n], "it is shown")  # type: ignore[misc]
+        assert len(compared(rig)) == told
+
+    tell(tmp_path, story)
+
+
+def test_books_are_compared_after_a_lost_database(tmp_path: Path) -> None:
+    """Memory was read anew, and reports may have been lost with what was not written."""
+
+    async def story(rig: Rig) -> None:
+        told = len(compared(rig))
+        rig.bridge.worker.on_events([Reloaded()])
+        await until(lambda: len(compared(rig)) == told + 1, "the comparison")
+
+    tell(tmp_path, story)
+
+
 def test_a_broker_that_comes_back_is_compared_at_once(tmp_path: Path) -> None:
     """Whatever happened while it was away is taken over; the first look after a start is the start's own."""
 
@@ -137,10 +167,11 @@ def test_a_broker_that_comes_back_is_compared_at_once(tmp_path: Path) -> None:
         rig.broker.connected = False
         await until(lambda: rig.bridge.reconciler._watches["paper"].was_away, "a tick that sees it gone")
         rig.broker.execute(order.tag, Decimal(10), Decimal(800))
-        reads = rig.broker.reads
+        watch = rig.bridge.reconciler._watches["paper"]
+        looking = watch.looking
         rig.clock.jump(seconds=300)
-        await until(lambda: rig.ledger.funds.get("paper").at > rig.clock.now().replace(microsecond=0), "some ticks")
-        assert rig.broker.reads == reads  # nobody asks a broker that is away
+        rig.bridge.reconciler.watch()
+        assert watch.looking is looking  # nobody asks a broker that is away
         rig.broker.connected = True
         await until(lambda: rig.quantity() == 10, "the fill")
         await until(lambda: len(compared(rig)) == 2, "the record")
@@ -166,6 +197,7 @@ def test_a_read_that_hangs_delays_neither_start_nor_sweeps_nor_other_accounts(
         slow = rig.broker_of("slow")
         rig.clock.jump(seconds=400)
         await until(lambda: slow.asking[read] == 1, "a read that hangs")
+        looking = rig.bridge.reconciler._watches["slow"].looking
         slow.connected = False
         waiting = await rig.accept(strategy="slow", action="buy", quantity="1", token_claims={"strategy": "slow"})
         rig.clock.jump(seconds=400)
@@ -174,6 +206,12 @@ def test_a_read_that_hangs_delays_neither_start_nor_sweeps_nor_other_accounts(
         rig.clock.jump(seconds=400)
         await until(lambda: rig.broker_of("paper").reads > reads, "the other account's look")
         assert slow.most_asking == 1
+        slow.connected = True
+        rig.clock.jump(seconds=400)
+        reads = rig.broker_of("paper").reads
+        await until(lambda: rig.broker_of("paper").reads > reads, "the other account's look")
+        if read != "funds":  # nor does another one wait behind it
+            assert rig.bridge.reconciler._watches["slow"].looking is looking
 
     tell(tmp_path, story, brokers, **TWO)
 

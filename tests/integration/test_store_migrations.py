@@ -1,6 +1,8 @@
 """The tables a database ends up with are those of the models, however it came there."""
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from alembic import command
@@ -8,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import event
 from sqlmodel import SQLModel
 
 from bridge.core.errors import ConfigError
@@ -67,13 +70,53 @@ def test_a_newer_database_is_refused_and_left_alone(backend: Backend, database_u
     assert look(database_url, "SELECT version_num FROM alembic_version") == [("9999",)]
 
 
-def test_a_database_of_the_first_revision_becomes_what_a_fresh_one_is(backend: Backend, database_url: str) -> None:
-    """Every step on the way, with rows: tables equal the models, a hold of before is still one and has no numbers."""
+class CutOffError(Exception):
+    """As if the process ended here."""
+
+
+@pytest.mark.parametrize("first", [None, "0001"])
+def test_an_upgrade_that_is_cut_off_leaves_the_database_as_it_was(
+    backend: Backend, database_url: str, first: str | None
+) -> None:
+    """After whichever statement: the next start does all of it."""
+    if first is not None:
+        to_revision(backend, first)
+        change(database_url, "INSERT INTO holds VALUES ('paper', 'NSE:SBIN', 'They differ.')")
+    left = 0
+
+    @event.listens_for(backend.engine, "after_cursor_execute")
+    def cut_off(_connection: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
+        nonlocal left
+        if not sql.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
+            left -= 1
+            if left == 0:
+                raise CutOffError
+
+    times = 0
+    while current_revision(backend) == first:
+        times += 1
+        left = times
+        with contextlib.suppress(CutOffError):
+            upgrade(backend)
+    assert times > 4
+    with backend.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+    assert len(Reads(backend.engine).holds()) == (first is not None)
+
+
+def to_revision(backend: Backend, revision: str) -> None:
+    """The tables as they were then, made by the migrations alone."""
     config = Config()
     config.set_main_option("script_location", str(migrate._FOLDER))
     with backend.engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
+
+
+def test_a_database_of_the_first_revision_becomes_what_a_fresh_one_is(backend: Backend, database_url: str) -> None:
+    """Every step on the way, with rows: tables equal the models, a hold of before is still one and has no numbers."""
+    to_revision(backend, "0001")
     change(database_url, "INSERT INTO holds VALUES ('paper', 'NSE:SBIN', 'They differ.')")
     upgrade(backend)
     assert current_revision(backend) == HEAD

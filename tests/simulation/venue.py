@@ -102,7 +102,7 @@ class Venue:
         """A working order ends unfilled or partly filled."""
         if not row.status.is_closed:
             row.status, row.message = status, message
-            self.report(row, ENDS[status], message=message)
+            self.report(row, ENDS[status], message=message, cum_qty=row.cum_qty)
 
     def trade_by_hand(self, symbol: str, product: Product, side: Side, qty: Decimal, px: Decimal) -> None:
         """Somebody trades from the broker's own app: an order without a tag of ours."""

@@ -118,7 +118,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "bridge.execution.outbox:Lane._run": "a lane outlives a fault with one order; it is counted and tried again",
     "bridge.execution.guard:GuardedBroker._command": "an adapter that raises has proved nothing: the outcome is unknown",
     "bridge.execution.guard:GuardedBroker._call": "an adapter that raises has read nothing; counted, and the reader is told",
-    "bridge.pipeline:Pipeline._carry": "a fault in processing never costs the acknowledgement; counted, tried three times",
+    "bridge.queueing:Queue._carry": "a fault in processing never costs the acknowledgement; counted, tried three times",
     "bridge.execution.reconcile:Reconciler._look": "a fault in one look must neither vanish nor be the last; counted",
     "bridge.execution.reconcile:Reconciler._settle_all": "a fault in one pass must not end the look-up; counted",
     "bridge.store.writer:Writer._tell": "whoever listens, the waiters of the group must hear of their commit",

@@ -48,6 +48,7 @@ _ENDS = {
     OrderStatus.EXPIRED: ReportKind.EXPIRED,
     OrderStatus.REJECTED: ReportKind.REJECTED,
 }
+_END_KINDS = frozenset(_ENDS.values())
 Part = tuple[Decimal, Decimal]  # units, price
 
 
@@ -311,6 +312,7 @@ def _report(
         last_px=last_px,
         charges=charges,
         message=message,
+        cum_qty=order.cum_qty if kind in _END_KINDS else None,
     )
 
 

@@ -44,6 +44,7 @@ def write_report(report: Report) -> dict[str, Any]:
         "last_px": to_text(report.last_px),
         "charges": to_text(report.charges),
         "message": report.message,
+        "cum_qty": write_optional(report.cum_qty),
     }
 
 
@@ -60,6 +61,7 @@ def read_report(account: str, told: Any) -> Report:
         last_px=read_number(told["last_px"]),
         charges=read_number(told["charges"]),
         message=read_text(told["message"]),
+        cum_qty=read_optional(told, "cum_qty"),
     )
 
 

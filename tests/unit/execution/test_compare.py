@@ -70,7 +70,7 @@ def read_of(held: dict[tuple[str, Product], int], *rows: BookRow) -> Read:
         BrokerPosition(symbol=symbol, product=product, quantity=Decimal(quantity))
         for (symbol, product), quantity in held.items()
     )
-    return Read(account="paper", began=NOON, rows=rows, positions=positions)
+    return Read(account="paper", began=NOON, began_s=0, rows=rows, positions=positions)
 
 
 def look(ledger: Ledger, read: Read, past: Past | None = None, at: float = 0) -> Findings:
@@ -157,7 +157,7 @@ def test_the_same_product_in_several_lines_is_one_position() -> None:
     """A broker may list day and carried quantities apart."""
     ledger = ledger_with({("NSE:A", Product.MIS): 5})
     parts = tuple(BrokerPosition(symbol="NSE:A", product=Product.MIS, quantity=Decimal(n)) for n in (2, 3))
-    assert look(ledger, Read(account="paper", began=NOON, rows=(), positions=parts)).found == {}
+    assert look(ledger, Read(account="paper", began=NOON, began_s=0, rows=(), positions=parts)).found == {}
 
 
 # -- the book ---------------------------------------------------------------------------------------------------------
@@ -192,6 +192,17 @@ def test_an_alarm_over_a_missing_order_needs_three_looks_and_half_a_minute(shown
         past, run = found.past, [] if is_shown else [*run, at]
         is_due = len(run) >= 3 and at - run[0] >= ODD_FOR_S
         assert [alarm.cl_ord_id for alarm in found.alarms] == ([order.cl_ord_id] if is_due else [])
+
+
+def test_orders_of_an_earlier_day_end_only_by_whole_books() -> None:
+    """A book that lacks one of today's may lack the other for the same reason."""
+    old = acknowledged(1, sent_at=NOON - timedelta(days=1))
+    today = acknowledged(2)
+    for rows, ended in (([], ()), ([row_of(today)], (old,))):
+        past = Past()
+        for number in range(3):
+            past = look(ledger_with({}, old, today), read_of({}, *rows), past, 20 * number).past
+        assert look(ledger_with({}, old, today), read_of({}, *rows), past, 60).over == ended
 
 
 def test_rows_come_out_alike_whatever_order_they_came_in() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.core.enums import Product
+from bridge.core.hold import find_gaps, make_hold
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.report import BrokerPosition
@@ -17,7 +18,7 @@ from bridge.store.store import Store
 from tests.support.clocks import NOON
 from tests.support.plays import play
 from tests.support.samples import SBIN, make_order
-from tests.support.stores import fresh_sqlite, opened
+from tests.support.stores import fresh_sqlite, look, opened
 
 DAY = timedelta(days=1)
 
@@ -51,7 +52,7 @@ def in_doubt(**values: Any) -> Order:
 
 def read_of(held: int = 0) -> Read:
     position = BrokerPosition(symbol=SBIN, product=Product.MIS, quantity=Decimal(held))
-    return Read(account="paper", began=NOON - timedelta(seconds=1), rows=(), positions=(position,))
+    return Read(account="paper", began=NOON - timedelta(seconds=1), began_s=-1, rows=(), positions=(position,))
 
 
 def test_a_look_for_an_earlier_send_never_settles_a_later_one(tmp_path):
@@ -67,12 +68,31 @@ def test_an_order_that_is_in_doubt_no_more_is_left_alone(tmp_path, status):
     assert settled(tmp_path, in_doubt(status=status), in_doubt(), read_of()) == [status]
 
 
+@pytest.mark.parametrize("accepted_by", ["", "anna"])
+def test_only_an_accepted_difference_counts_as_agreement(tmp_path, accepted_by):
+    """One that is known and not accepted may be this very order's doing; it is not told a second time."""
+    old = in_doubt(sent_at=NOON - DAY)
+    hold = make_hold(SBIN, find_gaps({}, {"MIS": Decimal(5)}), accepted_by)
+
+    def differ(store: Store) -> None:
+        store.ledger.holds.set(("paper", SBIN), hold)
+
+    found = settled(tmp_path, old, old, read_of(5), differ)
+    if accepted_by:
+        assert found == [OrderStatus.NEW]
+    else:
+        assert "the broker says 5 MIS" in found[0]
+    assert [row[0] for row in look(f"sqlite:///{tmp_path / 'bridge.db'}", "SELECT action FROM audit")] == [
+        "order_not_sent" if accepted_by else "alarm_raised"
+    ]
+
+
 def test_positions_that_a_fill_has_overtaken_settle_nothing(tmp_path):
     """Booked since they were read: the next read will have it."""
     old = in_doubt(sent_at=NOON - DAY)
 
     def fill(store: Store) -> None:
-        store.ledger.filled_at["paper", SBIN] = NOON
+        store.ledger.filled_s["paper", SBIN] = 0
 
     assert settled(tmp_path / "a", old, old, read_of(5), fill) == [OrderStatus.IN_DOUBT]
     assert settled(tmp_path / "b", old, old, read_of(0)) == [OrderStatus.NEW]
