@@ -115,18 +115,14 @@ class Worker:
                 await self._store.write(partial(self._pipeline.apply_reports, reports=[report], now=self._clock.now()))
             except (DuplicateError, InvariantError) as error:
                 told = f"A report of the broker cannot be applied ({type(error).__name__}): {report.kind} {report.exec_id}"
-                await self._store.write(partial(self._alarm, message=told, report=report))
-
-    def _alarm(self, tx: Tx, message: str, report: Report) -> None:
-        tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=report.account, message=message)
+                await self._store.write(partial(self._tell, account=report.account, message=told))
 
     def raise_alarm(self, account: str, message: str) -> None:
         """Tell a person something of an account that no order's own record tells."""
+        self._spawn(lambda: write_down(self._store.write, partial(self._tell, account=account, message=message)))
 
-        def tell(tx: Tx) -> None:
-            tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=account, message=message)
-
-        self._spawn(lambda: write_down(self._store.write, tell))
+    def _tell(self, tx: Tx, account: str, message: str) -> None:
+        tx.audit(AuditAction.ALARM_RAISED, self._clock.now(), account=account, message=message)
 
     # -- start and stop -----------------------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # the whole bridge and its tables: a halt of a running one go
     from bridge.store.reads import Reads
 
 API = "/api/v1"
-# A reconcile asks brokers, some of which take their time.
-TIMEOUT_S = 30.0
+# A reconcile asks brokers; while one hangs, a read ends after 15 s, and some come one after the other.
+TIMEOUT_S = 60.0
 # Another command holds the data folder for less than this, and a bridge that starts tells its address in less.
 PATIENCE_S = 5.0
 POLL_S = 0.1

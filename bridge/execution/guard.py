@@ -80,6 +80,11 @@ class GuardedBroker:
         return self._breaker.state
 
     @property
+    def is_away(self) -> bool:
+        """True when it is signed out or does not answer: news may be missed. One that only asked us to wait is there."""
+        return self._breaker.state is not BreakerState.CLOSED or not self._broker.status().connected
+
+    @property
     def room(self) -> int:
         """Orders that may be on their way at once. After a failure one at a time: what a dead broker gets is in doubt."""
         return self.capabilities.max_in_flight if self._breaker.is_sound else 1

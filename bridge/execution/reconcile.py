@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from bridge.brokers.base import BookUnreadableError, Broker
+from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import IST, Clock, market_day
 from bridge.core.enums import ReportKind
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
@@ -36,11 +36,10 @@ from bridge.execution.compare import (
     why_late,
 )
 from bridge.execution.doubts import Absence, BookSteps, note_absence, put_hold, settle_absent, take_rows, tell
+from bridge.execution.guard import GuardedBroker
 from bridge.store.tx import Tx
 
 POLL_S = 1.0
-# The answers of one look together; a broker that takes longer is asked again later.
-READ_WITHIN_S = 8.0
 # After a look that was not sure of what it saw.
 LOOK_AGAIN_S = 5.0
 OnFault = Callable[[str, BaseException], None]
@@ -85,7 +84,7 @@ class _Watch:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     due: float | None = None
     pending: Why | None = None
-    was_connected: bool | None = None
+    was_away: bool = False
     looking: asyncio.Task[None] | None = None
     settling: asyncio.Task[None] | None = None
 
@@ -96,7 +95,7 @@ class Reconciler:
     def __init__(
         self,
         *,
-        brokers: Mapping[str, Broker],
+        brokers: Mapping[str, GuardedBroker],
         ledger: Ledger,
         write: Write,
         steps: BookSteps,
@@ -119,12 +118,13 @@ class Reconciler:
         """Begin the looks that are due; called at every tick of the worker, and returns at once what it began."""
         now, began = self._clock.monotonic(), []
         for account, watch in self._watches.items():
-            connected = self._brokers[account].status().connected
-            if connected and watch.was_connected is False:
-                watch.pending = Why.RECONNECT
-            watch.was_connected = connected
+            broker = self._brokers[account]
+            is_away = broker.is_away
+            if watch.was_away and not is_away:
+                watch.pending = watch.pending or Why.RECONNECT
+            watch.was_away = is_away
             is_due = watch.pending is not None or (watch.due is not None and now >= watch.due)
-            if connected and is_due and (watch.looking is None or watch.looking.done()):
+            if is_due and broker.status().connected and (watch.looking is None or watch.looking.done()):
                 why, watch.pending = watch.pending or Why.TIMER, None
                 watch.due = now + LOOK_AGAIN_S  # until the look itself says better
                 watch.looking = asyncio.get_running_loop().create_task(self._look(account, why))
@@ -164,19 +164,13 @@ class Reconciler:
     # -- reading --------------------------------------------------------------------------------------------------------
 
     async def _read(self, account: str, *, with_positions: bool = True) -> Read | str:
-        """The broker's word, or why there is none."""
+        """The broker's word, or why there is none; the guard ends reads that hang."""
         broker, began, began_s = self._brokers[account], self._clock.now(), self._clock.monotonic()
         try:
-            async with asyncio.timeout(READ_WITHIN_S):
-                rows = tuple(await broker.book())
-                positions = tuple(await broker.positions()) if with_positions else None
+            rows = tuple(await broker.book())
+            positions = tuple(await broker.positions()) if with_positions else None
         except BookUnreadableError as error:
             return str(error)
-        except TimeoutError:
-            return f"no answer within {READ_WITHIN_S:g} s"
-        except Exception as error:  # an adapter that breaks its promise has told nothing
-            self._on_fault("reconcile", error)
-            return f"the adapter failed: {type(error).__name__}"
         return Read(account=account, began=began, began_s=began_s, rows=rows, positions=positions)
 
     async def _look_up(self, watch: _Watch, read: Read) -> None:
@@ -207,11 +201,14 @@ class Reconciler:
         """Take over what the book says of our orders, and hold entries where positions differ. StoreError passes."""
         watch = self._watches[account]
         async with watch.lock:
+            is_asked = self._brokers[account].status().connected
             read = await self._read(account)
             if isinstance(read, Read):
                 compared = await self._compare(watch, read, why)
-            else:
+            elif is_asked:
                 compared = await self._tell_unreadable(account, watch, read)
+            else:  # known and told already, and nothing speaks against its book
+                compared = Comparison(account=account, readable=False, message=read, is_unsure=True)
             pause_s = LOOK_AGAIN_S if compared.is_unsure else self._every_s[account]
             watch.due = self._clock.monotonic() + pause_s
         if any(order.status is OrderStatus.IN_DOUBT for order in open_orders(self._ledger, account)):
@@ -232,7 +229,7 @@ class Reconciler:
         watch.past = replace(watch.past, late=late, suspects={})
         if late.looks == 1:
             self._on_fault("reconcile", BookUnreadableError(message))
-        alarm = Alarm(key=("late", account), message=f"{account}: the broker's books cannot be read: {message}.")
+        alarm = Alarm(key=("late", account), message=f"{account}: the broker's books cannot be read: {message.rstrip('.')}.")
         if late.lasts(at) and alarm.key not in self._ledger.told.values:
             await self._write(lambda tx: tell(tx, alarm, account, self._clock.now()))
         return Comparison(account=account, readable=False, message=message, is_unsure=not late.lasts(at))

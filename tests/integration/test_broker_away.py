@@ -36,7 +36,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.execution.reconcile.POLL_S", 0.01)
     monkeypatch.setattr("bridge.execution.outbox.SESSION_POLL_S", 0.01)
     monkeypatch.setattr("bridge.worker.TICK_S", 0.02)
-    monkeypatch.setattr("bridge.worker.FUNDS_PATIENCE_S", 0.02)
     monkeypatch.setattr("bridge.execution.retry._BACK_OFF", wait_fixed(0.01))
     monkeypatch.setattr("bridge.execution.retry._JITTER", wait_fixed(0))
     monkeypatch.setattr("bridge.execution.retry._LOOKS", wait_fixed(LOOK_S))

@@ -306,6 +306,17 @@ def test_an_entry_in_doubt_of_an_earlier_day_that_did_nothing_expires(tmp_path: 
     tell(tmp_path, story)
 
 
+async def withdrawn(rig: Rig, quantity: int) -> Order:
+    """A sell order that rested at the broker and was cancelled."""
+    rig.broker.fill_px, known = None, rig.broker.fill_px
+    resting = await rig.accept(action="sell", quantity=str(quantity), order_type="LIMIT", price="900")
+    await rig.order_in(resting, "PLACED")
+    await rig.ended(await rig.accept(action="cancel", price=None))
+    order = await rig.order_in(resting, "CANCELLED")
+    rig.broker.fill_px = known
+    return order
+
+
 @pytest.mark.parametrize("left", [10, 4])
 def test_an_exit_in_doubt_of_an_earlier_day_that_did_nothing_goes_again(tmp_path: Path, left: int) -> None:
     """Exits do not expire: it is sent a second time, sized by what there is to close by then."""
@@ -313,15 +324,15 @@ def test_an_exit_in_doubt_of_an_earlier_day_that_did_nothing_goes_again(tmp_path
     async def story(rig: Rig) -> None:
         rig.broker.fill_px = Decimal(800)
         await rig.ended(await rig.accept(action="buy", quantity="10"))
+        late = await withdrawn(rig, quantity=10 - left) if left < 10 else None
         rig.broker.answers.append(LOST)
         alert_id = await rig.accept(action="exit")
         order = await looked_up(rig, alert_id)
         rig.clock.jump(days=1)
-        rig.broker.readable = False
-        if left < 10:  # a part was closed meanwhile, which both know
-            other = await rig.accept(action="sell", quantity=str(10 - left), symbol=SBIN, note="by another alert")
-            await rig.ended(other)
-        rig.broker.readable = True
+        rig.broker.book_readable = False
+        if late is not None:  # a part was closed meanwhile, which both know
+            await rig.broker.fill(late.tag, late.intent.order_qty)
+        rig.broker.book_readable = True
         await settle_time(rig, order)
         assert (await rig.ended(alert_id)).code == "FILLED"
         assert rig.quantity() == 0

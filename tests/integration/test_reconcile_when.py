@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from tenacity import wait_fixed
 
+from bridge.brokers.base import CALL_TIMEOUT_S
 from bridge.core.errors import StoreError
 from bridge.core.events import Reloaded
 from bridge.core.reasons import AuditAction
+from bridge.execution.breaker import OPEN_AFTER, BreakerState
 from bridge.execution.reconcile import Why
 from tests.support.clocks import RunningClock
 from tests.support.plays import play
 from tests.support.rigs import NO_CHARGES, Rig, ScriptedBridge, make_settings, running
 from tests.support.samples import SBIN, make_order
-from tests.support.scripted_broker import LOST_BUT_THERE, ScriptedBroker
+from tests.support.scripted_broker import BUSY, LOST_BUT_THERE, ScriptedBroker
 from tests.support.waiting import until
 
 TWO: dict[str, Any] = {
@@ -40,12 +42,16 @@ def tell(
     folder: Path,
     story: Callable[[Rig], Awaitable[None]],
     brokers: Callable[[RunningClock], dict[str, ScriptedBroker]] | None = None,
+    timeout_s: float = CALL_TIMEOUT_S,
     **settings: Any,
 ) -> None:
+    """A story with scripted brokers whose hanging calls are cut off after `timeout_s`."""
+
     async def whole() -> None:
         clock = RunningClock()
         books = brokers(clock) if brokers else None
-        async with running(ScriptedBridge(make_settings(folder, **settings), clock, books), clock) as rig:
+        made = ScriptedBridge(make_settings(folder, **settings), clock, books, call_timeout_s=timeout_s)
+        async with running(made, clock) as rig:
             await story(rig)
             rig.check_books()
 
@@ -159,7 +165,7 @@ def test_a_broker_that_comes_back_is_compared_at_once(tmp_path: Path) -> None:
         order = await rig.order_in(await rig.accept(action="buy", quantity="10"), "PLACED")
         assert compared(rig) == ["paper"]
         rig.broker.connected = False
-        await until(lambda: rig.bridge.reconciler._watches["paper"].was_connected is False, "a tick that sees it gone")
+        await until(lambda: rig.bridge.reconciler._watches["paper"].was_away, "a tick that sees it gone")
         rig.broker.execute(order.tag, Decimal(10), Decimal(800))
         watch = rig.bridge.reconciler._watches["paper"]
         looking = watch.looking
@@ -179,9 +185,8 @@ def test_a_broker_that_comes_back_is_compared_at_once(tmp_path: Path) -> None:
 def test_a_read_that_hangs_delays_neither_start_nor_sweeps_nor_other_accounts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
-    """Every read has an end, one at a time; entries expire and others are compared meanwhile."""
-    monkeypatch.setattr("bridge.execution.reconcile.READ_WITHIN_S", 0.2)
-    monkeypatch.setattr("bridge.worker.FUNDS_WITHIN_S", 0.2)
+    """The start waits for a while; one read of a kind at a time; entries expire and others are compared meanwhile."""
+    monkeypatch.setattr("bridge.worker.START_PATIENCE_S", 0.2)
 
     def brokers(clock: RunningClock) -> dict[str, ScriptedBroker]:
         slow = ScriptedBroker("slow", clock)
@@ -190,8 +195,6 @@ def test_a_read_that_hangs_delays_neither_start_nor_sweeps_nor_other_accounts(
 
     async def story(rig: Rig) -> None:
         slow = rig.broker_of("slow")
-        monkeypatch.setattr("bridge.execution.reconcile.READ_WITHIN_S", 30)
-        monkeypatch.setattr("bridge.worker.FUNDS_WITHIN_S", 30)
         rig.clock.jump(seconds=400)
         await until(lambda: slow.asking[read] == 1, "a read that hangs")
         looking = rig.bridge.reconciler._watches["slow"].looking
@@ -213,9 +216,8 @@ def test_a_read_that_hangs_delays_neither_start_nor_sweeps_nor_other_accounts(
     tell(tmp_path, story, brokers, **TWO)
 
 
-def test_an_order_in_doubt_is_settled_once_a_hanging_book_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_in_doubt_is_settled_once_a_hanging_book_answers(tmp_path: Path) -> None:
     """The look-up outlives reads without an end, and tells a person once."""
-    monkeypatch.setattr("bridge.execution.reconcile.READ_WITHIN_S", 0.05)
 
     async def story(rig: Rig) -> None:
         rig.broker.answers.append(LOST_BUT_THERE)
@@ -223,11 +225,11 @@ def test_an_order_in_doubt_is_settled_once_a_hanging_book_answers(tmp_path: Path
         alert_id = await rig.accept(action="buy", quantity="1")
         await rig.order_in(alert_id, "IN_DOUBT")
         await until(lambda: rig.broker.reads > 4, "several reads")
-        assert len([told for told in rig.alarms() if "no answer within" in told]) == 1
+        assert len([told for told in rig.alarms() if "did not answer in time" in told]) == 1
         rig.broker.hanging.clear()
         await rig.order_in(alert_id, "PLACED")
 
-    tell(tmp_path, story)
+    tell(tmp_path, story, timeout_s=0.05)
 
 
 def test_an_adapter_that_raises_is_as_good_as_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,8 +242,8 @@ def test_an_adapter_that_raises_is_as_good_as_unreadable(tmp_path: Path, monkeyp
         with monkeypatch.context() as patch:
             patch.setattr(rig.broker, "positions", broken)
             look = await rig.bridge.reconciler.compare("paper")
-        assert (look.readable, look.message) == (False, "the adapter failed: RuntimeError")
-        assert any(where == "reconcile" for where, _error in rig.bridge.faults)
+        assert (look.readable, look.message) == (False, "the adapter failed (RuntimeError)")
+        assert any(where == "broker" for where, _error in rig.bridge.faults)
         assert (await rig.bridge.reconciler.compare("paper")).readable
 
     tell(tmp_path, story)
@@ -328,15 +330,16 @@ def test_a_store_that_is_away_ends_neither_looks_nor_doubts(tmp_path: Path, monk
     tell(tmp_path, story)
 
 
-def test_unreadable_books_are_an_alarm_when_it_lasts_and_once(tmp_path: Path) -> None:
-    """Three looks and thirty seconds; when it is over that is told too, and the next time is an alarm again."""
+def unreadable(rig: Rig) -> int:
+    return len([told for told in rig.alarms() if "cannot be read" in told])
 
-    def unreadable(rig: Rig) -> int:
-        return len([told for told in rig.alarms() if "cannot be read" in told])
+
+def test_unreadable_books_are_an_alarm_when_it_lasts_and_once(tmp_path: Path) -> None:
+    """The funds can be read, so the broker is there: three looks and thirty seconds; its end is told, and a next time too."""
 
     async def story(rig: Rig) -> None:
         for times in (1, 2):
-            rig.broker.readable = False
+            rig.broker.book_readable = False
             reads = rig.broker.reads
             for seconds in (61, 6, 6):
                 assert unreadable(rig) == times - 1
@@ -348,10 +351,60 @@ def test_unreadable_books_are_an_alarm_when_it_lasts_and_once(tmp_path: Path) ->
             rig.clock.jump(seconds=61)
             await until(lambda reads=reads: rig.broker.reads > reads + 1, "one more look")  # type: ignore[misc]
             assert unreadable(rig) == times
+            assert len(rig.alarms()) == times
+            assert rig.bridge.guarded["paper"].state is BreakerState.CLOSED
             told = len(compared(rig))
-            rig.broker.readable = True
+            rig.broker.book_readable = True
             rig.clock.jump(seconds=61)
             await until(lambda told=told: len(compared(rig)) > told, "the end of it")  # type: ignore[misc]
+
+    tell(tmp_path, story)
+
+
+def test_a_broker_that_answers_nothing_is_one_alarm_and_not_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its breaker tells; that its books cannot be read either is no news, however often a person asks."""
+    monkeypatch.setattr("bridge.execution.retry._LOOKS", wait_fixed(20))
+
+    async def story(rig: Rig) -> None:
+        rig.broker.readable = False
+        for _ in range(OPEN_AFTER):
+            failed = rig.broker.calls.count("funds")
+            rig.clock.jump(seconds=6)
+            await until(lambda failed=failed: rig.broker.calls.count("funds") > failed, "the funds")  # type: ignore[misc]
+        await until(lambda: rig.bridge.guarded["paper"].state is BreakerState.OPEN, "the breaker to open")
+        reads = rig.broker.reads
+        for _ in range(4):
+            rig.clock.jump(seconds=61)
+            look = await rig.bridge.reconciler.compare("paper")
+            assert (look.readable, "does not answer" in look.message) == (False, True)
+        assert rig.broker.reads == reads
+        (told,) = rig.alarms()
+        assert "Nothing leaves" in told
+        rig.broker.readable = True
+        rig.clock.jump(seconds=61)
+        await until(lambda: len(compared(rig)) == 2, "the look at what was missed")
+        assert len(rig.alarms()) == 1
+
+    tell(tmp_path, story)
+
+
+def test_a_broker_that_asked_us_to_wait_was_never_away(tmp_path: Path) -> None:
+    """Nothing is read before its time, and no look is due afterwards: its reports came all the while."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.append(BUSY)
+        rig.broker.retry_after_s = 20
+        alert_id = await rig.accept(action="buy", quantity="1")
+        await until(lambda: not rig.bridge.guarded["paper"].status().connected, "the wait")
+        reads = rig.broker.reads
+        look = await rig.bridge.reconciler.compare("paper")
+        assert (look.readable, "asked us to wait" in look.message) == (False, True)
+        assert rig.broker.reads == reads
+        await until(lambda: not rig.bridge.reconciler._watches["paper"].was_away, "a tick")
+        rig.clock.jump(seconds=21)
+        await rig.order_in(alert_id, "PLACED")
+        assert compared(rig) == ["paper"]
+        assert rig.alarms() == []
 
     tell(tmp_path, story)
 

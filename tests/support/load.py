@@ -92,7 +92,8 @@ def settle(server: Served, accepted: dict[str, str], book: Callable[..., list[tu
     # What waited longer than it may for an order in doubt says so; of two senders one may overtake the other as the second
     # turns; nothing else fails here.
     late = {"CANCEL_IMPOSSIBLE", "EXIT_UNFINISHED", "OVERTAKEN"}
-    assert [row for row in server.rows(sql) if row[1] not in late] == []
+    failed = [row for row in server.rows(sql) if row[1] not in late]
+    assert failed == [], failed
     assert server.rows("SELECT COUNT(*) FROM orders WHERE is_open = 1") == [(0,)]
     ends = server.rows(
         "SELECT alert_id, COUNT(*) FROM audit WHERE action = 'alert_ended' GROUP BY alert_id HAVING COUNT(*) > 1"

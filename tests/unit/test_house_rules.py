@@ -120,7 +120,6 @@ BROAD_EXCEPTS: dict[str, str] = {
     "bridge.execution.guard:GuardedBroker._call": "an adapter that raises has read nothing; counted, and the reader is told",
     "bridge.queueing:Queue._carry": "a fault in processing never costs the acknowledgement; counted, tried three times",
     "bridge.execution.reconcile:Reconciler._look": "a fault in one look must neither vanish nor be the last; counted",
-    "bridge.execution.reconcile:Reconciler._read": "an adapter that breaks its promise has told nothing; counted",
     "bridge.execution.reconcile:Reconciler._settle_all": "a fault in one pass must not end the look-up; counted",
     "bridge.store.writer:Writer._tell": "whoever listens, the waiters of the group must hear of their commit",
     "bridge.store.writer:Writer._connect": "a row that cannot be decoded is a database that cannot be read; raised on, named",

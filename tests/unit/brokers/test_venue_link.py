@@ -34,6 +34,20 @@ class Odd:
         self.answers = answers
         self.seen: list[str] = []
         self.root = ""
+        self._serving: list[tuple[asyncio.Task[None], Writer]] = []
+
+    def take(self, reader: Reader, writer: Writer) -> None:
+        """Serve a connection that came."""
+        self._serving.append((asyncio.get_running_loop().create_task(self.serve(reader, writer)), writer))
+
+    async def stop(self) -> None:
+        """Leave no connection open, not even one whose service had not begun."""
+        for task, _writer in self._serving:
+            task.cancel()
+        await asyncio.gather(*(task for task, _writer in self._serving), return_exceptions=True)
+        for _task, writer in self._serving:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # in which the sockets are closed
 
     async def serve(self, reader: Reader, writer: Writer) -> None:
         try:
@@ -57,7 +71,7 @@ def tell(server: Odd, story: Callable[[VenueBroker], Awaitable[None]]) -> None:
     """A story with an adapter that was opened, and not started: nothing is asked but what the story asks."""
 
     async def whole() -> None:
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        listening = await asyncio.start_server(server.take, "127.0.0.1", 0)
         server.root = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         broker = make(server.root)
         broker._link.open()
@@ -66,6 +80,7 @@ def tell(server: Odd, story: Callable[[VenueBroker], Awaitable[None]]) -> None:
         finally:
             await broker.stop()
             listening.close()
+            await server.stop()
 
     play(whole)
 
