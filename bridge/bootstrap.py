@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -29,7 +30,7 @@ from bridge.log import log_event, log_fault
 from bridge.market.calendar import Calendar, load_calendar
 from bridge.market.instruments import Catalog, load_catalog
 from bridge.metrics import Metrics
-from bridge.pipeline import AccountRules, Pipeline, StrategyRules
+from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.portfolio.book import day_pnl
 from bridge.risk.halt import starting_state
 from bridge.settings import AccountSettings, Settings
@@ -41,8 +42,9 @@ from bridge.vault import Vault, api_token
 from bridge.web.live import Hub
 from bridge.worker import Worker, announce
 
-# How long a stop waits for answers that are on their way from brokers.
+# How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
 STOP_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 5.0
 # An entry leaves within this many times the freshness of its own time, or never.
 SEND_WITHIN = 2
 # With everything long-lived frozen, collecting less often gained about a tenth of the throughput.
@@ -99,6 +101,9 @@ class Bridge:
             vault=self.vault,
         )
         self.started_at: datetime = self.clock.now()
+        self._is_stopping = False
+        self._is_drained = False
+        self._hurry = asyncio.Event()
         self._check_symbols_known()
         self._wire_writer()
         self.metrics.backlogs = lambda: {name: lane.backlog for name, lane in self.lanes.items()}
@@ -228,17 +233,55 @@ class Bridge:
                 state = starting_state(name, live=not broker.capabilities.is_paper, at=self.clock.now())
                 tx.put(tx.ledger.states, scope, state)
 
+    def begin_stop(self) -> None:
+        """At once: alerts are answered 503, and no order leaves any more. Safe in a signal handler; a halt still works."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self.pipeline.begin_stop()
+            for lane in self.lanes.values():
+                lane.hold()
+
+    def hurry(self) -> None:
+        """Wait no longer for brokers' answers."""
+        self._hurry.set()
+
+    async def drain(self) -> None:
+        """Let what is at brokers be answered and written down, STOP_TIMEOUT_S at most; what had not begun waits on disk.
+
+        An order whose call is cut off stays PENDING there, and the next start looks it up.
+        """
+        self.begin_stop()
+        if self._is_drained:
+            return
+        self._is_drained = True
+        await self.worker.stop()
+        waits = [asyncio.ensure_future(self._finish_lanes()), asyncio.ensure_future(self._hurry.wait())]
+        await asyncio.wait(waits, timeout=STOP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        for name, lane in self.lanes.items():
+            unanswered = await lane.stop()
+            if unanswered:
+                log_event("broker_calls_cut_off", account=name, orders=unanswered)
+
+    async def _finish_lanes(self) -> None:
+        with suppress(StoreError):
+            # The commit under way when the stop began may still have let orders out; after this one the lanes know of them.
+            await self.store.write(lambda _tx: None)
+        await asyncio.gather(*(lane.finish() for lane in self.lanes.values()))
+
     async def stop(self) -> None:
         """Lay work down: what is at a broker gets a while to answer, everything is written, the rest waits on disk."""
-        await self.worker.stop()
-        await asyncio.gather(*(lane.stop(STOP_TIMEOUT_S) for lane in self.lanes.values()))
+        await self.drain()
         await self.reconciler.stop()
         for broker in self.brokers.values():
             await broker.stop()
         self.hub.close()
         try:
-            await announce(self.store, self.clock, AuditAction.BRIDGE_STOPPED, {})
-        except StoreError as error:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await announce(self.store, self.clock, AuditAction.BRIDGE_STOPPED, {})
+        except (StoreError, TimeoutError) as error:
             self.on_fault("store", error)
         await self.store.close()
         self.lock.release()
@@ -282,6 +325,8 @@ class Bridge:
     def ready(self) -> dict[str, tuple[bool, str]]:
         """By part, whether it works and what is wrong; asks the database, so call it in a worker thread."""
         parts: dict[str, tuple[bool, str]] = {}
+        if self._is_stopping:
+            parts["bridge"] = (False, STOPPING)
         try:
             self.store.reads.ping()
             parts["store"] = (True, "")

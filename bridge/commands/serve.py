@@ -129,9 +129,16 @@ class BridgeServer(uvicorn.Server):
         await super().serve(sockets or [self._listening])
 
     def stop(self) -> None:
-        """End streams, answer what is under way, lay the work down; a second time: at once."""
-        self._bridge.hub.close()
-        self.handle_exit(signal.SIGINT, None)
+        """Take nothing new from now on, and end when what is under way is done; a second time: wait for nothing."""
+        if self.should_exit:
+            self._bridge.hurry()
+            self.force_exit = True
+        self._bridge.begin_stop()
+        self.should_exit = True
+
+    def _stop_by_signal(self) -> None:
+        log_event("bridge_stopping", at_once=self.should_exit)
+        self.stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the bridge, then the listener."""
@@ -145,7 +152,9 @@ class BridgeServer(uvicorn.Server):
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop the listener, then the bridge."""
+        """Finish what is at brokers, answering 503 meanwhile; then end streams and the listener, then the bridge."""
+        await self._bridge.drain()
+        self._bridge.hub.close()
         await super().shutdown(sockets)
         await self._life.stop()
 
@@ -154,7 +163,7 @@ class BridgeServer(uvicorn.Server):
         """A signal stops the server and is done with; uvicorn's own would raise it again at the end, and the exit not be 0."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self._stop_by_signal)
         try:
             yield
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -74,9 +75,10 @@ class Lane:
         self._queued: set[str] = set()
         self._sequence = 0
         self._sending: set[str] = set()
+        self._calling: set[str] = set()
         self._pausing: set[str] = set()
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._held = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
 
@@ -84,16 +86,26 @@ class Lane:
         """Begin to send."""
         self._runner = asyncio.get_running_loop().create_task(self._run(), name=f"lane-{self.account}")
 
-    async def stop(self, timeout_s: float) -> None:
-        """Begin nothing more; give what is at the broker `timeout_s` to answer and be written down."""
-        self._stopping = True
+    def hold(self) -> None:
+        """Begin no broker call any more, at once and for good."""
+        self._held.set()
         self._wake.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
-        for task in (*self._tasks, self._runner):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*self._tasks, *([self._runner] if self._runner else []), return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Return once all that had begun when the lane was held is answered and written down, however long that takes."""
+        while busy := [task for task in (self._runner, *self._tasks) if task is not None and not task.done()]:
+            await asyncio.wait(busy)
+
+    async def stop(self) -> list[str]:
+        """Cut off what has not finished; the orders whose answers are thereby unknown."""
+        self.hold()
+        await asyncio.sleep(0)  # what was spawned this instant gets as far as handing its word to the writer
+        tasks = [task for task in (self._runner, *self._tasks) if task is not None]
+        unanswered = sorted(self._calling)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return unanswered
 
     @property
     def backlog(self) -> int:
@@ -121,7 +133,7 @@ class Lane:
     # -- sending ------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        while not self._stopping:
+        while not self._held.is_set() or self._next_is_granted():
             await self._wake.wait()
             self._wake.clear()
             try:
@@ -136,9 +148,9 @@ class Lane:
 
     async def _drain(self) -> None:
         """Begin as many calls as the broker takes at once; more when one has ended."""
-        while self._queue and len(self._sending) < self._broker.capabilities.max_in_flight and not self._stopping:
+        while self._may_begin():
             if self._queue[0][0] != _GRANTED and not self._broker.status().connected:
-                await asyncio.sleep(SESSION_POLL_S)
+                await self._pause(SESSION_POLL_S)
                 self._wake.set()
                 return
             item = heapq.heappop(self._queue)
@@ -156,11 +168,26 @@ class Lane:
                 raise
             if granted.order is not None and granted.wait_s:
                 heapq.heappush(self._queue, item)  # it keeps its place
-                await asyncio.sleep(min(granted.wait_s, LONGEST_PAUSE_S))  # an exit that comes meanwhile must not wait longer
+                await self._pause(min(granted.wait_s, LONGEST_PAUSE_S))  # an exit that comes meanwhile must not wait longer
                 continue
             self._queued.discard(cl_ord_id)
             if granted.order is not None:
                 self._begin(granted.order)
+
+    def _may_begin(self) -> bool:
+        """Something waits, and the broker takes one more; in a held lane what was granted goes on, but only back to NEW."""
+        if self._held.is_set():
+            return self._next_is_granted()
+        return bool(self._queue) and len(self._sending) < self._broker.capabilities.max_in_flight
+
+    def _next_is_granted(self) -> bool:
+        return bool(self._queue) and self._queue[0][0] == _GRANTED
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, but not into a stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._held.wait()
 
     def _grant(self, tx: Tx, cl_ord_id: str, rank: int) -> Granted:
         now = self._clock.now()
@@ -172,7 +199,7 @@ class Lane:
     def send_granted(self, order: Order) -> None:
         """Send an order whose sending is on disk already, at once if the broker takes one more."""
         full = len(self._sending) >= self._broker.capabilities.max_in_flight
-        if self._stopping or full or (self._queue and self._queue[0][0] == _GRANTED):
+        if not self._held.is_set() and (full or self._next_is_granted()):
             self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=True)
         else:
             self._begin(order)
@@ -188,20 +215,30 @@ class Lane:
 
     async def _send(self, order: Order) -> None:
         try:
-            if not self._gate.lets_out(order):
-                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message="halted before it left")
-            elif not self._broker.status().connected:  # granted in the commit that made it, which does not see the session
-                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message="the broker is not connected")
+            obstacle = self._obstacle(order)
+            if obstacle:
+                outcome = Outcome(kind=OutcomeKind.NOT_SENT, message=obstacle)
             else:
                 self._steps.on_send(order)
+                self._calling.add(order.cl_ord_id)
                 outcome = await self._call(self._broker.place(order))
             after = await self._note(lambda tx: self._steps.apply_outcome(tx, order, outcome, self._clock.now()))
         finally:
             self._sending.discard(order.cl_ord_id)
+            self._calling.discard(order.cl_ord_id)
             if self._queue:
                 self._wake.set()
         if after is not None:
             self._follow_up(after, outcome)
+
+    def _obstacle(self, order: Order) -> str:
+        """Why the order must not leave although its sending is recorded; empty when nothing is in its way."""
+        if self._held.is_set():
+            return "the bridge stopped before it left"
+        if not self._gate.lets_out(order):
+            return "halted before it left"
+        # Granted in the commit that made it, which does not see the session.
+        return "" if self._broker.status().connected else "the broker is not connected"
 
     def _follow_up(self, order: Order, outcome: Outcome) -> None:
         step = POLICY[outcome.kind]
@@ -214,8 +251,7 @@ class Lane:
 
     def _push_again(self, order: Order) -> None:
         self._pausing.discard(order.cl_ord_id)
-        if not self._stopping:
-            self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=False)
+        self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=False)
 
     async def _call(self, command: Coroutine[Any, Any, Outcome]) -> Outcome:
         try:
@@ -238,14 +274,19 @@ class Lane:
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
     async def _cancel(self, order: Order) -> None:
-        """Ask until the broker has taken the request or refused it; the end itself comes as a report."""
+        """Ask until the broker has taken the request or refused it; the end itself comes as a report.
+
+        A stop leaves what is not settled to the next start, which asks again.
+        """
         for attempt in range(1, 6):
             outcome = await self._call(self._broker.cancel(order))
             if outcome.kind is OutcomeKind.ACCEPTED:
                 return
             if outcome.kind is OutcomeKind.REFUSED:
                 break
-            await asyncio.sleep(wait_before(attempt, outcome))
+            await self._pause(wait_before(attempt, outcome))
+            if self._held.is_set():
+                return
         await self._note(lambda tx: self._cancel_refused(tx, order.cl_ord_id, outcome))
 
     def _cancel_refused(self, tx: Tx, cl_ord_id: str, outcome: Outcome) -> None:

@@ -33,6 +33,7 @@ MAX_WAITING = 20_000
 SMALL_GROUP = 12
 FAST_COMMIT_S = 0.0015
 COMMITS_REMEMBERED = 8
+CLOSE_TIMEOUT_S = 5.0
 WriterMode = Literal["auto", "thread", "inline"]
 # With the default of 5 ms the writer waits that long for the interpreter at each statement beside a busy event loop.
 SWITCH_INTERVAL_S = 0.0005
@@ -159,11 +160,16 @@ class Writer:
             self.on_fault(error)
 
     async def close(self) -> None:
-        """Commit what is waiting and stop."""
+        """Commit what is waiting and stop. A database that says nothing for CLOSE_TIMEOUT_S is left to itself."""
         self._closed = True
         if self._busy or self._waiting:
             self._idle = asyncio.Event()
-            await self._idle.wait()
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._idle.wait()
+            except TimeoutError as error:  # nobody was answered, and the thread ends with the process
+                self.on_fault(error)
+                return
         if self._thread is not None:
             self._groups.put(None)
             await asyncio.to_thread(self._thread.join)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -117,6 +118,28 @@ def test_commands_after_close_are_refused_and_those_before_are_written(database_
             await closing
             store.writer.open()  # so that the fixture can close it again
         assert len(look(database_url, "SELECT 1 FROM alerts")) == 50
+
+    play(story)
+
+
+def test_a_database_that_has_gone_silent_does_not_hold_up_the_end(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is answered, so nothing acknowledged is lost; the process ends, and its thread with it."""
+    monkeypatch.setattr("bridge.store.writer.CLOSE_TIMEOUT_S", 0.1)
+    may_end = threading.Event()
+
+    async def story() -> None:
+        async with opened(sqlite_url) as store:
+            silent = store.write(lambda _tx: may_end.wait(10))
+            await asyncio.sleep(0)  # it goes on its way
+            behind = store.write(lambda _tx: None)
+            began = time.monotonic()
+            await store.close()
+            assert time.monotonic() - began < 2
+            assert not silent.done()
+            assert not behind.done()
+            assert [type(fault) for fault in store.faults] == [TimeoutError]
+            may_end.set()
+            await asyncio.gather(silent, behind)
 
     play(story)
 

@@ -16,7 +16,7 @@ from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 
 ACCEPT, REFUSE, NOT_SENT = "accept", "refuse", "not sent"
 LOST, LOST_BUT_THERE = "lost", "lost, but there"  # no answer; in the second case the order did arrive
-RAISE, HANG = "raise", "hang"
+RAISE, HANG, SLOW = "raise", "hang", "slow"  # SLOW accepts once the test sets `released`
 _ENDS = {
     OrderStatus.CANCELLED: ReportKind.CANCELLED,
     OrderStatus.REJECTED: ReportKind.REJECTED,
@@ -46,6 +46,7 @@ class ScriptedBroker:
         self.equity = Decimal(1_000_000)
         self.message = ""
         self.reads = 0
+        self.released = asyncio.Event()
         self.before_positions: Callable[[], object] = lambda: None
         self._clock = clock
         self._sink: ReportSink | None = None
@@ -67,6 +68,8 @@ class ScriptedBroker:
         how = self.answers.popleft() if self.answers else ACCEPT
         if how == HANG:
             await asyncio.Event().wait()
+        if how == SLOW:
+            await self.released.wait()
         if how == RAISE:
             raise RuntimeError("the adapter is broken")
         if how == REFUSE:

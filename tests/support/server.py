@@ -23,8 +23,16 @@ WEBHOOK = "/webhook/tradingview"
 class Served:
     """One data folder and the process that serves it; it may be stopped, killed and started again."""
 
-    def __init__(self, folder: Path, *, config: dict[str, Any] | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        config: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        module: str = "bridge",
+    ) -> None:
         self.folder = folder
+        self.module = module
         self.data = folder / "data"
         self.log = folder / "bridge.log"
         self.config = config or {}
@@ -53,7 +61,7 @@ class Served:
         env |= {"PYTHONPATH": str(ROOT), **self.env}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", "serve", "--port", "0"], cwd=self.folder, env=env, stdout=log, stderr=log
+                [sys.executable, "-m", self.module, "serve", "--port", "0"], cwd=self.folder, env=env, stdout=log, stderr=log
             )
         where = wait_for(self._where, "the bridge to say where it listens", limit_s=30)
         self.url = f"http://{where['host']}:{where['port']}"
@@ -88,9 +96,18 @@ class Served:
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal, and do not wait for what it does."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit code, once the process has ended."""
         if self.process is None:
             return 0
-        self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(20)
         except subprocess.TimeoutExpired:
