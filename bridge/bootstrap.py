@@ -47,6 +47,7 @@ STOP_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 # An entry leaves within this many times the freshness of its own time, or never.
 SEND_WITHIN = 2
+UNWRITTEN = "In force, but not written down: halt again, or it ends with this process."
 # With everything long-lived frozen, collecting less often gained about a tenth of the throughput.
 _GC_THRESHOLD = 100_000
 
@@ -298,8 +299,13 @@ class Bridge:
         log_event("alarm_raised", message=message)
 
     def mode_now(self) -> list[TradingState]:
-        """Every trading state that is set."""
-        return list(self.store.ledger.states.values.values())
+        """Every trading state that is in force: what is written down, and halts that could not be."""
+        states = dict(self.store.ledger.states.values)
+        for scope, mode, since in self.gate.modes():
+            written = states.get(scope)
+            if written is None or mode.strictness > written.mode.strictness:
+                states[scope] = TradingState(scope=scope, mode=mode, since=since, by="this process", message=UNWRITTEN)
+        return list(states.values())
 
     def accounts(self) -> list[AccountView]:
         """Every account with its broker session and its money."""
@@ -332,6 +338,8 @@ class Bridge:
             parts["store"] = (True, "")
         except Exception as error:  # whatever the driver says, the part is not ready
             parts["store"] = (False, type(error).__name__)
+        if trouble := self.store.writer.trouble:  # what can be read can still be full
+            parts["store"] = (False, trouble)
         for name, broker in self.brokers.items():
             status = broker.status()
             parts[f"broker {name}"] = (status.connected, status.message)

@@ -269,7 +269,7 @@ class Lane:
                 return noted
             except StoreError:
                 attempt += 1
-                await asyncio.sleep(wait_before(attempt))
+                await asyncio.sleep(min(wait_before(attempt), LONGEST_PAUSE_S))
 
     # -- cancelling ---------------------------------------------------------------------------------------------------
 

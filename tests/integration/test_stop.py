@@ -254,12 +254,13 @@ def test_an_answer_that_cannot_be_stored_for_a_while_is_stored_before_the_end(tm
         writer = rig.bridge.store.writer
         begin, tries = writer._try_group, []
 
-        def away(group: Any) -> Any:
+        def away(group: Any, **values: Any) -> Any:
             tries.append(len(group))
             if len(tries) < 5:
                 raise StoreError("the disk is full")
-            return begin(group)
+            return begin(group, **values)
 
+        writer._may_block_loop = lambda size: False  # type: ignore[method-assign]
         writer._try_group = away  # type: ignore[method-assign]
         stop = asyncio.ensure_future(rig.bridge.stop())
         rig.broker.released.set()
@@ -376,8 +377,8 @@ def test_an_order_let_out_by_a_commit_that_ends_after_the_lanes_goes_back(tmp_pa
         writer, is_written, may_end = rig.bridge.store.writer, threading.Event(), threading.Event()
         commit = writer._commit
 
-        def slow(group: Any) -> list[Event]:
-            events = commit(group)
+        def slow(group: Any, **values: Any) -> list[Event]:
+            events = commit(group, **values)
             is_written.set()
             may_end.wait(10)
             return events
