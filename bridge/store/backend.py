@@ -21,6 +21,14 @@ _SQLITE_PRAGMAS = (
 )
 # An arbitrary constant that names "a bridge works on this database" among PostgreSQL's advisory locks.
 _ADVISORY_LOCK = 0x42524944_47453031
+# A server behind a broken network says nothing, and TCP alone would wait for it for a quarter of an hour.
+_PG_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _SQLITE_BUSY, _SQLITE_FULL = 5, 13
 # The server notices a moment later that the session before this one, be it ours or a killed bridge's, is gone.
 _LOCK_WAIT_MS = 2_000
@@ -50,7 +58,7 @@ class Backend:
                     connection.execute(pragma)
 
             return engine
-        return create_engine(self.url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        return create_engine(self.url, pool_pre_ping=True, connect_args=_PG_PATIENCE)
 
     def raw(self) -> Any:
         """A driver connection of its own, without implicit transactions; the caller sends BEGIN and COMMIT."""
@@ -70,7 +78,7 @@ class Backend:
         import psycopg
 
         dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection_pg = psycopg.connect(dsn, autocommit=True, connect_timeout=5, prepare_threshold=2)
+        connection_pg = psycopg.connect(dsn, autocommit=True, prepare_threshold=2, **_PG_PATIENCE)
         connection_pg.prepared_max = 1024
         connection_pg.execute("SET synchronous_commit TO on")
         return connection_pg
