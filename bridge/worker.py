@@ -78,10 +78,9 @@ class Worker:
                 prices[event.symbol] = event.price
             elif isinstance(event, AlarmRaised):
                 self._on_alarm(event.message)
-            elif isinstance(event, Reloaded):
-                if not self._recover_due:  # else the pass before has failed, and the next tick tries again
-                    self._recover_due = True
-                    self._spawn(self._recover_if_due)
+            elif isinstance(event, Reloaded) and not self._recover_due:  # else a pass has failed: the next tick tries again
+                self._recover_due = True
+                self._spawn(self._recover_if_due)
         if prices:
             self._spawn(partial(self._tell_prices, prices))
         self._publish(events)
