@@ -14,62 +14,15 @@ import httpx
 import pytest
 
 from tests.support.hanging import LIMIT
+from tests.support.senders import THREADS, Senders
 from tests.support.server import WEBHOOK, Served
 from tests.support.waiting import wait_for
 
 ALERTS = 100
-THREADS = 4
-SYMBOLS = ("NSE:SBIN", "NSE:INFY", "NSE:TCS")
 
 
 def config(**account: Any) -> dict[str, Any]:
     return {"accounts": {"paper": {"broker": "paper", "cash": 100_000_000, "session": "always", **account}}}
-
-
-class Senders:
-    """Threads that send alerts, each body once; what was answered, body by body. They end with the bridge, or at `most`."""
-
-    def __init__(self, server: Served, token: str, most: int) -> None:
-        self.accepted: dict[str, str] = {}
-        self.unavailable: list[str] = []
-        self.unanswered: list[str] = []
-        self.wrong: list[str] = []
-        self._left = (server.body(token, symbol=SYMBOLS[n % 3], action="buy", quantity="1", price="500") for n in range(most))
-        self._lock = threading.Lock()
-        self._url = server.url
-        self.threads = [threading.Thread(target=self._send) for _ in range(THREADS)]
-        for thread in self.threads:
-            thread.start()
-
-    def _next(self) -> str | None:
-        with self._lock:
-            body = next(self._left, None)
-            return None if body is None else json.dumps(body)
-
-    def _send(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=20) as http:
-            while (body := self._next()) is not None:
-                try:
-                    answer = http.post(WEBHOOK, content=body)
-                except httpx.HTTPError:
-                    self.unanswered.append(body)
-                    return
-                if answer.status_code == 200:
-                    self.accepted[answer.json()["alert_id"]] = body
-                elif answer.status_code == 503 and answer.json()["status"] == "unavailable":
-                    self.unavailable.append(body)
-                else:
-                    self.wrong.append(answer.text)
-
-    def join(self) -> "Senders":
-        for thread in self.threads:
-            thread.join(30)
-        assert self.wrong == []
-        return self
-
-
-def has_accepted(senders: Senders, goal: int) -> bool:
-    return len(senders.accepted) >= goal
 
 
 def count(server: Served, sql: str) -> int:
@@ -120,7 +73,7 @@ def test_a_stop_in_the_middle_of_load_loses_nothing_and_tells_every_sender(tmp_p
         done: dict[str, str] = {}
         for _ in range(3):
             senders = Senders(server, token, 100_000)
-            wait_for(partial(has_accepted, senders, ALERTS), "the load", step_s=0.001)
+            wait_for(partial(senders.has_accepted, ALERTS), "the load", step_s=0.001)
             server.signal(signal.SIGTERM)
             assert server.wait() == 0
             senders.join()

@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -46,7 +46,7 @@ class Served:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> "Served":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -54,7 +54,7 @@ class Served:
         self.stop()
         self.http.close()
 
-    def start(self) -> "Served":
+    def start(self) -> Self:
         """Start and wait until it answers."""
         self._write_config()
         env = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
