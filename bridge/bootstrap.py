@@ -1,6 +1,7 @@
 """The only file that names concrete classes: settings in, wired bridge out."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -32,7 +33,7 @@ from bridge.log import log_event, log_fault
 from bridge.market.calendar import Calendar, load_calendar
 from bridge.market.instruments import Catalog, load_catalog
 from bridge.metrics import Metrics
-from bridge.pipeline import AccountRules, Pipeline, StrategyRules
+from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.portfolio.book import day_pnl
 from bridge.risk.halt import starting_state
 from bridge.settings import AccountSettings, Settings
@@ -44,10 +45,12 @@ from bridge.vault import Vault, api_token
 from bridge.web.live import Hub
 from bridge.worker import Worker, announce
 
-# How long a stop waits for answers that are on their way from brokers.
+# How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
 STOP_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 5.0
 # An entry leaves within this many times the freshness of its own time, or never.
 SEND_WITHIN = 2
+UNWRITTEN = "In force, but not written down: halt again, or it ends with this process."
 
 
 class Bridge:
@@ -95,6 +98,9 @@ class Bridge:
             vault=self.vault,
         )
         self.started_at: datetime = self.clock.now()
+        self._is_stopping = False
+        self._is_drained = False
+        self._hurry = asyncio.Event()
         self._check_symbols_known()
         self._wire_writer()
         self.metrics.backlogs = lambda: {name: lane.backlog for name, lane in self.lanes.items()}
@@ -257,17 +263,55 @@ class Bridge:
                 state = starting_state(name, live=not broker.capabilities.is_paper, at=self.clock.now())
                 tx.put(tx.ledger.states, scope, state)
 
+    def begin_stop(self) -> None:
+        """At once: alerts are answered 503, and no order leaves any more. Safe in a signal handler; a halt still works."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self.pipeline.begin_stop()
+            for lane in self.lanes.values():
+                lane.hold()
+
+    def hurry(self) -> None:
+        """Wait no longer for brokers' answers."""
+        self._hurry.set()
+
+    async def drain(self) -> None:
+        """Let what is at brokers be answered and written down, STOP_TIMEOUT_S at most; what had not begun waits on disk.
+
+        An order whose call is cut off stays PENDING there, and the next start looks it up.
+        """
+        self.begin_stop()
+        if self._is_drained:
+            return
+        self._is_drained = True
+        await self.worker.stop()
+        waits = [asyncio.ensure_future(self._finish_lanes()), asyncio.ensure_future(self._hurry.wait())]
+        await asyncio.wait(waits, timeout=STOP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        for name, lane in self.lanes.items():
+            unanswered = await lane.stop()
+            if unanswered:
+                log_event("broker_calls_cut_off", account=name, orders=unanswered)
+
+    async def _finish_lanes(self) -> None:
+        with suppress(StoreError):
+            # The commit under way when the stop began may still have let orders out; after this one the lanes know of them.
+            await self.store.write(lambda _tx: None)
+        await asyncio.gather(*(lane.finish() for lane in self.lanes.values()))
+
     async def stop(self) -> None:
         """Lay work down: what is at a broker gets a while to answer, everything is written, the rest waits on disk."""
-        await self.worker.stop()
-        await asyncio.gather(*(lane.stop(STOP_TIMEOUT_S) for lane in self.lanes.values()))
+        await self.drain()
         await self.reconciler.stop()
         for broker in self.guarded.values():
             await broker.stop()
         self.hub.close()
         try:
-            await announce(self.store, self.clock, AuditAction.BRIDGE_STOPPED, {})
-        except StoreError as error:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await announce(self.store, self.clock, AuditAction.BRIDGE_STOPPED, {})
+        except (StoreError, TimeoutError) as error:
             self.on_fault("store", error)
         await self.store.close()
         self.lock.release()
@@ -294,8 +338,13 @@ class Bridge:
         self.hub.publish([Changed(what="state")])
 
     def mode_now(self) -> list[TradingState]:
-        """Every trading state that is set."""
-        return list(self.store.ledger.states.values.values())
+        """Every trading state that is in force: what is written down, and halts that could not be."""
+        states = dict(self.store.ledger.states.values)
+        for scope, mode, since in self.gate.modes():
+            written = states.get(scope)
+            if written is None or mode.strictness > written.mode.strictness:
+                states[scope] = TradingState(scope=scope, mode=mode, since=since, by="this process", message=UNWRITTEN)
+        return list(states.values())
 
     def accounts(self) -> list[AccountView]:
         """Every account with its broker session and its money."""
@@ -326,11 +375,15 @@ class Bridge:
     def ready(self) -> dict[str, tuple[bool, str]]:
         """By part, whether it works and what is wrong; asks the database, so call it in a worker thread."""
         parts: dict[str, tuple[bool, str]] = {}
+        if self._is_stopping:
+            parts["bridge"] = (False, STOPPING)
         try:
             self.store.reads.ping()
             parts["store"] = (True, "")
         except Exception as error:  # whatever the driver says, the part is not ready
             parts["store"] = (False, type(error).__name__)
+        if trouble := self.store.writer.trouble:  # what can be read can still be full
+            parts["store"] = (False, trouble)
         for name, broker in self.guarded.items():
             status = broker.status()
             parts[f"broker {name}"] = (status.connected, status.message)

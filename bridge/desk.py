@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.core.clock import Clock
 from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce
-from bridge.core.errors import RefusedError
+from bridge.core.errors import RefusedError, StoreError
 from bridge.core.hold import Hold
 from bridge.core.money import to_text
 from bridge.core.reasons import AuditAction, RefusalCode
@@ -56,11 +56,17 @@ class Desk:
     # -- trading state ------------------------------------------------------------------------------------------------
 
     async def halt(self, scope: Scope, *, stop_all: bool, by: str) -> TradingState:
-        """Let only exits out, or with `stop_all` nothing but cancels; when this returns it is on disk and in force."""
+        """Let only exits out, or with `stop_all` nothing but cancels; when this returns it is on disk and in force.
+
+        StoreError: it is in force, for as long as this process lives, and says so.
+        """
         self._check_scope(scope)
         command = HaltCommand.HALT_ALL if stop_all else HaltCommand.HALT
-        self._gate.close(scope, MODES[command])  # at once; the record follows
-        return await self._set_state(scope, command, by)
+        self._gate.close(scope, MODES[command], self._clock.now())  # at once; the record follows
+        try:
+            return await self._set_state(scope, command, by)
+        except StoreError as error:
+            raise StoreError(f"The halt is in force, but could not be written down: {error}. Halt again.") from error
 
     async def resume(self, scope: Scope, *, by: str) -> TradingState:
         """Let everything of this scope out again; stricter scopes over it stay in force."""

@@ -53,6 +53,8 @@ from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 
+STOPPING = "The bridge is stopping."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRules:
@@ -80,7 +82,7 @@ class StrategyRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Whether an order may leave now. `order` is None when it has ended; else it goes after `wait_s` seconds."""
+    """Whether an order may leave now: after `wait_s` seconds, or not at all when `order` is None: it has ended, or we stop."""
 
     order: Order | None
     wait_s: float = 0
@@ -113,8 +115,13 @@ class Pipeline:
         self._multipliers = multipliers
         self._following = Following(self._settle, accounts, instrument)
         self._queue = Queue(clock, self._process, self._end, lambda error: self.on_fault("process", error))
+        self._is_stopping = False
         self.on_answer: Callable[[Answer, datetime], None] = lambda _answer, _received_at: None
         self.on_fault: Callable[[str, BaseException], None] = lambda _where, _error: None
+
+    def begin_stop(self) -> None:
+        """Take nothing new and let no order out, from now on; reports and outcomes are booked as before."""
+        self._is_stopping = True
 
     # -- accept: in the event loop ------------------------------------------------------------------------------------
 
@@ -125,6 +132,8 @@ class Pipeline:
         return answer
 
     async def _answer(self, delivery: Delivery) -> Answer:
+        if self._is_stopping:
+            return unavailable(STOPPING)
         admitted = self._intake.admit(delivery)  # verify → parse → claim
         if isinstance(admitted, Refusal):
             return await self._refuse(admitted)
@@ -140,6 +149,8 @@ class Pipeline:
 
     async def accept_own(self, signal: Signal, source: Source, by: str) -> str:
         """Take a signal that the bridge raises itself (operator, scanner) the same way; returns the alert's id."""
+        if self._is_stopping:
+            raise StoreError(STOPPING)
         admission = self._intake.admit_own(signal, source, by, self._clock.now())
         answer = await self._store.write(lambda tx: self._accept(tx, admission), admission.claim)
         return answer.alert_id
@@ -398,6 +409,8 @@ class Pipeline:
 
     def begin_send(self, tx: Tx, cl_ord_id: str, now: datetime) -> Grant:
         """Record that the order is on its way, if it still may go; after this only the broker's word moves it."""
+        if self._is_stopping:
+            return Grant(order=None)  # NEW, it waits on disk for the next start
         order = tx.ledger.orders.get(cl_ord_id)
         if order is None or order.status is not OrderStatus.NEW:
             return Grant(order=None)

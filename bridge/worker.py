@@ -65,6 +65,7 @@ class Worker:
         self._funds_s: dict[str, float] = {}  # when the word on money that we have was asked for
         self._funds_asked: dict[str, asyncio.Task[None]] = {}
         self._recover_due = False
+        self._is_recovering = False
 
     # -- what commits tell --------------------------------------------------------------------------------------------
 
@@ -84,10 +85,10 @@ class Worker:
                 prices[event.symbol] = event.price
             elif isinstance(event, AlarmRaised):
                 self._on_alarm(event.message)
-            elif isinstance(event, Reloaded):
+            elif isinstance(event, Reloaded) and not self._recover_due:  # else a pass has failed: the next tick tries again
                 self._recover_due = True
                 self._reconciler.look_soon()
-                self._spawn(self.recover)
+                self._spawn(self._recover_if_due)
         if prices:
             self._spawn(partial(self._tell_prices, prices))
         self._publish(events)
@@ -144,11 +145,29 @@ class Worker:
 
     async def recover(self) -> None:
         """Re-enter every alert and order at its recorded point. The same pass serves a start and a lost database."""
+        self._recover_due = False
+        try:
+            await self._recover()
+        except StoreError:
+            self._recover_due = True
+            raise
+
+    async def _recover(self) -> None:
         doubted: list[Order] = await self._store.write(self._recover_orders)
         for order in doubted:
             self._reconciler.doubt(order.intent.account)
         await self._store.write(self._take_up_alerts)
-        self._recover_due = False
+
+    async def _recover_if_due(self) -> None:
+        """One pass at a time, and another one when the database was read anew meanwhile."""
+        if self._is_recovering:
+            return
+        self._is_recovering = True
+        try:
+            while self._recover_due:
+                await self.recover()
+        finally:
+            self._is_recovering = False
 
     def _recover_orders(self, tx: Tx) -> list[Order]:
         """PENDING without an answer is in doubt, unless this very process awaits it; NEW goes to its lane; cancels are asked
@@ -193,8 +212,9 @@ class Worker:
         """
         self._reconciler.watch()
         self._ask_for_funds()
-        if self._recover_due:  # the pass after a reload met a store that was away again
-            await self.recover()
+        if self._store.writer.trouble:  # a record proves that the store takes them again, also where no alert comes
+            await announce(self._store, self._clock, AuditAction.STORE_BACK, {})
+        await self._recover_if_due()  # the pass after a reload may have met a store that was away again
         if self._undone():
             lost: list[Order] = await self._store.write(self._sweep)
             for order in lost:

@@ -109,7 +109,7 @@ async def _opened(bridge: "Bridge") -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _started(bridge: "Bridge") -> AsyncIterator[None]:
-    bridge.gate.close(GLOBAL, TradingMode.REDUCING)
+    bridge.gate.close(GLOBAL, TradingMode.REDUCING, bridge.clock.now())
     await _take_turn(bridge)
     bridge.lock.release()  # `start` takes it itself
     await bridge.start()

@@ -120,7 +120,8 @@ def try_to_write(backend: Backend) -> None:
     """Write without leaving a trace; StoreError tells why it cannot be done."""
     try:
         with closing(backend.raw()) as raw:
-            raw.execute(backend.begin)
+            if not backend.begin(raw):
+                raise StoreError("the database takes no writes: another program has it locked")
             raw.execute("UPDATE alembic_version SET version_num = version_num")
             raw.execute("ROLLBACK")
     except backend.errors as error:

@@ -53,3 +53,23 @@ class BridgeServer(Server):
 
     def __init__(self, bridge: Bridge, listening: socket.socket):
         super().__init__(build_app(bridge), listening, bridge.lock, bridge.hub.close)
+        self._bridge = bridge
+
+    def stop(self) -> None:
+        """Take nothing new from now on, and end when what is under way is done; a second time: wait for nothing."""
+        if self.should_exit:
+            self._bridge.hurry()
+            self.force_exit = True
+        self._bridge.begin_stop()
+        self.should_exit = True
+
+    def stop_by_signal(self) -> None:
+        """The same, and a word in the log."""
+        log_event("bridge_stopping", at_once=self.should_exit)
+        self.stop()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is at brokers, answering 503 meanwhile; then end streams and the listener, then the bridge."""
+        await self._bridge.drain()
+        self._bridge.hub.close()
+        await super().shutdown(sockets)

@@ -116,6 +116,10 @@ class Server(uvicorn.Server):
         self._close()
         self.handle_exit(signal.SIGINT, None)
 
+    def stop_by_signal(self) -> None:
+        """What SIGTERM and SIGINT do."""
+        self.stop()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, then the listener."""
         await self._life.start()
@@ -140,7 +144,7 @@ class Server(uvicorn.Server):
         """A signal stops the server and is done with; uvicorn's own would raise it again at the end, and the exit not be 0."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self.stop_by_signal)
         try:
             yield
         finally:

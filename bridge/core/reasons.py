@@ -164,6 +164,7 @@ class AuditAction(StrEnum):
 
     BRIDGE_STARTED = "bridge_started"
     BRIDGE_STOPPED = "bridge_stopped"
+    STORE_BACK = "store_back"
     ALERT_ACCEPTED = "alert_accepted"
     ALERT_REFUSED = "alert_refused"
     ALERT_DEFERRED = "alert_deferred"
@@ -208,6 +209,7 @@ class AuditAction(StrEnum):
 AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.BRIDGE_STARTED: "The bridge started.",
     AuditAction.BRIDGE_STOPPED: "The bridge stopped.",
+    AuditAction.STORE_BACK: "The store takes records again, after it had failed to.",
     AuditAction.ALERT_ACCEPTED: "The alert was verified, found new and fresh, and stored.",
     AuditAction.ALERT_REFUSED: "The alert was refused.",
     AuditAction.ALERT_DEFERRED: "Processing met a fault and will be tried again.",

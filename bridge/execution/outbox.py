@@ -84,6 +84,7 @@ class Lane:
         self._queued: set[str] = set()
         self._sequence = 0
         self._sending: set[str] = set()
+        self._calling: set[str] = set()
         self._pausing: set[str] = set()
         # Orders of which a cancel is being asked; True when it was wanted again meanwhile.
         self._cancelling: dict[str, bool] = {}
@@ -96,16 +97,26 @@ class Lane:
         """Begin to send."""
         self._runner = asyncio.get_running_loop().create_task(self._run(), name=f"lane-{self.account}")
 
-    async def stop(self, timeout_s: float) -> None:
-        """Begin nothing more; give what is at the broker `timeout_s` to answer and be written down."""
+    def hold(self) -> None:
+        """Begin no broker call any more, at once and for good."""
         self._held.set()
         self._wake.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
-        for task in (*self._tasks, self._runner):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*self._tasks, *([self._runner] if self._runner else []), return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Return once all that had begun when the lane was held is answered and written down, however long that takes."""
+        while busy := [task for task in (self._runner, *self._tasks) if task is not None and not task.done()]:
+            await asyncio.wait(busy)
+
+    async def stop(self) -> list[str]:
+        """Cut off what has not finished; the orders whose answers are thereby unknown."""
+        self.hold()
+        await asyncio.sleep(0)  # what was spawned this instant gets as far as handing its word to the writer
+        tasks = [task for task in (self._runner, *self._tasks) if task is not None]
+        unanswered = sorted(self._calling)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return unanswered
 
     @property
     def backlog(self) -> int:
@@ -137,7 +148,7 @@ class Lane:
     # -- sending ------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        while not self._held.is_set():
+        while not self._held.is_set() or self._next_is_granted():
             await self._wake.wait()
             self._wake.clear()
             try:
@@ -152,7 +163,7 @@ class Lane:
 
     async def _drain(self) -> None:
         """Begin as many calls as the broker takes at once; more when one has ended."""
-        while self._queue and len(self._sending) < self._broker.room and not self._held.is_set():
+        while self._may_begin():
             if self._queue[0][0] != _GRANTED and not self._broker.status().connected:
                 await self._pause(SESSION_POLL_S)
                 self._wake.set()
@@ -178,6 +189,15 @@ class Lane:
             if granted.order is not None:
                 self._begin(granted.order)
 
+    def _may_begin(self) -> bool:
+        """Something waits, and the broker takes one more; in a held lane what was granted goes on, but only back to NEW."""
+        if self._held.is_set():
+            return self._next_is_granted()
+        return bool(self._queue) and len(self._sending) < self._broker.room
+
+    def _next_is_granted(self) -> bool:
+        return bool(self._queue) and self._queue[0][0] == _GRANTED
+
     async def _pause(self, wait_s: float) -> None:
         """Wait, but not into a stop."""
         with suppress(TimeoutError):
@@ -194,7 +214,7 @@ class Lane:
     def send_granted(self, order: Order) -> None:
         """Send an order whose sending is on disk already, at once if the broker takes one more."""
         full = len(self._sending) >= self._broker.room
-        if self._held.is_set() or full or (self._queue and self._queue[0][0] == _GRANTED):
+        if not self._held.is_set() and (full or self._next_is_granted()):
             self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=True)
         else:
             self._begin(order)
@@ -215,11 +235,13 @@ class Lane:
                 outcome = Outcome(kind=OutcomeKind.NOT_SENT, message=obstacle)
             else:
                 self._steps.on_send(order)
+                self._calling.add(order.cl_ord_id)
                 outcome = await self._broker.place(order)
             after = _TAKEN if outcome.kind is OutcomeKind.ACCEPTED else self._decide(order, outcome, sent=not obstacle)
             noted = await write_down(self._write, lambda tx: self._apply(tx, order, outcome, after))
         finally:
             self._sending.discard(order.cl_ord_id)
+            self._calling.discard(order.cl_ord_id)
             if self._queue:
                 self._wake.set()
         if noted is not None:
@@ -227,6 +249,8 @@ class Lane:
 
     def _obstacle(self, order: Order) -> str:
         """Why the order must not leave although its sending is recorded; empty when nothing is in its way."""
+        if self._held.is_set():
+            return "the bridge stopped before it left"
         if not self._gate.lets_out(order):
             return "halted before it left"
         # Granted in the commit that made it, which does not see the session.

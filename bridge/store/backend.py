@@ -21,6 +21,15 @@ _SQLITE_PRAGMAS = (
 )
 # An arbitrary constant that names "a bridge works on this database" among PostgreSQL's advisory locks.
 _ADVISORY_LOCK = 0x42524944_47453031
+# A server behind a broken network says nothing, and TCP alone would wait for it for a quarter of an hour.
+_PG_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_SQLITE_BUSY, _SQLITE_FULL = 5, 13
 # The server notices a moment later that the session before this one, be it ours or a killed bridge's, is gone.
 _LOCK_WAIT_MS = 2_000
 
@@ -49,7 +58,7 @@ class Backend:
                     connection.execute(pragma)
 
             return engine
-        return create_engine(self.url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        return create_engine(self.url, pool_pre_ping=True, connect_args=_PG_PATIENCE)
 
     def raw(self) -> Any:
         """A driver connection of its own, without implicit transactions; the caller sends BEGIN and COMMIT."""
@@ -63,13 +72,13 @@ class Backend:
                 cached_statements=1024,
                 timeout=5.0,
             )
-            for pragma in _SQLITE_PRAGMAS:
+            for pragma in (*_SQLITE_PRAGMAS, "PRAGMA busy_timeout=0"):  # the writer waits by itself, where it may
                 connection.execute(pragma)
             return connection
         import psycopg
 
         dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection_pg = psycopg.connect(dsn, autocommit=True, connect_timeout=5, prepare_threshold=2)
+        connection_pg = psycopg.connect(dsn, autocommit=True, prepare_threshold=2, **_PG_PATIENCE)
         connection_pg.prepared_max = 1024
         connection_pg.execute("SET synchronous_commit TO on")
         return connection_pg
@@ -85,10 +94,19 @@ class Backend:
 
         return psycopg.Error
 
-    @property
-    def begin(self) -> str:
-        """The statement that opens a write transaction."""
-        return "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+    def begin(self, raw: Any) -> bool:
+        """Open a write transaction; False, at once and with nothing done, while another program has the database locked."""
+        try:
+            raw.execute("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+        except self.errors as error:
+            if self.is_sqlite and _code_of(error) == _SQLITE_BUSY:
+                return False
+            raise
+        return True
+
+    def is_surely_undone(self, error: Exception) -> bool:
+        """True when a COMMIT that failed with this error has certainly written nothing: there was no room for it."""
+        return self.is_sqlite and _code_of(error) == _SQLITE_FULL
 
     def lock(self, raw: Any) -> bool:
         """On PostgreSQL, hold the database for this process for as long as `raw` is open; False: another bridge has it."""
@@ -107,6 +125,11 @@ class Backend:
     def is_integrity_error(self, error: Exception) -> bool:
         """True when a unique constraint was violated."""
         return type(error).__name__ in ("IntegrityError", "UniqueViolation")
+
+
+def _code_of(error: Exception) -> int:
+    """SQLite's primary result code; its extended ones have more in the higher bits."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 class ProcessLock:

@@ -234,6 +234,11 @@ class Tx:
         self._audit_rows = self._chain.link(self._audit)
         self._send(insert_sql, tables.AuditRow, self._audit_rows)
 
+    @property
+    def has_written(self) -> bool:
+        """True when there was anything to write."""
+        return bool(self._audit_rows or self._deleted or self._fills or self._refused or any(self._dirty.values()))
+
     def committed(self) -> None:
         """What was flushed is on disk."""
         self._chain.advance(self._audit_rows)

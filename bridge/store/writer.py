@@ -4,6 +4,7 @@ import asyncio
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -34,6 +35,13 @@ MAX_WAITING = 20_000
 SMALL_GROUP = 12
 FAST_COMMIT_S = 0.0015
 COMMITS_REMEMBERED = 8
+CLOSE_TIMEOUT_S = 5.0
+# Another program's lock is waited for in the thread only, and two such waits are less than a sender's patience of 3 s.
+LOCKED_PATIENCE_S = 1.0
+LOCKED_POLL_S = 0.01
+# While the database is away each look at it costs a connection and a reading of the working set; meanwhile senders get 503.
+FIRST_REST_S = 0.05
+LONGEST_REST_S = 0.5
 WriterMode = Literal["auto", "thread", "inline"]
 # With the default of 5 ms the writer waits that long for the interpreter at each statement beside a busy event loop.
 SWITCH_INTERVAL_S = 0.0005
@@ -79,6 +87,9 @@ class Writer:
         self._connection: Any = None
         self._chain = AuditChain(audit_key)
         self._stale = True
+        self._failed_looks = 0
+        self._next_look = 0.0
+        self.trouble = ""
         self._waiting: list[_Waiting] = []
         self._busy = False
         self._kicked = False
@@ -126,8 +137,10 @@ class Writer:
             return
         group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
         self._busy = True
-        if self._may_block_loop(len(group)):
+        if self._mode == "inline":
             self._finish(group, self._commit(group))
+        elif self._may_block_loop(len(group)) and self._begin():
+            self._finish(group, self._commit(group, begun=True))
         else:
             self._hand_over(group)
 
@@ -136,11 +149,11 @@ class Writer:
 
     def _may_block_loop(self, size: int) -> bool:
         """A small group on a disk that has been fast is committed at once: handing it over costs more than it takes."""
-        if self._mode == "auto":
-            # A server may be silent for minutes, and so may a reconnect: neither may hold up the loop, and with it the halt.
-            is_quick = self._backend.is_sqlite and not self._stale
-            return is_quick and size <= SMALL_GROUP and self._commit_s < FAST_COMMIT_S
-        return self._mode == "inline"
+        if self._mode != "auto":
+            return False
+        # A server may be silent for minutes, and so may a reconnect: neither may hold up the loop, and with it the halt.
+        is_quick = self._backend.is_sqlite and not self._stale
+        return is_quick and size <= SMALL_GROUP and self._commit_s < FAST_COMMIT_S
 
     def _finish(self, group: list[_Waiting], events: list[Event]) -> None:
         self._busy = False
@@ -165,11 +178,16 @@ class Writer:
             self.on_fault(error)
 
     async def close(self) -> None:
-        """Commit what is waiting and stop."""
+        """Commit what is waiting and stop. A database that says nothing for CLOSE_TIMEOUT_S is left to itself."""
         self._closed = True
         if self._busy or self._waiting:
             self._idle = asyncio.Event()
-            await self._idle.wait()
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._idle.wait()
+            except TimeoutError as error:  # nobody was answered, and the thread ends with the process
+                self.on_fault(error)
+                return
         if self._thread is not None:
             self._groups.put(None)
             await asyncio.to_thread(self._thread.join)
@@ -183,15 +201,34 @@ class Writer:
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._finish, group, events)
 
-    def _commit(self, group: list[_Waiting]) -> list[Event]:
+    def _begin(self) -> bool:
+        """Open a transaction at once; False when it takes another try, in the thread, with patience."""
+        try:
+            return self._backend.begin(self._connection)
+        except self._backend.errors:  # the thread meets the same fault, and tells of it
+            return False
+
+    def _begin_patiently(self) -> None:
+        until = self._clock.monotonic() + LOCKED_PATIENCE_S
+        try:
+            while not self._backend.begin(self._connection):
+                if self._clock.monotonic() >= until:
+                    raise StoreError("another program has the database locked")
+                time.sleep(LOCKED_POLL_S)
+        except self._backend.errors as error:
+            self._stale = True
+            raise self._name_fault(error) from error
+
+    def _commit(self, group: list[_Waiting], *, begun: bool = False) -> list[Event]:
         began = self._clock.monotonic()
         events: list[Event] = []
         try:
             events += self._refresh()
-            events += self._try_group(group)
+            events += self._try_group(group, begun=begun)
         except (DuplicateError, InvariantError):
             events += self._one_by_one(group)
         except StoreError as error:
+            self.trouble = str(error)
             for item in group:
                 item.result, item.error = None, error
         took = self._clock.monotonic() - began
@@ -208,14 +245,17 @@ class Writer:
                 events += self._refresh()
                 events += self._try_group([item])
             except (DuplicateError, InvariantError, StoreError) as error:
+                if isinstance(error, StoreError):
+                    self.trouble = str(error)
                 item.result, item.error = None, error
         return events
 
-    def _try_group(self, group: list[_Waiting]) -> list[Event]:
+    def _try_group(self, group: list[_Waiting], *, begun: bool = False) -> list[Event]:
+        if not begun:
+            self._begin_patiently()
         tx = Tx(self.ledger, self._chain, self._maps, self._connection, self._backend.mark)
         committing = False
         try:
-            self._connection.execute(self._backend.begin)
             held = self._claim([item.claim for item in group if item.claim is not None])
             for item in group:
                 self._run_one(tx, item, held)
@@ -225,8 +265,10 @@ class Writer:
             tx.committed()
         except Exception as error:  # whatever went wrong, memory goes back to what is on disk
             tx.undo_all()
-            self._roll_back(sure=not committing)
+            self._roll_back(sure=not committing or self._backend.is_surely_undone(error))
             raise self._name_fault(error) from error
+        if tx.has_written:  # an empty commit needs no room, and proves nothing
+            self.trouble, self._failed_looks = "", 0
         self.ledger.forget_closed()
         return [*tx.events, *(Changed(what=what) for what in sorted(tx.touched))]
 
@@ -328,6 +370,12 @@ class Writer:
     def _refresh(self) -> list[Event]:
         if not self._stale and self._connection is not None:
             return []
+        now = self._clock.monotonic()
+        if now < self._next_look:
+            raise StoreError(self.trouble or "the database is away")
+        rest_s = min(FIRST_REST_S * 2**self._failed_looks, LONGEST_REST_S)
+        self._next_look = now + rest_s if self._failed_looks else 0
+        self._failed_looks = min(self._failed_looks + 1, 10)
         self._disconnect()
         self._connect()
         return [Reloaded()]

@@ -224,7 +224,10 @@ class Pages:
     async def halt(self, request: Request) -> Response:
         """The halt buttons: only exits leave, or nothing but cancels."""
         scope, fields = await self._command(request)
-        await self._bridge.desk.halt(scope, stop_all=fields.get("all") == "yes", by=BY)
+        try:
+            await self._bridge.desk.halt(scope, stop_all=fields.get("all") == "yes", by=BY)
+        except StoreError as error:  # it holds all the same, which the general message would deny
+            raise PageError(503, "Halted, but not written down", str(error)) from None
         return RedirectResponse("/", 303)
 
     async def resume(self, request: Request) -> Response:

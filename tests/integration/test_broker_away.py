@@ -227,7 +227,7 @@ def test_a_dead_broker_does_not_hold_up_the_worker_or_other_accounts(tmp_path: P
         assert (await rig.ended(await rig.accept(strategy="paper", action="buy", quantity="1"))).code == "FILLED"
         assert rig.alert(late).disposition is None
         for lane in rig.bridge.lanes.values():
-            await lane.stop(0.05)
+            await lane.stop()
 
     tell(tmp_path, story, timeout_s=30, accounts=accounts, strategies=strategies)
 
@@ -269,7 +269,7 @@ def test_a_halt_that_is_not_on_disk_yet_does_not_spin_the_lane(tmp_path: Path) -
     """Only the gate knows of it: the order is held back each time, with the usual pauses between."""
 
     async def story(rig: Rig) -> None:
-        rig.bridge.gate.close(GLOBAL, TradingMode.HALTED)  # as a halt does whose record cannot be written
+        rig.bridge.gate.close(GLOBAL, TradingMode.HALTED, rig.clock.now())  # as a halt does whose record cannot be written
         alert_id = await rig.accept(action="buy", quantity="1")
         await until(lambda: rig.step_names(alert_id).count("order_not_sent") >= 3, "several tries")
         steps = [step.at for step in rig.steps(alert_id) if step.step == "order_not_sent"]
@@ -429,7 +429,7 @@ def test_one_cancel_is_asked_of_an_order_at_a_time(tmp_path: Path) -> None:
         await until(lambda: rig.broker.cancelled, "the first call")
         await ticks(rig)
         assert len(rig.broker.cancelled) == 1
-        await rig.bridge.lanes["paper"].stop(0.01)
+        await rig.bridge.lanes["paper"].stop()
         assert (await rig.order_in(alert_id, "CANCEL_PENDING")).sends == 1
 
     tell(tmp_path, story, timeout_s=30)
@@ -484,7 +484,8 @@ def test_a_stop_does_not_wait_for_a_cancel_that_cannot_be_asked(tmp_path: Path, 
         await rig.ended(await rig.accept(action="cancel", price=None))
         await until(lambda: not rig.bridge.guarded["paper"].status().connected, "the wait")
         async with asyncio.timeout(2):
-            await rig.bridge.lanes["paper"].stop(10)
+            rig.bridge.lanes["paper"].hold()
+            await rig.bridge.lanes["paper"].finish()
         assert (await rig.order_in(alert_id, "CANCEL_PENDING")).sends == 1
 
     tell(tmp_path, story)

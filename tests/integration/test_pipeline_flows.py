@@ -304,7 +304,7 @@ def test_an_order_whose_sending_is_recorded_does_not_leave_after_the_halt(tmp_pa
 
     async def story(rig: Rig) -> None:
         # Closing the gate in the very commit that grants the sending is the latest moment there is.
-        rig.bridge.gate.close(GLOBAL, TradingMode.REDUCING)
+        rig.bridge.gate.close(GLOBAL, TradingMode.REDUCING, rig.clock.now())
         alert_id = await rig.accept(action="buy", quantity="1")
         await rig.halt()
         view = await rig.ended(alert_id)
@@ -365,8 +365,12 @@ def test_a_halt_that_could_not_be_stored_still_holds_in_this_process(tmp_path: P
                 real.close()
 
         writer._connection = Full()
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match=r"in force, but could not be written down: .*full\. Halt again\."):
             await rig.halt()
+        assert [(state.scope, state.mode) for state in rig.bridge.mode_now() if state.scope == GLOBAL] == [
+            (GLOBAL, TradingMode.REDUCING)
+        ]
+        assert rig.bridge.ready()["store"] == (False, "the store did not commit: database or disk is full")
         alert_id = await rig.accept(action="buy", quantity="1")
         await until(lambda: rig.step_names(alert_id).count("order_not_sent") >= 2, "the gate to hold it")
         assert rig.broker.sent == []

@@ -575,7 +575,7 @@ def test_a_broker_that_never_answers_delays_its_own_lane_only(tmp_path: Path) ->
         await story(rig)
         # the answers never come: stopping must not wait for them longer than it says
         for lane in rig.bridge.lanes.values():
-            await lane.stop(0.05)
+            await lane.stop()
 
     tell(tmp_path, bounded, accounts=accounts, strategies=strategies)
 
@@ -590,6 +590,6 @@ def test_a_long_wait_is_in_doubt_after_a_restart_and_not_before(tmp_path: Path) 
         rig.clock.ahead += timedelta(seconds=30)
         await asyncio.sleep(0.1)
         assert (await rig.order_in(alert_id, "PENDING")).sends == 1
-        await rig.bridge.lanes["paper"].stop(0.01)
+        await rig.bridge.lanes["paper"].stop()
 
     tell(tmp_path, story)

@@ -1,5 +1,6 @@
 """A crash at every recovery point: the next bridge on the same files takes each alert and order up where it lay."""
 
+import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from tenacity import wait_fixed
 
 from bridge.core.enums import TradingMode
-from bridge.core.errors import ConfigError
+from bridge.core.errors import ConfigError, StoreError
 from bridge.core.order_states import OrderStatus
+from bridge.core.reasons import AuditAction
 from bridge.core.scope import GLOBAL
 from bridge.settings import Settings
 from tests.support.clocks import RunningClock
@@ -405,5 +407,37 @@ def test_an_alert_that_got_its_order_in_a_commit_that_was_not_answered_gets_no_s
         assert rig.step_names(follower).count("order_new") == 1
         assert rig.step_names(follower).count("alert_ended") == 1
         assert rig.quantity() == {"exit": 0, "-3": -3, "0": 0}[next(iter(waiting.values()))]
+
+    tell(tmp_path, story)
+
+
+def test_a_store_that_stays_away_is_recovered_from_once_a_tick_and_told_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each failed commit has the database read anew; that must not start a recovery each time, and each of these another."""
+    monkeypatch.setattr("bridge.store.writer.FIRST_REST_S", 0)
+
+    async def story(rig: Rig) -> None:
+        writer: Any = rig.bridge.store.writer
+        await rig.token()  # while it can be stored
+        real, reads = writer._try_group, rig.broker.reads
+
+        def away(group: Any, **values: Any) -> Any:
+            writer._stale = True
+            raise StoreError("the disk is gone")
+
+        writer._may_block_loop = lambda _size: False
+        writer._try_group = away
+        began = time.monotonic()
+        while time.monotonic() - began < 0.6:
+            assert (await rig.send(action="buy", quantity="1")).http_status == 503
+            assert rig.bridge.ready()["store"] == (False, "the disk is gone")
+        seconds = time.monotonic() - began
+        assert rig.broker.reads - reads <= seconds / 0.03 + 5
+        writer._try_group = real
+        await until(lambda: rig.bridge.ready()["store"][0], "the store to be back")
+        rig.broker.fill_px = Decimal(800)
+        assert (await rig.ended(await rig.accept(action="buy", quantity="1"))).code == "FILLED"
+        assert [step.step for step in rig.bridge.store.reads.recent([AuditAction.STORE_BACK])] == ["store_back"]
 
     tell(tmp_path, story)

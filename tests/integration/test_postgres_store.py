@@ -1,6 +1,7 @@
 """What only PostgreSQL can do: lose its sessions, hold a second bridge off, and refuse what SQLite takes."""
 
 import asyncio
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from bridge.core.errors import InvariantError, StoreError
 from bridge.core.events import Reloaded
 from bridge.core.reasons import AuditAction
 from bridge.store.audit import verify_chain
+from bridge.store.backend import Backend
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 from tests.support.clocks import NOON, StillClock
@@ -50,6 +52,21 @@ def test_a_second_bridge_on_the_database_is_refused_until_the_first_is_gone(post
             assert store.ledger.alerts.values == {}
 
     play(story)
+
+
+def test_a_server_that_the_network_swallows_is_given_up_within_seconds(postgres_url: str) -> None:
+    """The writer and the pages alike: a silent peer is asked after, and unanswered bytes do not wait for ever."""
+    backend = Backend(postgres_url)
+    with closing(backend.raw()) as raw, backend.engine.connect() as read:
+        ours: list[Any] = [raw, read.connection.driver_connection]
+        for connection in ours:
+            patience = connection.info.get_parameters()
+            silent_s = int(patience["keepalives_idle"]) + int(patience["keepalives_interval"]) * int(
+                patience["keepalives_count"]
+            )
+            assert silent_s <= 15
+            assert int(patience["tcp_user_timeout"]) <= 15_000
+    backend.engine.dispose()
 
 
 def test_a_cut_session_costs_a_refusal_and_is_taken_up_again(postgres_box: PostgresBox, postgres_url: str) -> None:

@@ -1,7 +1,9 @@
 """The writer: group commit, taking back, claims, and what is left when the database fails in the middle."""
 
 import asyncio
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -21,7 +23,7 @@ from bridge.store.audit import verify_chain
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 from bridge.store.writer import SMALL_GROUP
-from tests.support.clocks import NOON, StillClock
+from tests.support.clocks import NOON, RunningClock, StillClock
 from tests.support.pictures import picture_of
 from tests.support.plays import play
 from tests.support.samples import make_alert, make_claim, make_fill, make_order
@@ -118,6 +120,28 @@ def test_commands_after_close_are_refused_and_those_before_are_written(database_
             await closing
             store.writer.open()  # so that the fixture can close it again
         assert len(look(database_url, "SELECT 1 FROM alerts")) == 50
+
+    play(story)
+
+
+def test_a_database_that_has_gone_silent_does_not_hold_up_the_end(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is answered, so nothing acknowledged is lost; the process ends, and its thread with it."""
+    monkeypatch.setattr("bridge.store.writer.CLOSE_TIMEOUT_S", 0.1)
+    may_end = threading.Event()
+
+    async def story() -> None:
+        async with opened(sqlite_url) as store:
+            silent = store.write(lambda _tx: may_end.wait(10))
+            await asyncio.sleep(0)  # it goes on its way
+            behind = store.write(lambda _tx: None)
+            began = time.monotonic()
+            await store.close()
+            assert time.monotonic() - began < 2
+            assert not silent.done()
+            assert not behind.done()
+            assert [type(fault) for fault in store.faults] == [TimeoutError]
+            may_end.set()
+            await asyncio.gather(silent, behind)
 
     play(story)
 
@@ -591,6 +615,103 @@ def test_a_full_disk_refuses_and_work_goes_on_when_there_is_room(sqlite_url: str
             await store.write(lambda tx: tx.put(tx.ledger.alerts, big.alert_id, big))
             assert len(look(sqlite_url, "SELECT 1 FROM alerts")) == 2
             check_chain(store)
+
+    play(story)
+
+
+class NoRoom:
+    """A connection whose commits find no room, as SQLite tells it."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.before = 0
+
+    def execute(self, sql: str, *params: Any) -> Any:
+        if sql == "COMMIT" and self.real.total_changes > self.before:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        if sql.startswith("BEGIN"):
+            self.before = self.real.total_changes
+        return self.real.execute(sql, *params)
+
+
+def test_what_a_full_disk_refused_is_not_read_again_and_is_told_until_there_is_room(sqlite_url: str) -> None:
+    """Nothing of it was written, which is certain: no new connection, no reload; an empty commit proves no room."""
+
+    async def story() -> None:
+        async with opened(sqlite_url) as store:
+            writer: Any = store.writer
+            await store.write(put_alert(1))
+            real = writer._connection
+            writer._connection = full = NoRoom(real)
+            told = await together(store, *(put_alert(number) for number in range(2, 6)))
+            assert {type(error) for error in told} == {StoreError}
+            await store.write(lambda _tx: None)
+            assert "full" in writer.trouble
+            assert writer._connection is full
+            writer._connection = real
+            assert await store.write(put_alert(2)) == make_alert(2).alert_id
+            assert writer.trouble == ""
+            assert not any(isinstance(event, Reloaded) for event in store.seen)
+            assert check_chain(store) == 2
+
+    play(story)
+
+
+def test_a_database_that_stays_away_is_looked_for_now_and_then_and_not_by_every_command(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look reads the whole working set anew; in between commands are refused at once, and it is taken up again."""
+
+    async def story() -> None:
+        async with opened(sqlite_url) as store:
+            looks = []
+            connect = store.writer._connect
+
+            def away() -> None:
+                looks.append(1)
+                raise StoreError("the database cannot be reached")
+
+            monkeypatch.setattr(store.writer, "_connect", away)
+            store.writer._stale = True
+            for number in range(200):
+                with pytest.raises(StoreError, match="cannot be reached"):
+                    await store.write(put_alert(number))
+            assert 2 <= len(looks) <= 4
+            monkeypatch.setattr(store.writer, "_connect", connect)
+
+            store.writer._clock.move(seconds=1)  # type: ignore[attr-defined]
+            await store.write(put_alert(500))
+            assert store.writer.trouble == ""
+
+    play(story)
+
+
+def test_another_programs_lock_is_waited_for_in_the_thread_and_not_for_long(sqlite_url: str) -> None:
+    """The event loop goes on at once; who waits for the store hears of it before a sender's patience ends."""
+
+    async def story() -> None:
+        async with opened(sqlite_url, RunningClock(), mode="auto") as store:
+            await store.write(put_alert(1))
+            other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            short = store.write(put_alert(2))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert time.monotonic() - began < 0.05  # the writer was asked, and the loop is free
+            assert not short.done()
+            other.execute("ROLLBACK")
+            await short
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="locked"):
+                await store.write(put_alert(3))
+            assert 0.5 < time.monotonic() - began < 2.5
+            other.execute("ROLLBACK")
+            other.close()
+            await store.write(put_alert(3))
+            assert not any(isinstance(event, Reloaded) for event in store.seen)
 
     play(story)
 

@@ -17,6 +17,7 @@ from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 ACCEPT, REFUSE, NOT_SENT = "accept", "refuse", "not sent"
 LOST, LOST_BUT_THERE = "lost", "lost, but there"  # no answer; in the second case the order did arrive
 RAISE, HANG, BUSY = "raise", "hang", "busy"  # busy: a 429 that names a wait
+SLOW = "slow"  # accepts once the test sets `released`
 _ENDS = {
     OrderStatus.CANCELLED: ReportKind.CANCELLED,
     OrderStatus.REJECTED: ReportKind.REJECTED,
@@ -71,6 +72,7 @@ class ScriptedBroker:
         self.equity = Decimal(1_000_000)
         self.message = ""
         self.reads = 0
+        self.released = asyncio.Event()
         self.before_positions: Callable[[], object] = lambda: None
         self._clock = clock
         self._sink: ReportSink | None = None
@@ -93,6 +95,8 @@ class ScriptedBroker:
         how = self._answer("place", self.answers)
         if how == HANG:
             await asyncio.Event().wait()
+        if how == SLOW:
+            await self.released.wait()
         if how == RAISE:
             raise RuntimeError("the adapter is broken")
         if how == REFUSE:

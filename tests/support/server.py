@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -142,8 +142,16 @@ def rows_of(file: Path, sql: str, *params: Any) -> list[tuple[Any, ...]]:
 class Served:
     """One data folder and the process that serves it; it may be stopped, killed and started again."""
 
-    def __init__(self, folder: Path, *, config: dict[str, Any] | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        config: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        module: str = "bridge",
+    ) -> None:
         self.folder = folder
+        self.module = module
         self.data = folder / "data"
         self.log = folder / "bridge.log"
         self.config = config or {}
@@ -157,7 +165,7 @@ class Served:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> "Served":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -171,10 +179,10 @@ class Served:
         env = clean_env(**self.env)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", "serve", "--port", "0"], cwd=self.folder, env=env, stdout=log, stderr=log
+                [sys.executable, "-m", self.module, "serve", "--port", "0"], cwd=self.folder, env=env, stdout=log, stderr=log
             )
 
-    def start(self) -> "Served":
+    def start(self) -> Self:
         """Start if it does not run, and wait until it answers."""
         if self.process is None:
             self.launch()
@@ -205,9 +213,18 @@ class Served:
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal, and do not wait for what it does."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit code, once the process has ended."""
         if self.process is None:
             return 0
-        self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(20)
         except subprocess.TimeoutExpired:
