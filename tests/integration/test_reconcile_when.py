@@ -277,24 +277,17 @@ class Away:
     """A database that takes nothing until it is back."""
 
     def __init__(self, rig: Rig) -> None:
-        self._writer: Any = rig.bridge.store.writer
-        self._real = self._writer._connection
-        self._writer._connection = self
+        self._backend: Any = rig.bridge.store.backend
+        self._real = self._backend.raw, self._backend.begin
+        self._backend.raw = self._backend.begin = self._refuse
         self.refused = 0
 
-    def execute(self, sql: str, *params: Any) -> Any:
-        if sql.startswith("BEGIN"):
-            self.refused += 1
-            raise sqlite3.OperationalError("unable to open database file")
-        if sql == "ROLLBACK":  # nothing was begun
-            return None
-        return self._real.execute(sql, *params)
-
-    def close(self) -> None:
-        self._real.close()
+    def _refuse(self, *_connection: Any) -> Any:
+        self.refused += 1
+        raise sqlite3.OperationalError("unable to open database file")
 
     def come_back(self) -> None:
-        self._writer._connection = self._real
+        self._backend.raw, self._backend.begin = self._real
 
 
 def test_a_store_that_is_away_ends_neither_looks_nor_doubts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

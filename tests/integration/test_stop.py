@@ -350,7 +350,8 @@ def test_orders_let_out_that_wait_for_a_place_at_the_broker_go_back(tmp_path: Pa
         rig.broker.answers.append(SLOW)
         first = await rig.accept(action="buy", quantity="1")
         await until(lambda: rig.broker.sent, "the call")
-        rig.broker.capabilities = replace(rig.broker.capabilities, max_in_flight=1)
+        guarded = rig.bridge.guarded["paper"]
+        guarded.capabilities = replace(guarded.capabilities, max_in_flight=1)
         behind = [await rig.accept(action="buy", quantity="1", note=str(number)) for number in range(3)]
         assert [order.status for order in rig.ledger.orders.values.values()] == ["PENDING"] * 4
         stop = asyncio.ensure_future(rig.bridge.stop())
@@ -360,7 +361,7 @@ def test_orders_let_out_that_wait_for_a_place_at_the_broker_go_back(tmp_path: Pa
         rig.broker.released.set()
         await stop
         assert statuses(rig.bridge.settings) == {first: "PLACED", **dict.fromkeys(behind, "NEW")}
-        rig.broker.capabilities = replace(rig.broker.capabilities, max_in_flight=4)
+        guarded.capabilities = replace(guarded.capabilities, max_in_flight=4)
         return [first, *behind]
 
     restart(tmp_path, before, filled_once_and_never_in_doubt)
@@ -373,7 +374,8 @@ def test_an_order_let_out_by_a_commit_that_ends_after_the_lanes_goes_back(tmp_pa
         rig.broker.answers.append(SLOW)
         first = await rig.accept(action="buy", quantity="1")
         await until(lambda: rig.broker.sent, "the call")
-        rig.broker.capabilities = replace(rig.broker.capabilities, max_in_flight=1)
+        guarded = rig.bridge.guarded["paper"]
+        guarded.capabilities = replace(guarded.capabilities, max_in_flight=1)
         writer, is_written, may_end = rig.bridge.store.writer, threading.Event(), threading.Event()
         commit = writer._commit
 
@@ -395,7 +397,7 @@ def test_an_order_let_out_by_a_commit_that_ends_after_the_lanes_goes_back(tmp_pa
         rig.broker.released.set()
         await stop
         assert statuses(rig.bridge.settings) == {first: "PLACED", second: "NEW"}
-        rig.broker.capabilities = replace(rig.broker.capabilities, max_in_flight=4)
+        guarded.capabilities = replace(guarded.capabilities, max_in_flight=4)
         return [first, second]
 
     restart(tmp_path, before, filled_once_and_never_in_doubt, database={"url": sqlite_in(tmp_path), "writer": "thread"})
