@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tenacity import wait_fixed
@@ -277,7 +277,7 @@ class Away:
     """A database that takes nothing until it is back."""
 
     def __init__(self, rig: Rig) -> None:
-        self._backend: Any = rig.bridge.store.backend
+        self._backend = cast("Any", rig.bridge.store.backend)
         self._real = self._backend.raw, self._backend.begin
         self._backend.raw = self._backend.begin = self._refuse
         self.refused = 0
