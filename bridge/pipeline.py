@@ -17,7 +17,7 @@ from decimal import Decimal
 
 from bridge.answer import Answer, accepted, duplicate, refused, unavailable
 from bridge.core.alert import Alert, Ending
-from bridge.core.clock import Clock
+from bridge.core.clock import Clock, elapsed
 from bridge.core.decision import Denied
 from bridge.core.enums import Action, Disposition, OutcomeKind, Product, Source
 from bridge.core.errors import DuplicateError, InvariantError, RefusedError, StoreError
@@ -282,7 +282,7 @@ class Pipeline:
         """What is left of the wish after the half that closed; nothing may open unless that one has filled."""
         closing, signal = half.closing, alert.signal
         if closing.status is not OrderStatus.FILLED:
-            if not closing.status.is_closed and now - alert.received_at < EXIT_WAIT:
+            if not closing.status.is_closed and elapsed(alert.received_at, now) < EXIT_WAIT:
                 return Wait(message=f"The position is being closed ({closing.cl_ord_id}).")
             return half.unfinished()
         quantity = signal.quantity or self._strategies[signal.strategy].quantity
@@ -301,7 +301,7 @@ class Pipeline:
             ledger=tx.ledger,
             default_quantity=self._strategies[signal.strategy].quantity,
             received_at=alert.received_at,
-            no_wait=now - alert.received_at >= EXIT_WAIT,
+            no_wait=elapsed(alert.received_at, now) >= EXIT_WAIT,
             behind=behind,
             in_one=self._reverses_in_one(account, signal.product),
         )
@@ -374,7 +374,7 @@ class Pipeline:
             for order in tx.ledger.open_orders(account, signal.symbol)
             if order.intent.strategy == signal.strategy
         ]
-        if any(order.status in UNACKNOWLEDGED for order in orders) and now - alert.received_at < EXIT_WAIT:
+        if any(order.status in UNACKNOWLEDGED for order in orders) and elapsed(alert.received_at, now) < EXIT_WAIT:
             tx.put(tx.ledger.waiting, alert.alert_id, alert)
             return
         message = f"cancelled by alert {alert.alert_id}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bridge.core.alert import Alert, Ending
-from bridge.core.clock import Clock
+from bridge.core.clock import Clock, elapsed
 from bridge.core.enums import Disposition
 from bridge.core.reasons import AuditAction, Reason
 from bridge.risk.turns import in_turn
@@ -49,7 +49,7 @@ class Queue:
     def take_up_due(self, tx: Tx, now: datetime) -> None:
         """Carry on whoever waits: by now the wait may be over, or a fault be mended."""
         for symbol in list(tx.ledger.waiting.by_symbol):
-            self._take_up(tx, symbol, lambda alert: not alert.attempts or now - alert.received_at >= RETRY_AFTER)
+            self._take_up(tx, symbol, lambda alert: not alert.attempts or elapsed(alert.received_at, now) >= RETRY_AFTER)
 
     def _take_up(self, tx: Tx, symbol: str, is_due: Callable[[Alert], bool]) -> None:
         """Once around, and again as long as one gets through: it may have held up others."""

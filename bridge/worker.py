@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from bridge.brokers.base import BookUnreadableError
-from bridge.core.clock import Clock
+from bridge.core.clock import Clock, elapsed
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
 from bridge.core.events import AlarmRaised, CancelReady, Event, FillsMissing, OrderReady, PriceSeen, Reloaded
 from bridge.core.order import Order
@@ -249,13 +249,13 @@ class Worker:
         self._take_up_alerts(tx)
         for account, orders in list(tx.ledger.orders.unsent.items()):
             for order in orders.values():
-                if now - order.updated_at >= RETRY_AFTER and not self._lanes[account].knows(order.cl_ord_id):
+                if elapsed(order.updated_at, now) >= RETRY_AFTER and not self._lanes[account].knows(order.cl_ord_id):
                     queue_order(tx, order, granted=False)
         lost = [
             order
             for account, orders in tx.ledger.orders.sending.items()
             for order in orders.values()
-            if now - order.updated_at >= LOST_AFTER and not self._lanes[account].knows(order.cl_ord_id)
+            if elapsed(order.updated_at, now) >= LOST_AFTER and not self._lanes[account].knows(order.cl_ord_id)
         ]
         return [record(tx, order, OrderEventKind.DOUBT, now, message="the broker's answer was lost") for order in lost]
 

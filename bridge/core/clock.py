@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 IST = ZoneInfo("Asia/Kolkata")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
+# Clocks are corrected backwards by so little all the time.
+_SLEW = timedelta(seconds=1)
 
 
 class Clock(Protocol):
@@ -32,6 +34,14 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds that never run backwards."""
         return time.monotonic()
+
+
+def elapsed(since: datetime, now: datetime) -> timedelta:
+    """How long ago that was. A time to come, as after a clock was set back, counts as long past: nothing may wait for it."""
+    age = now - since
+    if age >= timedelta():
+        return age
+    return timedelta() if age > -_SLEW else timedelta.max
 
 
 def to_us(at: datetime) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from bridge.core.alert import Alert
+from bridge.core.clock import elapsed
 from bridge.core.decision import Denied
 from bridge.core.enums import Action, MarketPosition, OrdType, TimeInForce
 from bridge.core.ledger import Ledger, newest_key
@@ -36,7 +37,7 @@ def check_turn(ledger: Ledger, alert: Alert, now: datetime) -> Wait | Denied | N
         return None
     group = [alert, *(other for other in (others or {}).values() if _is_companion(signal, other.signal))]
     head = _head_of(ledger, group)
-    waited = now - alert.received_at
+    waited = elapsed(alert.received_at, now)
     if head is alert or waited >= EXIT_WAIT:
         return None
     if head is not None:

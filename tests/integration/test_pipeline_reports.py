@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bridge.core.enums import ReportKind, Side
 from bridge.core.errors import IllegalTransitionError
+from bridge.core.events import FillsMissing
 from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import CLOSED, TABLE, OrderEventKind, OrderStatus
@@ -104,6 +105,33 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One for all tests of this file: each works on orders of its own."""
     with a_bench(tmp_path_factory.mktemp("bench")) as made:
         yield made
+
+
+# -- ends before fills -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED])
+def test_an_end_that_has_overtaken_fills_closes_nothing_until_they_are_there(bench: Bench, kind: ReportKind) -> None:
+    """Closed too soon, what may have been filled would count as used up, and an exit be sized by too large a position."""
+    order = bench.new_order()
+    bench.apply(make_report(order, ReportKind.PLACED))
+    bench.store.seen.clear()
+    end = make_report(order, kind, cum_qty=Decimal(4))
+    bench.apply(end)
+    assert bench.order(order).leaves_qty == order.intent.order_qty
+    assert FillsMissing(account="paper") in bench.store.seen
+    bench.apply(make_report(order, ReportKind.FILL, exec_id=f"{order.tag}-1", last_qty=Decimal(3), last_px=Decimal(1)), end)
+    assert not bench.order(order).status.is_closed
+    bench.apply(make_report(order, ReportKind.FILL, exec_id=f"{order.tag}-2", last_qty=Decimal(1), last_px=Decimal(1)), end)
+    assert bench.order(order).status.is_closed
+    assert bench.order(order).cum_qty == 4
+
+
+def test_an_end_that_does_not_say_what_was_filled_is_believed(bench: Bench) -> None:
+    """Not every broker says."""
+    order = bench.new_order()
+    bench.apply(make_report(order, ReportKind.PLACED), make_report(order, ReportKind.CANCELLED))
+    assert bench.order(order).status is OrderStatus.CANCELLED
 
 
 # -- the table --------------------------------------------------------------------------------------------------------

@@ -608,3 +608,34 @@ def test_an_accepted_difference_is_agreement_for_a_doubt_of_an_earlier_day(tmp_p
         assert (await rig.ended(alert_id)).code == "STALE_BEFORE_SEND"
 
     tell(tmp_path, story)
+
+
+def test_the_book_is_read_when_an_end_has_overtaken_fills(tmp_path: Path) -> None:
+    """The stream lost or delayed them: the very next tick asks the book, and the order ends as it did there."""
+
+    async def story(rig: Rig) -> None:
+        alert_id = await rig.accept(action="buy", quantity="10", **LIMIT)
+        order = await rig.order_in(alert_id, "PLACED")
+        rig.broker.execute(order.tag, Decimal(4), Decimal(700))
+        await rig.broker.tell(replace(rig.broker.end(order.tag, OrderStatus.CANCELLED), cum_qty=Decimal(4)))
+        assert (await rig.order_in(alert_id, "PLACED")).leaves_qty == 10
+        rig.bridge.reconciler.watch()
+        ended = await rig.order_in(alert_id, "CANCELLED")
+        assert ended.cum_qty == rig.quantity() == 4
+        assert (await rig.ended(alert_id)).code == "PARTLY_FILLED"
+
+    tell(tmp_path, story)
+
+
+def test_a_difference_is_seen_although_the_clock_was_set_back(tmp_path: Path) -> None:
+    """Whether a fill came after a read is a matter of the monotonic clock: else nothing counted for as long as it was off."""
+
+    async def story(rig: Rig) -> None:
+        rig.clock.set_wrong(hours=2)
+        await bought(rig)
+        rig.clock.set_wrong(hours=-2)
+        rig.broker.held[SBIN, "MIS"] = Decimal(3)
+        found = await look(rig, after_s=10)
+        assert [symbol for symbol, _hold in found.drift] == [SBIN]
+
+    tell(tmp_path, story)

@@ -27,12 +27,17 @@ class RunningClock:
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self.wrong = timedelta()
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return datetime.now(UTC) + self.ahead + self.wrong
 
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead.total_seconds()
 
     def jump(self, **by: float) -> None:
         self.ahead += timedelta(**by)
+
+    def set_wrong(self, **by: float) -> None:
+        """Move the wall clock alone, as somebody who sets it does."""
+        self.wrong += timedelta(**by)

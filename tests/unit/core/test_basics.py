@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.clock import IST, from_us, iso, market_day, to_us
+from bridge.core.clock import IST, elapsed, from_us, iso, market_day, to_us
 from bridge.core.ids import TAG_LENGTH, fingerprint, make_alert_id, make_cl_ord_id, make_tag, random_token, random_unit
 from bridge.core.money import average, floor_to, is_multiple, parse_decimal, rupees, to_text
 from bridge.core.values import evolve
+from tests.support.clocks import NOON
 
 MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive
 
@@ -132,3 +133,12 @@ def test_evolve_of_a_field_that_is_not_there_raises() -> None:
     """A misspelt field is an error, not a lost change."""
     with pytest.raises(KeyError):
         evolve(Sample(one=1), three=3)
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "told"),
+    [(5, timedelta(seconds=5)), (0, timedelta()), (-0.5, timedelta()), (-1, timedelta.max), (-7200, timedelta.max)],
+)
+def test_a_time_to_come_counts_as_long_past_but_for_a_small_correction(ago_s: float, told: timedelta) -> None:
+    """A clock that was set back must not make anything wait for it; one corrected by a little must not cut a wait short."""
+    assert elapsed(NOON - timedelta(seconds=ago_s), NOON) == told
