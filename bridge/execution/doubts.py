@@ -17,8 +17,9 @@ from bridge.execution.compare import Alarm, OwnRows, Read, Run, follow, gaps_of,
 from bridge.execution.orders import queue_order, record
 from bridge.store.tx import Tx
 
-# A broker's book may lag behind its answers: absence counts only when it lasts this long, over this many whole reads.
-SETTLE_S = 5.0
+# A request may be on its way for five seconds, as when the bridge was killed in the midst of it, and a book lag behind for as
+# long: absence counts only when it lasts for both, over this many whole reads.
+SETTLE_S = 10.0
 CLEAN_READS = 3
 
 

@@ -83,6 +83,7 @@ class _Watch:
     absences: dict[tuple[str, int], Absence] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     due: float | None = None
+    wanted_s: float = 0
     pending: Why | None = None
     was_away: bool = False
     looking: asyncio.Task[None] | None = None
@@ -133,7 +134,7 @@ class Reconciler:
 
     def look_at(self, account: str) -> None:
         """Have the account looked at by the next tick, as if the timer had come round."""
-        self._watches[account].due = self._clock.monotonic()
+        self._watches[account].due = self._watches[account].wanted_s = self._clock.monotonic()
 
     def look_soon(self) -> None:
         """Have every account looked at by the next tick, as at a start."""
@@ -201,7 +202,7 @@ class Reconciler:
         """Take over what the book says of our orders, and hold entries where positions differ. StoreError passes."""
         watch = self._watches[account]
         async with watch.lock:
-            is_asked = self._brokers[account].status().connected
+            is_asked, began_s = self._brokers[account].status().connected, self._clock.monotonic()
             read = await self._read(account)
             if isinstance(read, Read):
                 compared = await self._compare(watch, read, why)
@@ -209,8 +210,9 @@ class Reconciler:
                 compared = await self._tell_unreadable(account, watch, read)
             else:  # known and told already, and nothing speaks against its book
                 compared = Comparison(account=account, readable=False, message=read, is_unsure=True)
-            pause_s = LOOK_AGAIN_S if compared.is_unsure else self._every_s[account]
-            watch.due = self._clock.monotonic() + pause_s
+            # What was asked for while this look was under way it may not have seen.
+            is_due_soon = compared.is_unsure or watch.wanted_s >= began_s
+            watch.due = self._clock.monotonic() + (LOOK_AGAIN_S if is_due_soon else self._every_s[account])
         if any(order.status is OrderStatus.IN_DOUBT for order in open_orders(self._ledger, account)):
             self.doubt(account)
         return compared

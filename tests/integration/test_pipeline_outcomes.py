@@ -21,7 +21,7 @@ from tests.support.samples import SBIN, make_order
 from tests.support.scripted_broker import ACCEPT, HANG, LOST, LOST_BUT_THERE, NOT_SENT, RAISE, REFUSE
 from tests.support.waiting import until
 
-SETTLE_S = 6  # a little more than the bridge waits before it believes that an order is absent
+SETTLE_S = 11  # a little more than the bridge waits before it believes that an order is absent
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,7 @@ from bridge.store.audit import verify_chain
 from bridge.store.load import load_shelves
 from bridge.store.mapping import LEDGER_MAPS
 from bridge.store.tx import Tx
+from bridge.store.writer import LONGEST_REST_S
 from tests.support.clocks import NOON, StillClock
 from tests.support.pictures import indexes_from_scratch, indexes_of
 from tests.support.samples import make_alert, make_fill, make_order
@@ -183,7 +184,8 @@ class MemoryAndDisk(RuleBasedStateMachine):
         self.other = self.store.backend.raw()
 
     def open(self) -> None:
-        self.store = Watched(self.url, StillClock(), mode="inline")
+        self.clock = StillClock()
+        self.store = Watched(self.url, self.clock, mode="inline")
         self.store.open()
         self.store.writer.bind(self.loop)
 
@@ -218,16 +220,14 @@ class MemoryAndDisk(RuleBasedStateMachine):
 
     @rule(group=st.lists(commands, min_size=1, max_size=4))
     def commit(self, group: list[Any]) -> None:
-        self.run_group([lambda _tx: None])
-        self.forget_what_is_not_on_disk()
+        self.read_again()
         for answer in self.run_group([self.as_command(told) for told in group]):
             assert answer is None or isinstance(answer, InvariantError), repr(answer)
 
     @rule(group=st.lists(commands, min_size=1, max_size=3))
     def commit_that_fails(self, group: list[Any]) -> None:
         """The database refuses the whole group at its end, as a full disk does."""
-        self.run_group([lambda _tx: None])  # reads everything again if the group before failed like this
-        self.forget_what_is_not_on_disk()
+        self.read_again()
         before = copy.deepcopy(self.model)
         writer: Any = self.store.writer
         writer._connection = Refusing(writer._connection)
@@ -241,6 +241,12 @@ class MemoryAndDisk(RuleBasedStateMachine):
         self.loop.run_until_complete(self.store.close())
         self.open()
         self.failed = True
+        self.forget_what_is_not_on_disk()
+
+    def read_again(self) -> None:
+        """After a group that failed the next one reads everything again, once the database has had its rest."""
+        self.clock.move(seconds=LONGEST_REST_S)
+        assert self.run_group([lambda _tx: None]) == [None]
         self.forget_what_is_not_on_disk()
 
     def forget_what_is_not_on_disk(self) -> None:

@@ -20,7 +20,7 @@ from tests.support.samples import make_order
 from tests.support.server import ServedVenue
 from tests.support.waiting import until
 
-SETTLE_S = 6
+SETTLE_S = 11
 _NUMBERS = count(1)
 
 
@@ -321,6 +321,7 @@ def test_reports_missed_while_the_venue_was_restarted_arrive(tmp_path: Path, ven
 def test_what_happened_at_the_venue_while_the_bridge_was_away_arrives(tmp_path: Path, venue: ServedVenue) -> None:
     """A resting order fills between two lives of the bridge."""
     kept: list[str] = []
+    venue.price("800")
 
     async def before(it: Traded) -> None:
         kept.append(await it.rig.accept(action="buy", quantity="3", order_type="LIMIT", price="700"))

@@ -95,7 +95,7 @@ def make_plan(seed: int) -> Plan:
         lives=tuple(int(10 ** chance.uniform(0.7, 3.3)) for _ in range(chance.choice((0, 1, 1, 2, 3, 5)))),
         rates=rates,
         ranges={
-            "request_s": (0.002, chance.choice((0.05, 0.5, 2.5))),
+            "request_s": (0.002, chance.choice((0.05, 0.5, 4.5))),
             "answer_s": (0.002, chance.choice((0.05, 0.5, 2.0))),
             "report_s": (0.001, chance.choice((0.05, 1.0, 4.0))),
             "fill_s": (0.001, chance.choice((0.05, 1.0, 8.0))),
