@@ -35,8 +35,14 @@ BROKER_FAULTS = (
 class SimBroker:
     """One account's adapter, for one life of the bridge."""
 
-    def __init__(self, world: "World", venue: Venue, max_in_flight: int) -> None:
-        self.capabilities = Capabilities(name="sim", is_paper=True, max_in_flight=max_in_flight, call_timeout_s=15.0)
+    def __init__(self, world: "World", venue: Venue) -> None:
+        self.capabilities = Capabilities(
+            name="sim",
+            is_paper=True,
+            max_in_flight=world.plan.max_in_flight,
+            call_timeout_s=15.0,
+            reverses_in_one=frozenset({Product.MIS} if world.plan.reverses_in_one else ()),
+        )
         self._world = world
         self._venue = venue
         self._chance = world.chance_broker

@@ -70,6 +70,7 @@ class Plan:
     rates: Mapping[str, float]
     ranges: Mapping[str, tuple[float, float]]
     max_in_flight: int
+    reverses_in_one: bool
     max_position_qty: int
     max_exposure: int
     max_orders_per_minute: int
@@ -105,6 +106,7 @@ def make_plan(seed: int) -> Plan:
             "down_s": (0.05, chance.choice((0.5, 5.0))),
         },
         max_in_flight=chance.choice((1, 2, 8)),
+        reverses_in_one=chance.random() < 0.7,
         max_position_qty=chance.choice((10, 25, 1_000)),
         max_exposure=chance.choice((3_000, 10_000, 1_000_000)),
         max_orders_per_minute=chance.choice((5, 20, 1_000)),
@@ -127,6 +129,9 @@ def _alerts(chance: random.Random, storm_s: float) -> list[PlannedAlert]:
         }
         if chance.random() < 0.1:
             fields["id"] = f"id-{number}"
+        if chance.random() < 0.2 and fields["action" if "action" in fields else "target"] != "cancel":
+            fields["prev"] = chance.choice(("long", "flat", "short"))  # where the strategy says that it stood
+            fields["state"] = chance.choice(("long", "flat", "short"))
         if chance.random() < 0.1:
             fields["no_time"] = "1"  # the sender leaves the alert's own time out
         alerts.append(PlannedAlert(at_s=at_s, fields=fields))

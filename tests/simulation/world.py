@@ -71,7 +71,7 @@ class SimBridge(Bridge):
         return SimStore(self.settings.database.url, self.vault.key("audit"), self.clock, self._disk, self._world.chance_disk)
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
-        self.sims[name] = SimBroker(self._world, self._world.market.venues[name], self._world.plan.max_in_flight)
+        self.sims[name] = SimBroker(self._world, self._world.market.venues[name])
         return self.sims[name]
 
     def on_fault(self, where: str, error: BaseException) -> None:
