@@ -32,6 +32,8 @@ LOST_AFTER = timedelta(seconds=5)
 FUNDS_EVERY_S = 5.0
 # A broker that is slow to tell how things stand holds up the start for no longer than this.
 START_PATIENCE_S = 5.0
+# An exit that cannot leave for so long is a person's business, whatever keeps the broker away.
+EXIT_PATIENCE_S = 30.0
 
 
 class Worker:
@@ -64,6 +66,8 @@ class Worker:
         self._funds_due: dict[str, float] = {}
         self._funds_s: dict[str, float] = {}  # when the word on money that we have was asked for
         self._funds_asked: dict[str, asyncio.Task[None]] = {}
+        self._away_since_s: dict[str, float] = {}
+        self._told_of_exits: set[str] = set()
         self._recover_due = False
         self._is_recovering = False
 
@@ -212,6 +216,7 @@ class Worker:
         """
         self._reconciler.watch()
         self._ask_for_funds()
+        self._watch_exits()
         if self._store.writer.trouble:  # a record proves that the store takes them again, also where no alert comes
             await announce(self._store, self._clock, AuditAction.STORE_BACK, {})
         await self._recover_if_due()  # the pass after a reload may have met a store that was away again
@@ -224,6 +229,21 @@ class Worker:
         for account in self._brokers:
             if self._is_funds_due(account):
                 self._funds_asked[account] = self._spawn(partial(self._refresh_funds, account))
+
+    def _watch_exits(self) -> None:
+        """Raise an alarm, once for each absence of a broker, when exits have to wait for it."""
+        now = self._clock.monotonic()
+        for account, broker in self._brokers.items():
+            status = broker.status()
+            if status.connected:
+                self._away_since_s.pop(account, None)
+                self._told_of_exits.discard(account)
+                continue
+            is_long = now - self._away_since_s.setdefault(account, now) >= EXIT_PATIENCE_S
+            exits = [o for o in list(self._store.ledger.orders.unsent[account].values()) if o.intent.reduce_only]
+            if is_long and exits and account not in self._told_of_exits:
+                self._told_of_exits.add(account)
+                self.raise_alarm(account, f"Account {account}: exits wait and cannot leave ({len(exits)}): {status.message}")
 
     def _is_funds_due(self, account: str) -> bool:
         """A broker that was away is looked at when its breaker says so; the look is to ask for the funds."""

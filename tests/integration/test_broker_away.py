@@ -119,6 +119,28 @@ def test_a_dead_broker_gets_few_orders_and_then_one_look_for_each_pause(tmp_path
     tell(tmp_path, story)
 
 
+def test_exits_that_cannot_leave_for_long_are_an_alarm_once(tmp_path: Path) -> None:
+    """A lost session, or a venue that is down, opens no breaker; a person must hear of an exit that waits all the same."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.fill_px = Decimal(800)
+        await rig.ended(await rig.accept(action="buy", quantity="5"))
+        rig.broker.connected = False
+        await ticks(rig)
+        rig.clock.jump(seconds=31)
+        await ticks(rig)
+        assert [told for told in rig.alarms() if "exits wait" in told] == []  # nothing waits yet
+        alert_id = await rig.accept(action="exit")
+        await rig.order_in(alert_id, "NEW")
+        await until(lambda: [told for told in rig.alarms() if "exits wait and cannot leave (1): signed out" in told], "the alarm")
+        await ticks(rig)
+        assert len([told for told in rig.alarms() if "exits wait" in told]) == 1
+        rig.broker.connected = True
+        assert (await rig.ended(alert_id)).code == "FILLED"
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.parametrize("how", [NOT_SENT, LOST, LOST_BUT_THERE, HANG])
 def test_when_it_comes_back_everything_goes_once(tmp_path: Path, how: str) -> None:
     """What was not sent is sent, what was lost is looked up first; no order is twice in the broker's book."""
