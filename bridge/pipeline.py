@@ -421,7 +421,8 @@ class Pipeline:
         if self._is_too_late(order, now):
             return self._expire(tx, order, now)
         if intent.reduce_only:
-            left = intent.order_qty - max(ZERO, reach(tx.ledger, key_of(intent), intent.side))
+            ahead = reach(tx.ledger, key_of(intent), intent.side) - _entries_behind(tx, order)
+            left = intent.order_qty - max(ZERO, ahead)
             if left <= 0:
                 flat = Denied(reason=Reason.FLAT, message="The position was closed before the exit was sent.")
                 return self._withdraw(tx, order, OrderEventKind.CANCELLED, flat, now)
@@ -566,6 +567,14 @@ class Pipeline:
         if instrument is None:
             raise LookupError(f"{symbol} is no longer in the list of instruments")
         return instrument
+
+
+def _entries_behind(tx: Tx, order: Order) -> Decimal:
+    """Units of entries of the exit's own side that have not left: they leave after it, and count on it."""
+    intent = order.intent
+    unsent = tx.ledger.orders.unsent[intent.account].values()
+    entries = (o for o in unsent if not o.intent.reduce_only and o.intent.side is intent.side)
+    return sum((o.leaves_qty for o in entries if key_of(o.intent) == key_of(intent)), ZERO)
 
 
 def _is_overtaken(wish: Sized) -> bool:

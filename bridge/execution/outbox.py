@@ -83,6 +83,7 @@ class Lane:
         self._queue: list[tuple[int, int, str]] = []
         self._queued: set[str] = set()
         self._sequence = 0
+        self._granting = False
         self._sending: set[str] = set()
         self._calling: set[str] = set()
         self._pausing: set[str] = set()
@@ -173,6 +174,7 @@ class Lane:
             if cl_ord_id in self._sending:  # its own answer is not written down yet, and will follow it up
                 self._queued.discard(cl_ord_id)
                 continue
+            self._granting = True
             try:
                 granted: Granted = await self._write(partial(self._grant, cl_ord_id=cl_ord_id, rank=rank))
             except StoreError:
@@ -181,6 +183,8 @@ class Lane:
             except Exception:
                 self._queued.discard(cl_ord_id)  # forgotten here, the worker's sweep queues it again
                 raise
+            finally:
+                self._granting = False
             if granted.order is not None and granted.wait_s:
                 heapq.heappush(self._queue, item)  # it keeps its place
                 await self._pause(min(granted.wait_s, LONGEST_PAUSE_S))  # an exit that comes meanwhile must not wait longer
@@ -212,9 +216,12 @@ class Lane:
         return self._steps.begin_send(tx, cl_ord_id, now)
 
     def send_granted(self, order: Order) -> None:
-        """Send an order whose sending is on disk already, at once if the broker takes one more."""
+        """Send an order whose sending is on disk already, at once if the broker takes one more.
+
+        What the lane itself was granted by the same commit goes first: it hears of that only after this.
+        """
         full = len(self._sending) >= self._broker.room
-        if not self._held.is_set() and (full or self._next_is_granted()):
+        if not self._held.is_set() and (full or self._granting or self._next_is_granted()):
             self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=True)
         else:
             self._begin(order)

@@ -132,7 +132,9 @@ def test_exits_that_cannot_leave_for_long_are_an_alarm_once(tmp_path: Path) -> N
         assert [told for told in rig.alarms() if "exits wait" in told] == []  # nothing waits yet
         alert_id = await rig.accept(action="exit")
         await rig.order_in(alert_id, "NEW")
-        await until(lambda: [told for told in rig.alarms() if "exits wait and cannot leave (1): signed out" in told], "the alarm")
+        await until(
+            lambda: [told for told in rig.alarms() if "exits wait and cannot leave (1): signed out" in told], "the alarm"
+        )
         await ticks(rig)
         assert len([told for told in rig.alarms() if "exits wait" in told]) == 1
         rig.broker.connected = True

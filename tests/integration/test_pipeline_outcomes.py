@@ -593,3 +593,27 @@ def test_a_long_wait_is_in_doubt_after_a_restart_and_not_before(tmp_path: Path) 
         await rig.bridge.lanes["paper"].stop()
 
     tell(tmp_path, story)
+
+
+# -- exits and entries of one side -------------------------------------------------------------------------------------
+
+
+def test_an_exit_is_not_given_up_for_an_entry_that_leaves_after_it(tmp_path: Path) -> None:
+    """The entry was sized with the exit counted: without it the position would stop short of what the strategy wants."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.fill_px = Decimal(800)
+        await rig.ended(await rig.accept(action="buy", quantity="1"))
+        rig.broker.connected = False
+        leaving = await rig.accept(action="exit")
+        await rig.order_in(leaving, "NEW")
+        target = await rig.accept(target="-4")
+        rig.clock.jump(seconds=21)  # the target has waited for the exit for as long as it may
+        assert (await rig.order_in(target, "NEW")).intent.order_qty == 4
+        rig.broker.connected = True
+        assert (await rig.ended(leaving)).code == "FILLED"
+        assert (await rig.ended(target)).code == "FILLED"
+        assert rig.quantity() == -4
+        assert [order.intent.reduce_only for order in rig.broker.sent] == [False, True, False]
+
+    tell(tmp_path, story)
