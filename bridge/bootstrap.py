@@ -1,10 +1,12 @@
 """The only file that names concrete classes: settings in, wired bridge out."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bridge.brokers.base import Broker
 from bridge.brokers.paper.adapter import PaperBroker
@@ -36,7 +38,7 @@ from bridge.metrics import Metrics
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.portfolio.book import day_pnl
 from bridge.risk.halt import starting_state
-from bridge.settings import AccountSettings, Settings
+from bridge.settings import KITE_ROOT, AccountSettings, Settings
 from bridge.store.backend import ProcessLock
 from bridge.store.paper_tables import paper_maps
 from bridge.store.store import Store
@@ -44,6 +46,9 @@ from bridge.store.tx import Tx
 from bridge.vault import Vault, api_token
 from bridge.web.live import Hub
 from bridge.worker import Worker, announce
+
+if TYPE_CHECKING:
+    from bridge.brokers.kite.client import TokenSource
 
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
 STOP_TIMEOUT_S = 10.0
@@ -68,8 +73,14 @@ class Bridge:
         self.store = self._make_store()
         self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
         self.calendar: Calendar = load_calendar(settings.calendar)
+        # By account, how long its broker's limits over minutes let no order out.
+        self._order_waits: dict[str, Callable[[datetime], float]] = {}
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
+        }
+        self.throttles = {
+            name: Throttle(account.orders_per_second, self._order_waits.get(name))
+            for name, account in settings.accounts.items()
         }
         news = GuardNews(on_breaker=self._on_breaker, on_alarm=self._alarm_of_account, on_fault=self.on_fault)
         self.guarded = {name: GuardedBroker(name, broker, self.clock, news) for name, broker in self.brokers.items()}
@@ -130,6 +141,8 @@ class Bridge:
 
             assert account.root is not None
             return VenueBroker(name, root=account.root, token=account.token, latest_price=latest_price, clock=self.clock)
+        if account.broker == "kite":
+            return self._make_kite(name, account)
         return PaperBroker(
             name,
             cash=account.cash,
@@ -145,6 +158,26 @@ class Bridge:
             instrument=self.catalog.get,
             clock=self.clock,
         )
+
+    def _make_kite(self, name: str, account: AccountSettings) -> Broker:
+        from bridge.brokers.kite.adapter import KiteBroker, KitePolicy  # the vendor's client brings all of Twisted along
+
+        policy = KitePolicy(
+            api_key=account.api_key,
+            root=account.root or KITE_ROOT,
+            updates=account.updates,
+            protection=account.market_protection,
+        )
+        tokens = self._make_kite_tokens(name, account)
+        broker = KiteBroker(name, policy=policy, tokens=tokens, clock=self.clock, tell=partial(self._alarm_of_account, name))
+        self._order_waits[name] = broker.wait_s
+        return broker
+
+    def _make_kite_tokens(self, _name: str, _account: AccountSettings) -> "TokenSource":
+        """Where an account's access token comes from."""
+        from bridge.brokers.kite.client import HeldToken
+
+        return HeldToken()
 
     def _make_pipeline(self) -> Pipeline:
         settings = self.settings
@@ -177,7 +210,7 @@ class Bridge:
             always_open=capabilities.is_paper and account.session == "always",
             limits=self.settings.account_limits(name),
             leverage={product.value: account.leverage.get(product, ONE) for product in Product},
-            throttle=Throttle(account.orders_per_second),
+            throttle=self.throttles[name],
             max_in_flight=capabilities.max_in_flight,
             reverses_in_one=capabilities.reverses_in_one,
         )
@@ -239,6 +272,7 @@ class Bridge:
         api_token(self.settings)  # made on the first run, so that whoever wants to use the API finds it
         await asyncio.to_thread(self.store.open)
         self._check_accounts_known()
+        self._remember_sent()
         self.started_at = self.clock.now()
         self.store.writer.bind(asyncio.get_running_loop())
         await announce(self.store, self.clock, AuditAction.BRIDGE_STARTED, {"accounts": sorted(self.settings.accounts)})
@@ -255,6 +289,12 @@ class Bridge:
         working = {order.intent.account for order in ledger.orders.values.values() if not order.status.is_closed}
         for name in sorted((holding | working) - set(self.settings.accounts)):
             raise ConfigError(f"accounts.{name}: has open orders or positions and is not in the settings; put it back")
+
+    def _remember_sent(self) -> None:
+        """A second's orders count on, whichever process sent them."""
+        for order in self.store.ledger.orders.values.values():
+            if order.sent_at is not None and order.intent.account in self.throttles:
+                self.throttles[order.intent.account].remember(order.sent_at)
 
     def _set_starting_states(self, tx: Tx) -> None:
         for name, broker in self.brokers.items():

@@ -60,16 +60,25 @@ SETTINGS: dict[str, str] = {
     "webhook.addresses": "Unset: TradingView's own addresses bind token alerts unless only this machine can reach the bridge; "
     "`[]`: no list; a list binds every request.",
     "accounts": "Accounts by name; at least one.",
-    "accounts.<name>.broker": "`paper`, inside the bridge; or `venue`, a [`bridge venue`](brokers.md#venue) behind HTTP.",
-    "accounts.<name>.root": "Venue: where it listens, such as `http://127.0.0.1:8100`. Required for a venue.",
+    "accounts.<name>.broker": "`paper`, inside the bridge; `venue`, a [`bridge venue`](brokers.md#venue) behind HTTP; "
+    "`kite`, [Zerodha](brokers.md#zerodha-kite), with real money.",
+    "accounts.<name>.root": "Venue: where it listens, such as `http://127.0.0.1:8100`, required. "
+    "Kite: `https://api.kite.trade`, unless a sandbox is named.",
     "accounts.<name>.token": "Venue: its bearer token, if it has one. Best by environment.",
+    "accounts.<name>.api_key": "Kite: the key of your app. Required.",
+    "accounts.<name>.api_secret": "Kite: its secret. Required; only by environment, `BRIDGE_ACCOUNTS__<NAME>__API_SECRET`.",
+    "accounts.<name>.login_root": "Kite: its login page; another one only for a sandbox.",
+    "accounts.<name>.stream_root": "Kite: its stream; another one only for a sandbox.",
+    "accounts.<name>.updates": "Kite: what brings news of orders. `poll` looks by itself, every second while one is open.",
+    "accounts.<name>.market_protection": "Kite: the percentage beyond the last price that a MARKET or SL-M order may go; "
+    "-1: Kite's own band.",
     "accounts.<name>.cash": "Opening money of a paper account in rupees, read the first time the account is seen.",
     "accounts.<name>.slippage_bps": "Paper: hundredths of a percent against you on every fill that takes the price.",
     "accounts.<name>.fill_ratio": "Paper: the part of a resting order that each new price fills.",
     "accounts.<name>.charges": "Paper: brokerage, taxes and fees by the dated table.",
     "accounts.<name>.session": "`market`: orders only while the exchange is open. `always`: any time; paper accounts only.",
     "accounts.<name>.leverage": "Rupees of order per rupee of buying power, by product, such as `{MIS: 5}`; else 1.",
-    "accounts.<name>.orders_per_second": "Orders sent in one calendar second; unset: no limit.",
+    "accounts.<name>.orders_per_second": "Orders sent in one calendar second; unset: no limit, for Kite 8, at most 10.",
     "strategies": "Strategies by name; at least one.",
     "strategies.<name>.accounts": "Accounts that each alert of the strategy goes to.",
     "strategies.<name>.product": "Product of an alert that names none: MIS, CNC, NRML or MTF.",
