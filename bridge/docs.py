@@ -60,9 +60,14 @@ SETTINGS: dict[str, str] = {
     "webhook.addresses": "Unset: TradingView's own addresses bind token alerts unless only this machine can reach the bridge; "
     "`[]`: no list; a list binds every request.",
     "accounts": "Accounts by name; at least one.",
-    "accounts.<name>.broker": "`paper`, inside the bridge; or `venue`, a [`bridge venue`](brokers.md#venue) behind HTTP.",
-    "accounts.<name>.root": "Venue: where it listens, such as `http://127.0.0.1:8100`. Required for a venue.",
+    "accounts.<name>.broker": "`paper`, inside the bridge; `venue`, a [`bridge venue`](brokers.md#venue) behind HTTP; "
+    "or `kite`, Zerodha: [log in](brokers.md#logging-in-each-morning) every morning.",
+    "accounts.<name>.root": "Venue: where it listens, such as `http://127.0.0.1:8100`; required. "
+    "Kite: another address of its API than `https://api.kite.trade`.",
     "accounts.<name>.token": "Venue: its bearer token, if it has one. Best by environment.",
+    "accounts.<name>.api_key": "Kite: the app's key, from its page at developers.kite.trade. Required for Kite.",
+    "accounts.<name>.api_secret": "Kite: the app's secret. Required for Kite, and best by environment.",
+    "accounts.<name>.login_root": "Kite: its login page.",
     "accounts.<name>.cash": "Opening money of a paper account in rupees, read the first time the account is seen.",
     "accounts.<name>.slippage_bps": "Paper: hundredths of a percent against you on every fill that takes the price.",
     "accounts.<name>.fill_ratio": "Paper: the part of a resting order that each new price fills.",

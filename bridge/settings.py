@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from bridge.core.enums import Product
@@ -19,6 +28,7 @@ ENV_PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
 # The bearer token of `bridge venue`, which is no part of a bridge's settings.
 VENUE_TOKEN_VARIABLE = "BRIDGE_VENUE_TOKEN"  # noqa: S105 - the name of a variable
+KITE_ROOT = "https://api.kite.trade"
 DEFAULT_CONFIG = Path("config/bridge.yaml")
 DEFAULT_INSTRUMENTS = Path("config/instruments.csv")
 RESOURCES = Path(__file__).parent / "_resources"
@@ -49,6 +59,13 @@ def _check_root(value: str) -> str:
     except ValueError:  # a port that is none, or half an IPv6 address
         pass
     raise ValueError(f"{value!r} is not the address of a server, such as http://127.0.0.1:8100")
+
+
+def _check_page(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment or parts.username):
+        return value
+    raise ValueError(f"{value!r} is not the address of a page, such as https://kite.zerodha.com/connect/login")
 
 
 def _check_network(value: str) -> str:
@@ -140,16 +157,19 @@ class RiskSettings(Section):
 
 
 class AccountSettings(Section):
-    """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's, `root` and `token` the
-    venue's.
+    """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's, `token` the venue's,
+    `root` the venue's or Kite's, `api_key`, `api_secret` and `login_root` Kite's.
 
     `leverage` is how many rupees of order one rupee of buying power carries, by product. `fill_ratio` is the part of a resting
     paper order that fills at each new price.
     """
 
-    broker: Literal["paper", "venue"]
+    broker: Literal["paper", "venue", "kite"]
     root: Annotated[str, AfterValidator(_check_root)] | None = None
     token: Annotated[str, Field(pattern=r"^[!-~]+$")] | None = None
+    api_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")] | None = None
+    api_secret: SecretStr | None = None
+    login_root: Annotated[str, AfterValidator(_check_page)] = "https://kite.zerodha.com/connect/login"
     cash: Decimal = Field(default=Decimal(1_000_000), ge=0)
     slippage_bps: Decimal = Field(default=Decimal(1), ge=0, le=1_000)
     fill_ratio: Decimal = Field(default=Decimal(1), gt=0, le=1)
@@ -164,8 +184,20 @@ class AccountSettings(Section):
     def _root_fits(self) -> "AccountSettings":
         if self.broker == "venue" and self.root is None:
             raise ValueError("root is missing: where `bridge venue` listens, such as http://127.0.0.1:8100")
-        if self.broker != "venue" and (self.root is not None or self.token is not None):
-            raise ValueError(f"root and token are for broker: venue; a {self.broker} account has none")
+        if self.broker == "paper" and self.root is not None:
+            raise ValueError("root is for broker: venue and broker: kite; a paper account has none")
+        if self.broker != "venue" and self.token is not None:
+            raise ValueError(f"token is for broker: venue; a {self.broker} account has none")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> "AccountSettings":
+        has_secret = self.api_secret is not None and bool(self.api_secret.get_secret_value())
+        if self.broker == "kite" and not (self.api_key and has_secret):
+            missing = "api_secret" if self.api_key else "api_key"
+            raise ValueError(f"{missing} is missing: both are on your app's page at developers.kite.trade")
+        if self.broker != "kite" and (self.api_key is not None or self.api_secret is not None):
+            raise ValueError(f"api_key and api_secret are for broker: kite; a {self.broker} account has none")
         return self
 
     @property

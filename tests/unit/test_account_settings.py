@@ -36,7 +36,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"broker": "venue", "root": "http://a", "token": "two words"}, "pattern"),
     ({"broker": "paper", "root": "http://a"}, "for broker: venue"),
     ({"broker": "paper", "token": "abc"}, "for broker: venue"),
-    ({"broker": "zerodha"}, "'paper' or 'venue'"),
+    ({"broker": "zerodha"}, "'paper', 'venue' or 'kite'"),
+    ({"broker": "kite"}, "api_key is missing"),
+    ({"broker": "kite", "api_secret": "s"}, "api_key is missing"),
+    ({"broker": "kite", "api_key": "k"}, "api_secret is missing"),
+    ({"broker": "kite", "api_key": "k", "api_secret": ""}, "api_secret is missing"),
+    ({"broker": "kite", "api_key": "k k", "api_secret": "s"}, "pattern"),
+    ({"broker": "kite", "api_key": "k", "api_secret": "s", "token": "t"}, "for broker: venue"),
+    ({"broker": "kite", "api_key": "k", "api_secret": "s", "login_root": "kite.zerodha.com"}, "not the address of a page"),
+    ({"broker": "kite", "api_key": "k", "api_secret": "s", "login_root": "https://a/b?c=d"}, "not the address of a page"),
+    ({"broker": "paper", "api_key": "k"}, "for broker: kite"),
+    ({"broker": "venue", "root": "http://a", "api_secret": "s"}, "for broker: kite"),
 ]
 
 

@@ -159,14 +159,14 @@ def test_a_position_without_a_price_is_not_valued():
 
 def test_a_lost_session_stands_out():
     """Red, with the broker's word."""
-    card = contexts.make_account(account(connected=False, message="Sign in again.", equity=None, day_pnl=None))
+    card = contexts.make_account(account(connected=False, message="Sign in again.", equity=None, day_pnl=None), NOON)
     assert (card.session.tone, card.message, card.equity, card.day_pnl.text) == ("bad", "Sign in again.", "–", "–")
 
 
 def test_simulated_money_is_called_so():
     """Nobody shall mistake one for the other."""
-    assert contexts.make_account(account()).kind == "simulated money"
-    assert contexts.make_account(account(is_paper=False, broker="kite")).kind == "kite"
+    assert contexts.make_account(account(), NOON).kind == "simulated money"
+    assert contexts.make_account(account(is_paper=False, broker="kite"), NOON).kind == "kite"
 
 
 # --- the day ---
