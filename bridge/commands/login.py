@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import getpass
 import sys
+from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
 from bridge.commands.client import CommandError, reach
+from bridge.core.clock import IST
 from bridge.core.errors import ConfigError
 from bridge.settings import Settings, load_settings
 
@@ -26,13 +28,19 @@ async def _log_in(settings: Settings, account: str, given: str | None, *, new_us
         async with reach(settings) as bridge:
             told = await bridge.get(path)
         if told["logged_in"]:
-            print(f"Logged in as {told['user_id']} until {told['ends_at']}. A new login takes the place of that one.")
+            print(
+                f"Logged in as {told['user_id']} until {_in_india(told['ends_at'])}. A new login takes the place of that one."
+            )
         print(f"Open this address and log in:\n\n  {told['login_url']}\n")
         given = await asyncio.to_thread(_ask)
     async with reach(settings) as bridge:
         told = await bridge.post(path, {"request_token": find_token(given), "new_user": new_user})
-    print(f"{account} is logged in to {told['broker']} as {told['user_id']} until {told['ends_at']}.")
+    print(f"{account} is logged in to {told['broker']} as {told['user_id']} until {_in_india(told['ends_at'])}.")
     return 0
+
+
+def _in_india(at: str) -> str:
+    return f"{datetime.fromisoformat(at).astimezone(IST):%-d %b %H:%M} in India"
 
 
 def _ask() -> str:

@@ -212,7 +212,7 @@ class KiteSession:
             hint = f"Correct accounts.{self.account}.api_key; it is on the app's page at developers.kite.trade."
         else:
             hint = "A request token is good once, and for a few minutes: log in again."
-        return _refusal(f"Zerodha refused the login: {message}", hint)
+        return _refusal(f"Zerodha refused the login: {message}.", hint)
 
     # -- what is kept -------------------------------------------------------------------------------------------------
 
