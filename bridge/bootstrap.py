@@ -129,8 +129,6 @@ class Bridge:
     def _make_session(self, name: str, account: AccountSettings) -> LoginSession:
         from bridge.brokers.kite.session import KiteSession
 
-        assert account.api_key is not None
-        assert account.api_secret is not None
         return KiteSession(
             name,
             api_key=account.api_key,
@@ -359,9 +357,9 @@ class Bridge:
 
     def _on_session_ended(self) -> None:
         """In any thread: show it at once, and write it down; if that fails, the worker's next tick does it."""
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._tell_session_ended)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile: the next start writes it down
+                self._loop.call_soon_threadsafe(self._tell_session_ended)
 
     def _tell_session_ended(self) -> None:
         self.hub.publish([Changed(what="state")])

@@ -8,16 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from bridge.core.enums import Product
@@ -28,10 +19,15 @@ ENV_PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
 # The bearer token of `bridge venue`, which is no part of a bridge's settings.
 VENUE_TOKEN_VARIABLE = "BRIDGE_VENUE_TOKEN"  # noqa: S105 - the name of a variable
-KITE_ROOT = "https://api.kite.trade"
 DEFAULT_CONFIG = Path("config/bridge.yaml")
 DEFAULT_INSTRUMENTS = Path("config/instruments.csv")
 RESOURCES = Path(__file__).parent / "_resources"
+KITE_ROOT = "https://api.kite.trade"
+KITE_LOGIN_ROOT = "https://kite.zerodha.com/connect/login"
+KITE_STREAM_ROOT = "wss://ws.kite.trade"
+# The exchange's own limit is ten for who is not registered as an algo; some room is left for orders placed elsewhere.
+KITE_PER_SECOND, KITE_MAX_PER_SECOND = 8, 10
+KITE_ONLY = ("api_key", "api_secret", "login_root", "stream_root", "updates", "market_protection")
 # TradingView's published sender addresses (support article "How to configure webhook alerts").
 TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 
@@ -63,9 +59,22 @@ def _check_root(value: str) -> str:
 
 def _check_page(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment or parts.username):
+    if parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment):
         return value
-    raise ValueError(f"{value!r} is not the address of a page, such as https://kite.zerodha.com/connect/login")
+    raise ValueError(f"{value!r} is not the address of a page, such as {KITE_LOGIN_ROOT}")
+
+
+def _check_stream(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme in ("ws", "wss") and parts.hostname and not (parts.query or parts.fragment):
+        return value.rstrip("/")
+    raise ValueError(f"{value!r} is not the address of a stream, such as {KITE_STREAM_ROOT}")
+
+
+def _check_protection(value: Decimal) -> Decimal:
+    if value == -1 or 0 < value <= 100:
+        return value
+    raise ValueError("is a percentage above 0 up to 100, or -1 for the broker's own")
 
 
 def _check_network(value: str) -> str:
@@ -157,8 +166,8 @@ class RiskSettings(Section):
 
 
 class AccountSettings(Section):
-    """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's, `token` the venue's,
-    `root` the venue's or Kite's, `api_key`, `api_secret` and `login_root` Kite's.
+    """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's, `root` and `token` the
+    venue's; `api_key`, `api_secret`, the three roots, `updates` and `market_protection` are Kite's.
 
     `leverage` is how many rupees of order one rupee of buying power carries, by product. `fill_ratio` is the part of a resting
     paper order that fills at each new price.
@@ -167,9 +176,12 @@ class AccountSettings(Section):
     broker: Literal["paper", "venue", "kite"]
     root: Annotated[str, AfterValidator(_check_root)] | None = None
     token: Annotated[str, Field(pattern=r"^[!-~]+$")] | None = None
-    api_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")] | None = None
-    api_secret: SecretStr | None = None
-    login_root: Annotated[str, AfterValidator(_check_page)] = "https://kite.zerodha.com/connect/login"
+    api_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9]*$")] = ""
+    api_secret: SecretStr = SecretStr("")
+    login_root: Annotated[str, AfterValidator(_check_page)] = KITE_LOGIN_ROOT
+    stream_root: Annotated[str, AfterValidator(_check_stream)] = KITE_STREAM_ROOT
+    updates: Literal["stream", "postback", "poll"] = "stream"
+    market_protection: Annotated[Decimal, AfterValidator(_check_protection)] = Decimal(-1)
     cash: Decimal = Field(default=Decimal(1_000_000), ge=0)
     slippage_bps: Decimal = Field(default=Decimal(1), ge=0, le=1_000)
     fill_ratio: Decimal = Field(default=Decimal(1), gt=0, le=1)
@@ -184,20 +196,34 @@ class AccountSettings(Section):
     def _root_fits(self) -> "AccountSettings":
         if self.broker == "venue" and self.root is None:
             raise ValueError("root is missing: where `bridge venue` listens, such as http://127.0.0.1:8100")
-        if self.broker == "paper" and self.root is not None:
-            raise ValueError("root is for broker: venue and broker: kite; a paper account has none")
-        if self.broker != "venue" and self.token is not None:
-            raise ValueError(f"token is for broker: venue; a {self.broker} account has none")
+        if self.broker == "paper" and (self.root is not None or self.token is not None):
+            raise ValueError("root and token are for broker: venue; a paper account has none")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_kite(cls, given: Any) -> Any:
+        """What a Kite account has unless told otherwise, where other accounts have nothing."""
+        if isinstance(given, Mapping) and given.get("broker") == "kite":
+            return {"root": KITE_ROOT, "orders_per_second": KITE_PER_SECOND, **given}
+        return given
+
     @model_validator(mode="after")
-    def _keys_fit(self) -> "AccountSettings":
-        has_secret = self.api_secret is not None and bool(self.api_secret.get_secret_value())
-        if self.broker == "kite" and not (self.api_key and has_secret):
-            missing = "api_secret" if self.api_key else "api_key"
-            raise ValueError(f"{missing} is missing: both are on your app's page at developers.kite.trade")
-        if self.broker != "kite" and (self.api_key is not None or self.api_secret is not None):
-            raise ValueError(f"api_key and api_secret are for broker: kite; a {self.broker} account has none")
+    def _kite_fits(self) -> "AccountSettings":
+        if self.broker != "kite":
+            if named := [name for name in KITE_ONLY if name in self.model_fields_set]:
+                raise ValueError(f"{named[0]} is for broker: kite; a {self.broker} account has none")
+            return self
+        if not self.api_key:
+            raise ValueError("api_key is missing: the key of your app at https://developers.kite.trade")
+        if not self.api_secret.get_secret_value():
+            raise ValueError("api_secret is missing: set BRIDGE_ACCOUNTS__<NAME>__API_SECRET in the environment")
+        if self.token is not None:
+            raise ValueError("token is for broker: venue; the token of a kite account comes by logging in")
+        if self.session != "market":
+            raise ValueError("session: always is for paper accounts; a kite account trades while its exchange is open")
+        if self.orders_per_second is None or self.orders_per_second > KITE_MAX_PER_SECOND:
+            raise ValueError(f"orders_per_second is at most {KITE_MAX_PER_SECOND} for a kite account")
         return self
 
     @property

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from bridge.core.errors import RefusedError
+from bridge.core.errors import RefusedError, StoreError
 from bridge.core.login import LoginView
 from bridge.web.gate import Gate, PageError, is_own_origin
 from bridge.web.port import Bridge
@@ -56,6 +56,8 @@ class LoginPages:
             view = await self._bridge.logins.log_in(account, query.get("request_token", ""), by=BY)
         except RefusedError as error:
             return self._message(400, "Not logged in", self._failed(account, f"{error.message} {error.hint or ''}".strip()))
+        except StoreError as error:
+            raise PageError(503, "Not logged in", str(error)) from None
         return self._message(200, f"Logged in to {view.broker}", f"Account {account} is {self._stands(view)}.")
 
     def _failed(self, account: str, why: str) -> str:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from bridge.core.clock import IST
+from bridge.core.errors import StoreError
 from bridge.core.reasons import AuditAction
 from bridge.sandbox.kite.box import API_SECRET, USER_ID
 from bridge.web.auth import set_password
@@ -208,6 +209,23 @@ def test_a_login_that_was_not_completed_or_failed_says_what_to_do(box, desk):
         assert again.status_code == 400
         assert "Token is invalid or has expired" in again.text
         assert f"The session of before stands: account {ACCOUNT} is logged in as {USER_ID}" in again.text
+
+
+def test_a_login_that_cannot_be_stored_says_that_it_is_lost(box, monkeypatch):
+    """The token is used up: what helps is a new login, once the store takes it; and no session is believed till then."""
+
+    async def refuse(*_args):
+        raise StoreError("the disk is full")
+
+    with httpx.Client(base_url=box.url, trust_env=False, timeout=20) as client:
+        query = leave(client)
+        with monkeypatch.context() as patch:
+            patch.setattr(box.bridge.store, "write", refuse)
+            answer = client.get(CALLBACK, params=query)
+        assert answer.status_code == 503
+        assert "Zerodha took the login, but it could not be stored: the disk is full. Log in again." in answer.text
+        assert box.bridge.sessions[ACCOUNT].token() is None
+        assert client.get(CALLBACK, params=leave(client)).status_code == 200
 
 
 def test_a_link_on_another_site_begins_no_login(box):

@@ -42,7 +42,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"broker": "kite", "api_key": "k"}, "api_secret is missing"),
     ({"broker": "kite", "api_key": "k", "api_secret": ""}, "api_secret is missing"),
     ({"broker": "kite", "api_key": "k k", "api_secret": "s"}, "pattern"),
-    ({"broker": "kite", "api_key": "k", "api_secret": "s", "token": "t"}, "for broker: venue"),
+    ({"broker": "kite", "api_key": "k", "api_secret": "s", "token": "t"}, "comes by logging in"),
     ({"broker": "kite", "api_key": "k", "api_secret": "s", "login_root": "kite.zerodha.com"}, "not the address of a page"),
     ({"broker": "kite", "api_key": "k", "api_secret": "s", "login_root": "https://a/b?c=d"}, "not the address of a page"),
     ({"broker": "paper", "api_key": "k"}, "for broker: kite"),

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bridge.core.clock import IST, Clock
-from bridge.core.errors import ConfigError, RefusedError
+from bridge.core.errors import ConfigError, RefusedError, StoreError
 from bridge.core.login import NOT_LOGGED_IN, BrokerSession, LoginView
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.core.values import evolve
@@ -136,7 +136,10 @@ class KiteSession:
             except RefusedError as error:
                 await self._store.write(partial(self._note_failure, message=error.message, by=by))
                 raise
-            await self._store.write(lambda tx: self._keep(tx, record, by))
+            try:
+                await self._store.write(partial(self._keep, record=record, by=by))
+            except StoreError as error:  # the token is used up, and the session before is over as far as Zerodha goes
+                raise StoreError(f"Zerodha took the login, but it could not be stored: {error}. Log in again.") from error
 
     def _keep(self, tx: Tx, record: BrokerSession, by: str) -> None:
         tx.put(tx.ledger.broker_sessions, self.account, record)
