@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bridge.brokers.base import Broker
+from bridge.brokers.base import Broker, BrokerStatus, LoginSession
 from bridge.brokers.paper.adapter import PaperBroker
 from bridge.brokers.paper.rows import PAPER_CODECS
 from bridge.brokers.paper.shelves import PaperShelves
@@ -32,6 +32,7 @@ from bridge.execution.throttle import Throttle
 from bridge.intake.admit import Intake
 from bridge.intake.verify import Verifier
 from bridge.log import log_event, log_fault
+from bridge.logins import Logins
 from bridge.market.calendar import Calendar, load_calendar
 from bridge.market.instruments import Catalog, load_catalog
 from bridge.metrics import Metrics
@@ -75,6 +76,10 @@ class Bridge:
         self.calendar: Calendar = load_calendar(settings.calendar)
         # By account, how long its broker's limits over minutes let no order out.
         self._order_waits: dict[str, Callable[[datetime], float]] = {}
+        self.sessions: dict[str, LoginSession] = {
+            name: self._make_session(name, account) for name, account in settings.accounts.items() if account.broker == "kite"
+        }
+        self.logins = Logins(self.sessions, store=self.store, clock=self.clock, hours=self.calendar.hours)
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
@@ -98,6 +103,7 @@ class Bridge:
             publish=self.hub.publish,
             on_fault=self.on_fault,
             on_alarm=self._on_alarm,
+            on_tick=self.logins.tick if self.sessions else None,
         )
         self.desk = Desk(
             settings=settings,
@@ -111,6 +117,7 @@ class Bridge:
         self.started_at: datetime = self.clock.now()
         self._is_stopping = False
         self._is_drained = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._hurry = asyncio.Event()
         self._check_symbols_known()
         self._wire_writer()
@@ -128,6 +135,21 @@ class Bridge:
             maps=paper_maps(PAPER_CODECS),
             mode=self.settings.database.writer,
             recent=timedelta(seconds=SEND_WITHIN * self.settings.webhook.freshness_s + self.settings.webhook.future_s),
+        )
+
+    def _make_session(self, name: str, account: AccountSettings) -> LoginSession:
+        from bridge.brokers.kite.session import KiteSession
+
+        return KiteSession(
+            name,
+            api_key=account.api_key,
+            api_secret=account.api_secret.get_secret_value(),
+            root=account.root or KITE_ROOT,
+            login_root=account.login_root,
+            store=self.store,
+            vault=self.vault,
+            clock=self.clock,
+            on_change=self._on_session_ended,
         )
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
@@ -173,11 +195,9 @@ class Bridge:
         self._order_waits[name] = broker.wait_s
         return broker
 
-    def _make_kite_tokens(self, _name: str, _account: AccountSettings) -> "TokenSource":
+    def _make_kite_tokens(self, name: str, _account: AccountSettings) -> "TokenSource":
         """Where an account's access token comes from."""
-        from bridge.brokers.kite.client import HeldToken
-
-        return HeldToken()
+        return self.sessions[name]
 
     def _make_pipeline(self) -> Pipeline:
         settings = self.settings
@@ -274,7 +294,8 @@ class Bridge:
         self._check_accounts_known()
         self._remember_sent()
         self.started_at = self.clock.now()
-        self.store.writer.bind(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self.store.writer.bind(self._loop)
         await announce(self.store, self.clock, AuditAction.BRIDGE_STARTED, {"accounts": sorted(self.settings.accounts)})
         await self.store.write(self._set_starting_states)
         for name, broker in self.guarded.items():
@@ -370,6 +391,16 @@ class Bridge:
     def _alarm_of_account(self, account: str, message: str) -> None:
         self.worker.raise_alarm(account, message)
 
+    def _on_session_ended(self) -> None:
+        """In any thread: show it at once, and write it down; if that fails, the worker's next tick does it."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile: the next start writes it down
+                self._loop.call_soon_threadsafe(self._tell_session_ended)
+
+    def _tell_session_ended(self) -> None:
+        self.hub.publish([Changed(what="state")])
+        self.worker.run_soon(self.logins.settle)
+
     def _on_breaker(self, account: str, state: BreakerState, message: str) -> None:
         opened = state is BreakerState.OPEN
         if opened:
@@ -391,7 +422,7 @@ class Bridge:
         ledger, now = self.store.ledger, self.clock.now()
         views = []
         for name, broker in self.guarded.items():
-            status, funds = broker.status(), ledger.funds.get(name)
+            status, funds = self._status_of(name), ledger.funds.get(name)
             views.append(
                 AccountView(
                     name=name,
@@ -403,6 +434,7 @@ class Bridge:
                     available=None if funds is None else funds.available,
                     equity=None if funds is None else funds.equity,
                     day_pnl=day_pnl(ledger, name, now),
+                    login=self.logins.view(name),
                 )
             )
         return views
@@ -411,6 +443,12 @@ class Bridge:
         """Orders at the brokers that are not ours, as last seen: by account, the latest first."""
         kept = self.store.ledger.external.values
         return [external_view(name, row) for name in self.settings.accounts for row in kept.get(name, ())]
+
+    def _status_of(self, name: str) -> BrokerStatus:
+        """A missing login comes first: whatever else is wrong, that is what a person has to mend."""
+        session = self.sessions.get(name)
+        why = session.why() if session is not None else ""
+        return BrokerStatus(connected=False, message=why) if why else self.guarded[name].status()
 
     def ready(self) -> dict[str, tuple[bool, str]]:
         """By part, whether it works and what is wrong; asks the database, so call it in a worker thread."""
@@ -424,7 +462,7 @@ class Bridge:
             parts["store"] = (False, type(error).__name__)
         if trouble := self.store.writer.trouble:  # what can be read can still be full
             parts["store"] = (False, trouble)
-        for name, broker in self.guarded.items():
-            status = broker.status()
+        for name in self.guarded:
+            status = self._status_of(name)
             parts[f"broker {name}"] = (status.connected, status.message)
         return parts

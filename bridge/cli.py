@@ -141,6 +141,11 @@ def _add_trading(commands: "Commands") -> None:
     reconcile.add_argument("--account", metavar="A", help="only this account's")
     told = "let entries in it go on while positions differ by exactly as much as now"
     reconcile.add_argument("--accept", metavar="NSE:SBIN", help=told)
+    login = _add(commands, "login", "login:login", "log an account in to its broker, or tell where a person does that")
+    login.add_argument("account", metavar="ACCOUNT", help="as named in the settings")
+    told = "what the login page gave: the token, or the whole address that it led to (default: asked for)"
+    login.add_argument("--request-token", metavar="T", help=told)
+    login.add_argument("--new-user", action="store_true", help="the account is another person's at the broker from now on")
     _add(commands, "status", "trading:status", "tell what the bridge is doing; fails when none is running")
 
 

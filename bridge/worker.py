@@ -51,6 +51,7 @@ class Worker:
         publish: Callable[[list[Event]], None],
         on_fault: Callable[[str, BaseException], None],
         on_alarm: Callable[[str], None],
+        on_tick: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ):
         self._clock = clock
         self._store = store
@@ -61,6 +62,7 @@ class Worker:
         self._publish = publish
         self._on_fault = on_fault
         self._on_alarm = on_alarm
+        self._on_tick = on_tick
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._funds_due: dict[str, float] = {}
@@ -224,6 +226,8 @@ class Worker:
             lost: list[Order] = await self._store.write(self._sweep)
             for order in lost:
                 self._reconciler.doubt(order.intent.account)
+        if self._on_tick is not None:
+            await self._on_tick()
 
     def _ask_for_funds(self) -> None:
         for account in self._brokers:
@@ -303,6 +307,10 @@ class Worker:
         for broker in self._brokers.values():
             for symbol, price in prices.items():
                 await broker.on_price(symbol, price)
+
+    def run_soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do this in the background; a fault of it is counted."""
+        self._spawn(work)
 
     def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(self._guard(work))

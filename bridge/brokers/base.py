@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from bridge.core.enums import Product
+from bridge.core.login import LoginView
 from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 
@@ -91,4 +92,36 @@ class Broker(Protocol):
 
     async def on_price(self, symbol: str, price: Decimal) -> None:
         """A new latest price; only simulated brokers care."""
+        ...
+
+
+class LoginSession(Protocol):
+    """The session of an account whose broker wants a person to log in every day. All but `login` and `settle` in any thread."""
+
+    def token(self) -> str | None:
+        """What calls are signed with; None when there is no session that lives."""
+        ...
+
+    def drop(self, reason: str, *, token: str | None = None) -> None:
+        """The broker does not take `token` any more (None: the one there is): forget it until the next login."""
+        ...
+
+    def why(self) -> str:
+        """What is missing and what a person must do; empty while a session lives."""
+        ...
+
+    def view(self) -> LoginView:
+        """How the login stands."""
+        ...
+
+    def login_url(self, state: str = "") -> str:
+        """The page where a person logs in; the broker hands `state` back."""
+        ...
+
+    async def login(self, request_token: str, *, by: str = "", new_user: bool = False) -> None:
+        """Make a session of what the login page gave; RefusedError says what to do instead."""
+        ...
+
+    async def settle(self) -> None:
+        """Write down that the session has ended, if it has."""
         ...

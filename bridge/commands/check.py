@@ -5,7 +5,7 @@ import os
 
 from bridge.commands.findings import Facts, Finding, Level, fail, ok
 from bridge.commands.look_inside import check_calendar, check_clock, check_folder, check_instruments, check_secrets, check_store
-from bridge.commands.look_outside import check_bind, check_brokers, check_egress, check_reach, check_webhook
+from bridge.commands.look_outside import check_bind, check_brokers, check_egress, check_logins, check_reach, check_webhook
 from bridge.commands.running import find_running
 from bridge.core.clock import SystemClock
 from bridge.core.errors import BridgeError
@@ -22,6 +22,7 @@ CHECKS = (
     check_bind,
     check_reach,
     check_brokers,
+    check_logins,
     check_egress,
 )
 

@@ -8,12 +8,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from bridge.commands.alerts import reach_hint
+from bridge.commands.client import open_reads
 from bridge.commands.findings import Facts, Finding, fail, ok, warn
 from bridge.commands.serve import PASSWORD_MEND, listen
+from bridge.core.clock import IST
 from bridge.core.errors import BridgeError
+from bridge.core.login import BrokerSession
 from bridge.intake.signatures import SignatureChecker
 from bridge.settings import is_loopback
-from bridge.vault import api_token
+from bridge.vault import KEY_FILE, Vault, api_token
 from bridge.web.auth import needs_password, password_hash
 
 ANSWER_WITHIN_S = 5.0
@@ -96,7 +99,7 @@ def check_brokers(facts: Facts) -> Iterator[Finding]:
 def _ask_venues(facts: Facts) -> Iterator[Finding]:
     """Whether something that says it is well listens where each venue should."""
     for name, account in facts.settings.accounts.items():
-        if account.root is None:
+        if account.broker != "venue":
             continue
         try:
             httpx.get(f"{account.root}/healthz", timeout=ANSWER_WITHIN_S, trust_env=False).raise_for_status()
@@ -105,6 +108,38 @@ def _ask_venues(facts: Facts) -> Iterator[Finding]:
             yield fail(f"venue {name}"[:12], told, "start it with `bridge venue`, or correct the account's root")
         else:
             yield ok(f"venue {name}"[:12], f"{account.root} answers")
+
+
+def check_logins(facts: Facts) -> Iterator[Finding]:
+    """Accounts whose brokers want a person every day: keys are set, and until when a session lives. Tells no key."""
+    accounts = {name: account for name, account in facts.settings.accounts.items() if account.broker == "kite"}
+    if not accounts:
+        return
+    try:
+        sessions = open_reads(facts.settings).broker_sessions()
+    except BridgeError:  # no database yet, or an older one: nobody has logged in with this version
+        sessions = {}
+    for name in accounts:
+        part, keys = f"login {name}"[:12], "api_key and api_secret are set"
+        session = sessions.get(name)
+        if session is None or not session.sealed or session.expires_at <= facts.now:
+            yield warn(part, f"{keys}; not logged in", f"log in on the status page, or with: bridge login {name}")
+        elif problem := _sealing_problem(facts, session):
+            yield warn(part, f"{keys}; not logged in: {problem}", f"bridge login {name}")
+        else:
+            ends = f"{session.expires_at.astimezone(IST):%Y-%m-%d %H:%M} in India"
+            yield ok(part, f"{keys}; logged in as {session.user_id} until {ends}")
+
+
+def _sealing_problem(facts: Facts, session: BrokerSession) -> str:
+    """Why the bridge could not open the session's token."""
+    if facts.settings.secret_key is None and not (facts.settings.data_dir / KEY_FILE).exists():
+        return "the master key is missing"  # a look would make another one
+    try:
+        Vault(facts.settings).decrypt(session.sealed)
+    except BridgeError:
+        return "the session was sealed with another master key"
+    return ""
 
 
 def check_egress(facts: Facts) -> Iterator[Finding]:

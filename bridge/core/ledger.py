@@ -12,6 +12,7 @@ from bridge.core.day import Day
 from bridge.core.enums import Action
 from bridge.core.hold import Hold
 from bridge.core.ids import make_cl_ord_id
+from bridge.core.login import BrokerSession
 from bridge.core.market import Mark
 from bridge.core.money import ZERO
 from bridge.core.order import Order
@@ -157,6 +158,7 @@ class Ledger:
         self.days: Shelf[str, Day] = Shelf("days")
         self.holds: Shelf[tuple[str, str], Hold] = Shelf("holds")
         self.tokens: Shelf[str, TokenRecord] = Shelf("tokens")
+        self.broker_sessions: Shelf[str, BrokerSession] = Shelf("broker_sessions")
         self.waiting = WaitingShelf()
         self.newest: Shelf[tuple[str, str, str], Alert] = Shelf("newest", volatile=True)
         self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)

@@ -199,6 +199,9 @@ class AuditAction(StrEnum):
     ALARM_RAISED = "alarm_raised"
     OPERATOR_SIGNED_IN = "operator_signed_in"
     SIGN_IN_FAILED = "sign_in_failed"
+    BROKER_LOGGED_IN = "broker_logged_in"
+    BROKER_LOGIN_FAILED = "broker_login_failed"
+    BROKER_SESSION_ENDED = "broker_session_ended"
 
     @property
     def sentence(self) -> str:
@@ -244,4 +247,7 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.ALARM_RAISED: "Something needs a person's attention.",
     AuditAction.OPERATOR_SIGNED_IN: "The operator signed in.",
     AuditAction.SIGN_IN_FAILED: "A sign-in failed.",
+    AuditAction.BROKER_LOGGED_IN: "An account was logged in to its broker.",
+    AuditAction.BROKER_LOGIN_FAILED: "A login of an account to its broker failed.",
+    AuditAction.BROKER_SESSION_ENDED: "An account's session at its broker ended.",
 }

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from bridge.core.login import LoginView
 from bridge.core.order_states import OrderStatus
 from bridge.core.report import BookRow
 
@@ -172,7 +173,10 @@ class TokenView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """An account and its broker session now; money in rupees, None where the broker has not said it."""
+    """An account and its broker session now; money in rupees, None where the broker has not said it.
+
+    `login` is None where the broker wants none.
+    """
 
     name: str
     broker: str
@@ -183,3 +187,4 @@ class AccountView:
     available: Decimal | None
     equity: Decimal | None
     day_pnl: Decimal | None
+    login: LoginView | None = None

@@ -70,6 +70,15 @@ class Calendar:
         found = next(self._ahead(instrument, at), None)
         return None if found is None else found[0]
 
+    def hours(self, day: date, exchange: str = "NSE") -> tuple[datetime, datetime] | None:
+        """When on `day` the first order can be entered at `exchange` and the last; None when it is closed or not known."""
+        segment = _SEGMENTS.get(exchange)
+        number = day.toordinal() - _EPOCH_ORDINAL
+        windows = self._plan(segment, number).windows if segment else ()
+        if not windows:
+            return None
+        return _moment(number, windows[0].start_s), _moment(number, windows[-1].end_s)
+
     def is_trading_day(self, day: date, exchange: str = "NSE") -> bool:
         """True when `exchange` trades on `day`, if only for an hour; a day or exchange that is not known is none."""
         segment = _SEGMENTS.get(exchange)

@@ -15,6 +15,7 @@ from bridge.core.day import Day
 from bridge.core.enums import OrdType, Product, Side, Source, TimeInForce, TradingMode
 from bridge.core.fill import Fill
 from bridge.core.hold import Gap, Hold
+from bridge.core.login import BrokerSession
 from bridge.core.market import Mark
 from bridge.core.money import to_text
 from bridge.core.order import Order
@@ -217,6 +218,17 @@ def decode_hold(row: Row) -> tuple[tuple[str, str], Hold]:
     return (row[0], row[1]), Hold(message=row[2], gaps=gaps, accepted_by=row[4])
 
 
+def _encode_broker_session(account: str, session: BrokerSession) -> tuple[Any, ...]:
+    return (account, session.sealed, session.user_id, to_us(session.logged_in_at), to_us(session.expires_at))
+
+
+def decode_broker_session(row: Row) -> tuple[str, BrokerSession]:
+    """The login of a row of `broker_sessions`."""
+    return row[0], BrokerSession(
+        account=row[0], sealed=row[1], user_id=row[2], logged_in_at=from_us(row[3]), expires_at=from_us(row[4])
+    )
+
+
 LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
     "alerts": RowMap(tables.AlertRow, lambda _key, alert: encode_alert(alert), _decode_alert, "disposition IS NULL"),
     "orders": RowMap(
@@ -232,4 +244,5 @@ LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
     "tokens": RowMap(tables.TokenRow, _encode_token, _decode_token),
     "marks": RowMap(tables.MarkRow, _encode_mark, _decode_mark),
     "holds": RowMap(tables.HoldRow, _encode_hold, decode_hold),
+    "broker_sessions": RowMap(tables.BrokerSessionRow, _encode_broker_session, decode_broker_session),
 }

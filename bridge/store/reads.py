@@ -9,6 +9,7 @@ from sqlalchemy import Engine, Select, select, text
 
 from bridge.core.clock import from_us, to_us
 from bridge.core.hold import Hold
+from bridge.core.login import BrokerSession
 from bridge.core.money import average
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
@@ -24,7 +25,7 @@ from bridge.core.views import (
 )
 from bridge.store import tables
 from bridge.store.audit import AuditTuple
-from bridge.store.mapping import decode_hold, decode_order, decode_position, decode_trade
+from bridge.store.mapping import decode_broker_session, decode_hold, decode_order, decode_position, decode_trade
 from bridge.store.sql import table_of
 
 MAX_LIMIT = 1_000
@@ -38,6 +39,7 @@ _MARKS = table_of(tables.MarkRow)
 _STATES = table_of(tables.StateRow)
 _TOKENS = table_of(tables.TokenRow)
 _HOLDS = table_of(tables.HoldRow)
+_BROKER_SESSIONS = table_of(tables.BrokerSessionRow)
 
 
 class Reads:
@@ -152,6 +154,10 @@ class Reads:
             )
             for row in self._rows(select(_TOKENS).order_by(_TOKENS.c.created_at.desc()))
         ]
+
+    def broker_sessions(self) -> dict[str, BrokerSession]:
+        """The latest login of every account that ever had one."""
+        return dict(decode_broker_session(tuple(row)) for row in self._rows(select(_BROKER_SESSIONS)))
 
     def audit_rows(self) -> Iterator[AuditTuple]:
         """The whole audit chain, oldest first, a few thousand rows at a time."""

@@ -238,6 +238,18 @@ class TokenRow(SQLModel, table=True):
     revoked_at: int | None = Field(sa_column=_maybe_us())
 
 
+class BrokerSessionRow(SQLModel, table=True):
+    """The latest login of an account; `sealed` is the vault's, and empty once the session has ended."""
+
+    __tablename__ = "broker_sessions"
+
+    account: str = Field(sa_column=_text(primary_key=True))
+    sealed: str = Field(sa_column=_text())
+    user_id: str = Field(sa_column=_text())
+    logged_in_at: int = Field(sa_column=_us())
+    expires_at: int = Field(sa_column=_us())
+
+
 class AuditRow(SQLModel, table=True):
     """One link of the audit chain; `hash` covers the row and the hash before it."""
 

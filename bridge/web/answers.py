@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from bridge.core.clock import iso
 from bridge.core.errors import RefusedError
+from bridge.core.login import LoginView
 from bridge.core.money import to_text
 from bridge.core.scope import TradingState
 from bridge.core.views import AccountView, AlertView, ExternalView, OrderView, PositionView, StepView, TokenView, TradeView
@@ -146,6 +147,19 @@ def account_row(view: AccountView) -> dict[str, object]:
         "available": view.available,
         "equity": view.equity,
         "day_pnl": view.day_pnl,
+        "login": None if view.login is None else login_row(view.name, view.login),
+    }
+
+
+def login_row(account: str, view: LoginView) -> dict[str, object]:
+    """How an account's login at its broker stands; never a token."""
+    return {
+        "account": account,
+        "broker": view.broker,
+        "logged_in": view.is_live,
+        "user_id": view.user_id or None,
+        "ends_at": view.ends_at,
+        "message": view.message,
     }
 
 

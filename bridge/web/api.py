@@ -23,6 +23,7 @@ from bridge.web.answers import (
     answer_json,
     answer_refused,
     external_row,
+    login_row,
     order_row,
     position_row,
     state_row,
@@ -73,6 +74,7 @@ class Api:
             self._guarded("/flatten", POST=self.flatten),
             self._guarded("/reconcile", POST=self.reconcile),
             self._guarded("/reconcile/accept", POST=self.accept_drift),
+            self._guarded("/brokers/{account}/session", GET=self.broker_session, POST=self.log_in),
             self._guarded("/tokens", GET=self.tokens, POST=self.mint),
             self._guarded("/tokens/{token_id}", DELETE=self.revoke),
             self._guarded("/{rest:path}"),
@@ -221,6 +223,25 @@ class Api:
         if symbol is None:
             raise RefusedError(RefusalCode.E_FIELD, "`symbol` is missing.", field="symbol", hint="The one that differs.")
         return answer_json({"accepted": await self._bridge.desk.accept_drift(symbol, account, by=BY)})
+
+    async def broker_session(self, request: Request) -> Response:
+        """How an account's login at its broker stands, and where a person logs in."""
+        account = _ident(request, "account", "account")
+        login_url = self._bridge.logins.url(account)
+        view = self._bridge.logins.view(account)
+        assert view is not None
+        return answer_json({**login_row(account, view), "login_url": login_url})
+
+    async def log_in(self, request: Request) -> Response:
+        """Log an account in with the request token that the broker's login page gave."""
+        account = _ident(request, "account", "account")
+        body = await read_json(request, "request_token", "new_user")
+        token = body.get("request_token")
+        if not isinstance(token, str):
+            hint = "The one in the address that the login page leads to."
+            raise RefusedError(RefusalCode.E_FIELD, "`request_token` is missing.", field="request_token", hint=hint)
+        view = await self._bridge.logins.log_in(account, token, by=BY, new_user=_flag(body, "new_user"))
+        return answer_json(login_row(account, view))
 
     async def mint(self, request: Request) -> Response:
         """Make a capability token; its text is shown this once."""

@@ -25,6 +25,7 @@ MAX_HASH_CHARS = 512
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_CHARS = 256
 SESSION_LASTS = timedelta(hours=12)  # a trading day and its evening
+LOGIN_LASTS = timedelta(minutes=15)  # password, second factor, and looking for the phone
 SESSION_ID_CHARS = 26  # 130 bits
 MAX_COOKIE_CHARS = 200
 
@@ -145,6 +146,20 @@ class Sessions:
     def is_form_token(self, session_id: str, token: str) -> bool:
         """True for the session's own token; in constant time."""
         return hmac.compare_digest(self.form_token(session_id).encode(), token.encode("utf-8", "replace"))
+
+    def login_state(self, session_id: str, account: str) -> str:
+        """What a broker's login page hands back, so that only a login begun in this session, for this account, ends here."""
+        claims = str(to_us(self._clock.now() + LOGIN_LASTS))
+        return f"{claims}.{self._sign(f'login {session_id} {account} {claims}')}"
+
+    def is_login_state(self, session_id: str, account: str, state: str) -> bool:
+        """True for a state that was made for this session and account and is not too old."""
+        if len(state) > MAX_COOKIE_CHARS or not state.isascii():
+            return False
+        claims, _, signature = state.partition(".")
+        if not hmac.compare_digest(signature, self._sign(f"login {session_id} {account} {claims}")):
+            return False
+        return self._clock.now() < from_us(int(claims))
 
     def _sign(self, text: str) -> str:
         digest = hmac.digest(self._key, text.encode(), sha256)

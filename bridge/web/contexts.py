@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from bridge.core.clock import IST
 from bridge.core.enums import Disposition
 from bridge.core.hold import Hold
+from bridge.core.login import LoginView
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
@@ -71,6 +73,14 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoginLine:
+    """Until when a person is logged in at the broker; `button` is empty as long as nobody has to think of it."""
+
+    note: str
+    button: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountCard:
     """An account and its session."""
 
@@ -78,6 +88,7 @@ class AccountCard:
     kind: str
     session: Chip
     message: str
+    login: LoginLine | None
     day_pnl: Amount
     equity: str
     available: str
@@ -216,13 +227,24 @@ class AlertPage:
     body: str
 
 
-def make_account(view: AccountView) -> AccountCard:
+def make_login(view: LoginView, now: datetime) -> LoginLine:
+    """The line of a login, with a button when there is none or when it ends on this very day."""
+    button = f"Log in to {view.broker}"
+    if view.ends_at is None:
+        return LoginLine(note="", button=button)
+    ends_today = view.ends_at.astimezone(IST).date() == now.astimezone(IST).date()
+    note = f"Logged in as {view.user_id} until {short_time(view.ends_at, now)}"
+    return LoginLine(note=note, button=button if ends_today else "")
+
+
+def make_account(view: AccountView, now: datetime) -> AccountCard:
     """The card of an account."""
     return AccountCard(
         name=view.name,
         kind="simulated money" if view.is_paper else view.broker,
         session=Chip(text="connected", tone="good") if view.connected else Chip(text="not connected", tone="bad"),
         message=view.message,
+        login=None if view.login is None else make_login(view.login, now),
         day_pnl=signed(view.day_pnl),
         equity=money(view.equity),
         available=money(view.available),

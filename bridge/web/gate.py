@@ -119,6 +119,16 @@ class Gate:
             raise PageError(403, "This page was out of date", "Nothing was done. Go back, reload the page, and send it again.")
         return fields
 
+    # --- logins at brokers ---
+
+    def login_state(self, visitor: Visitor, account: str) -> str:
+        """What the broker's login page is to hand back."""
+        return self._sessions.login_state(visitor.session_id, account)
+
+    def is_login_state(self, visitor: Visitor, account: str, state: str) -> bool:
+        """True when this visitor began this login: another one's token must not get in by a link (login CSRF)."""
+        return self._sessions.is_login_state(visitor.session_id, account, state)
+
     # --- signing in ---
 
     def sign_in_form(self, request: Request) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from bridge.web.api import read_page
 from bridge.web.assets import Assets
 from bridge.web.gate import Gate, PageError, Visitor, is_own_origin
 from bridge.web.live import EventStream, HubFullError
+from bridge.web.logins import LoginPages
 from bridge.web.port import Bridge
 from bridge.web.text import full_time
 
@@ -61,6 +62,7 @@ class Pages:
         self._gate = Gate(bridge)
         self._assets = Assets(resource_dir("templates") / "static")
         self._templates = _make_templates()
+        self._logins = LoginPages(bridge, self._gate, self._message)
         self._parts: dict[str, Part] = {
             "state": self._state,
             "alarms": self._alarms,
@@ -87,6 +89,7 @@ class Pages:
             Route("/login", self.sign_in_form, methods=["GET"]),
             Route("/login", self.sign_in, methods=["POST"]),
             Route("/logout", self.sign_out, methods=["POST"]),
+            *self._logins.routes(),
             Route("/static/{name}", self._assets.serve, methods=["GET"]),
         ]
 
@@ -187,7 +190,7 @@ class Pages:
         return {"alarms": [contexts.make_alarm(view, snapshot.now) for view in alarms], "holds": holds}
 
     def _accounts(self, snapshot: Snapshot) -> Mapping[str, object]:
-        return {"accounts": [contexts.make_account(view) for view in snapshot.accounts]}
+        return {"accounts": [contexts.make_account(view, snapshot.now) for view in snapshot.accounts]}
 
     def _day(self, snapshot: Snapshot) -> Mapping[str, object]:
         midnight = snapshot.now.astimezone(IST).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -290,13 +293,18 @@ class Pages:
 
     async def sign_in_needed(self, request: Request, _error: Exception) -> Response:
         """Pages lead to the sign-in; parts and streams tell the script that the session is over."""
-        if request.scope["path"].startswith(("/parts/", "/live")) or request.method not in ("GET", "HEAD"):
+        path = request.scope["path"]
+        if path.startswith(("/parts/", "/live")) or request.method not in ("GET", "HEAD"):
             return self._message(401, "Sign in again", "Your session is over. Nothing was done.", link="/login")
         if request.headers.get("sec-fetch-site") == "cross-site":
             # Browsers keep a strict cookie back when another site's link led here; one hop of our own brings it along.
-            response = self._message(200, "One moment", "Opening the bridge…", link=request.scope["path"])
+            # The reload keeps the query, where a broker's login page has put its token; the link must not show it.
+            response = self._message(200, "One moment", "Opening the bridge…", link=path)
             response.headers["refresh"] = "0"
             return response
+        if path.startswith("/brokers/"):
+            told = "Nothing was done. Sign in to the bridge, then log in to the broker again."
+            return self._message(401, "Sign in again", told, link="/login")
         return RedirectResponse("/login", 303)
 
     async def page_error(self, _request: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from bridge.answer import Answer
 from bridge.core.clock import Clock
+from bridge.core.login import LoginView
 from bridge.core.scope import Scope, TradingState
 from bridge.core.views import AccountView, ExternalView
 from bridge.intake.verify import Delivery
@@ -70,6 +71,22 @@ class Desk(Protocol):
         ...
 
 
+class Logins(Protocol):
+    """Logins at brokers that want a person every day. RefusedError: it cannot be done so, and says what to do instead."""
+
+    def view(self, account: str) -> LoginView | None:
+        """How the login of an account stands; None where none is wanted."""
+        ...
+
+    def url(self, account: str, state: str = "") -> str:
+        """Where a person logs in."""
+        ...
+
+    async def log_in(self, account: str, request_token: str, *, by: str, new_user: bool = False) -> LoginView:
+        """Make a session of what the login page gave."""
+        ...
+
+
 class RendersMetrics(Protocol):
     """The counters."""
 
@@ -112,6 +129,11 @@ class Bridge(Protocol):
     @property
     def desk(self) -> Desk:
         """Where commands go."""
+        ...
+
+    @property
+    def logins(self) -> Logins:
+        """Logins at brokers."""
         ...
 
     @property

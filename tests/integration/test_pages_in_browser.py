@@ -17,7 +17,9 @@ from bridge.core.reasons import AuditAction
 from bridge.core.report import BookRow
 from bridge.store.tx import Tx
 from bridge.web.auth import set_password
-from tests.support.clocks import NOON
+from tests.support.clocks import NOON, RunningClock
+from tests.support.kite import open_desk
+from tests.support.logins import ACCOUNT, LoginBridge, login_settings
 from tests.support.waiting import wait_for
 from tests.support.web import WebBox, make_settings
 
@@ -303,6 +305,36 @@ def test_a_session_that_is_over_leads_back_to_the_sign_in(chromium, tmp_path):
         box.api("POST", "/halt")
         page.get_by_label("Operator password").wait_for()
         watched.context.close()
+
+
+def test_a_login_at_the_broker_comes_back_over_another_site_with_its_session(chromium, tmp_path):
+    """The strict cookie does not come along from the broker's site (here: localhost), but with one reload of our own."""
+    clock = RunningClock()
+    with open_desk(clock) as desk:
+        desk.server.do(lambda sandbox: sandbox.sessions.end())
+        login_root = f"http://localhost:{desk.server.port}/connect/login"
+        settings = login_settings(tmp_path, desk, login_root=login_root)
+        set_password(settings, PASSWORD)
+        with WebBox(settings, clock, LoginBridge) as box:
+            desk.turn(redirect_url=f"{box.url}/brokers/{ACCOUNT}/callback")
+            context = chromium.new_context(base_url=box.url, viewport=PHONE)
+            page = context.new_page()
+            page.set_default_timeout(10_000)
+            answers: list[Any] = []
+            page.on("response", lambda answer: answers.append(answer) if "/callback" in answer.url else None)
+            page.goto("/login")
+            page.get_by_label("Operator password").fill(PASSWORD)
+            page.keyboard.press("Enter")
+            shoot(page, "login-missing")
+            page.get_by_role("link", name="Log in to Zerodha").click()
+            page.get_by_role("button", name="Log in as").click()
+            page.get_by_role("heading", name="Logged in to Zerodha").wait_for()
+            assert [answer.headers.get("refresh") for answer in answers] == ["0", None]
+            page.get_by_role("link", name="Go on").click()
+            page.get_by_text("Logged in as SB0001 until").wait_for()
+            assert "request_token" not in page.url
+            shoot(page, "login-done")
+            context.close()
 
 
 # --- looks ---

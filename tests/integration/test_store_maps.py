@@ -14,6 +14,7 @@ from bridge.core.day import Day
 from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, Source, TimeInForce, TradingMode
 from bridge.core.fill import Fill
 from bridge.core.hold import Gap, Hold
+from bridge.core.login import BrokerSession
 from bridge.core.market import Mark
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
@@ -82,6 +83,7 @@ tokens = st.builds(TokenRecord, token_id=names, claims=texts, created_at=times, 
 gaps = st.builds(Gap, product=names, ours=numbers, theirs=numbers)
 holds = st.builds(Hold, message=texts, gaps=st.lists(gaps, max_size=3).map(tuple), accepted_by=texts)
 marks = st.builds(Mark, symbol=names, price=amounts, at=times, source=names)
+broker_sessions = st.builds(BrokerSession, account=names, sealed=texts, user_id=names, logged_in_at=times, expires_at=times)
 
 ITEMS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "alerts": alerts.map(lambda one: (one.alert_id, one)),
@@ -93,6 +95,7 @@ ITEMS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "tokens": tokens.map(lambda one: (one.token_id, one)),
     "marks": marks.map(lambda one: (one.symbol, one)),
     "holds": st.tuples(st.tuples(names, names), holds),
+    "broker_sessions": broker_sessions.map(lambda one: (one.account, one)),
 }
 
 

@@ -70,18 +70,25 @@ def test_a_newer_database_is_refused_and_left_alone(backend: Backend, database_u
     assert look(database_url, "SELECT version_num FROM alembic_version") == [("9999",)]
 
 
+# A hold as the tables of each revision take it.
+HOLDS = {
+    "0001": "INSERT INTO holds VALUES ('paper', 'NSE:SBIN', 'They differ.')",
+    "0002": "INSERT INTO holds VALUES ('paper', 'NSE:SBIN', 'They differ.', '[]', '')",
+}
+
+
 class CutOffError(Exception):
     """As if the process ended here."""
 
 
-@pytest.mark.parametrize("first", [None, "0001"])
+@pytest.mark.parametrize("first", [None, "0001", "0002"])
 def test_an_upgrade_that_is_cut_off_leaves_the_database_as_it_was(
     backend: Backend, database_url: str, first: str | None
 ) -> None:
     """After whichever statement: the next start does all of it."""
     if first is not None:
         to_revision(backend, first)
-        change(database_url, "INSERT INTO holds VALUES ('paper', 'NSE:SBIN', 'They differ.')")
+        change(database_url, HOLDS[first])
     left = 0
 
     @event.listens_for(backend.engine, "after_cursor_execute")
@@ -98,7 +105,7 @@ def test_an_upgrade_that_is_cut_off_leaves_the_database_as_it_was(
         left = times
         with contextlib.suppress(CutOffError):
             upgrade(backend)
-    assert times > 4
+    assert times > (1 if first == "0002" else 4)
     with backend.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
@@ -117,7 +124,7 @@ def to_revision(backend: Backend, revision: str) -> None:
 def test_a_database_of_the_first_revision_becomes_what_a_fresh_one_is(backend: Backend, database_url: str) -> None:
     """Every step on the way, with rows: tables equal the models, a hold of before is still one and has no numbers."""
     to_revision(backend, "0001")
-    change(database_url, "INSERT INTO holds VALUES ('paper', 'NSE:SBIN', 'They differ.')")
+    change(database_url, HOLDS["0001"])
     upgrade(backend)
     assert current_revision(backend) == HEAD
     with backend.engine.connect() as connection:

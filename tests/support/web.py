@@ -42,9 +42,9 @@ def make_settings(folder: Path, **values: Any) -> Settings:
 class WebBox:
     """One running bridge. `ask` goes straight through the app, from whatever address; `url` is where it listens."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None, make: type[Bridge] = Bridge) -> None:
         self.clock = clock or RunningClock()
-        self.bridge = Bridge(settings, self.clock)
+        self.bridge = make(settings, self.clock)
         self.token = self.bridge.api_token
         self.app: ASGIApp = build_app(self.bridge)
         config = uvicorn.Config(self.app, port=0, access_log=False, log_level="critical", proxy_headers=False)

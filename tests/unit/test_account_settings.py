@@ -56,6 +56,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**KITE, "updates": "push"}, "'stream', 'postback' or 'poll'"),
     ({"broker": "paper", "updates": "poll"}, "updates is for broker: kite"),
     ({"broker": "venue", "root": "http://a", "api_key": "abc"}, "api_key is for broker: kite"),
+    ({"broker": "kite", "api_secret": "s"}, "api_key is missing"),
+    ({"broker": "kite", "api_key": "k", "api_secret": ""}, "api_secret is missing"),
+    ({"broker": "kite", "api_key": "k", "api_secret": "s", "login_root": "https://a/b?c=d"}, "not the address of a page"),
+    ({"broker": "venue", "root": "http://a", "api_secret": "s"}, "for broker: kite"),
 ]
 
 

@@ -15,8 +15,10 @@ from bridge.commands.findings import Facts, Level, fail, ok
 from bridge.commands.running import Running
 from bridge.core.clock import SystemClock
 from bridge.core.errors import StoreError
+from bridge.core.login import BrokerSession
 from bridge.settings import load_settings
 from bridge.store.backend import Backend
+from bridge.vault import Vault
 from tests.support.samples import make_alert
 from tests.support.server import ServedVenue
 from tests.support.stores import change, fresh_sqlite, opened
@@ -343,3 +345,44 @@ def test_the_address_that_orders_leave_from_is_told_without_asking_anyone(facts,
     monkeypatch.setattr(look_outside, "local_address", lambda: local)
     found = worst(look_outside.check_egress, facts())
     assert (found[0], (local or "no route") in found[1]) == (level, True)
+
+
+# --- logins ---
+
+
+def test_without_an_account_that_logs_in_nothing_is_said_of_logins(facts):
+    """A paper bridge has no keys."""
+    assert look(look_outside.check_logins, facts()) == []
+
+
+def test_a_login_is_told_with_its_end_and_a_missing_one_with_its_mend(facts, tmp_path):
+    """Keys set, session live until when, without a bridge and without the keys themselves."""
+    ravi = {"broker": "kite", "api_key": "keyofravi", "api_secret": "secretofravi"}
+    settings = {"accounts": {"ravi": ravi}, "strategies": {"demo": {"accounts": ["ravi"]}}}
+    told = facts(**settings)
+    assert worst(look_outside.check_logins, told)[0] is Level.WARN
+    url = fresh_sqlite(tmp_path / "data")
+
+    def sessions(sealed, now=MONDAY):
+        async def keep():
+            async with opened(url) as store:
+                session = BrokerSession(
+                    account="ravi", sealed=sealed, user_id="AB1234", logged_in_at=MONDAY - timedelta(hours=2),
+                    expires_at=MONDAY + timedelta(hours=19, minutes=30),
+                )  # fmt: skip
+                await store.write(lambda tx: tx.put(tx.ledger.broker_sessions, "ravi", session))
+
+        asyncio.run(keep())
+        return look(look_outside.check_logins, facts(now=now, **settings))
+
+    sealed = Vault(told.settings).encrypt("token")
+    ((level, text),) = sessions(sealed)
+    assert (level, "logged in as AB1234 until 2026-11-24 06:00 in India" in text) == (Level.OK, True)
+    assert "ravi" not in text.replace("bridge login ravi", "")
+    for found in (sessions(""), sessions(sealed, MONDAY + timedelta(hours=20))):
+        ((level, text),) = found
+        assert (level, "bridge login ravi" in text, "are set; not logged in" in text) == (Level.WARN, True, True)
+    assert "another master key" in sessions("gAAAAA")[0][1]
+    (tmp_path / "data" / "secret.key").unlink()
+    assert "the master key is missing" in sessions(sealed)[0][1]
+    assert not (tmp_path / "data" / "secret.key").exists()

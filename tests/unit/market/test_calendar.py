@@ -419,6 +419,27 @@ def test_is_trading_day(day, exchange, expected):
     assert CALENDAR.is_trading_day(date.fromisoformat(day), exchange) is expected
 
 
+@pytest.mark.parametrize(
+    ("day", "exchange", "first", "last"),
+    [
+        ("2026-11-20", "NSE", "09:15", "15:30"),
+        ("2026-11-24", "MCX", "17:00", "23:55"),
+    ],
+)
+def test_the_hours_of_a_day_are_its_first_and_last_moment(day, exchange, first, last):
+    """Of a holiday's evening session too."""
+    assert CALENDAR.hours(date.fromisoformat(day), exchange) == (at(day, first), at(day, last))
+
+
+@pytest.mark.parametrize(
+    ("day", "exchange"),
+    [("2026-11-21", "NSE"), ("2026-11-24", "NSE"), ("2026-11-08", "NSE"), ("2031-06-02", "NSE"), ("2026-11-20", "LSE")],
+)
+def test_a_day_without_known_hours_has_none(day, exchange):
+    """Weekend, holiday, hours not told yet, a year not known, an exchange not known."""
+    assert CALENDAR.hours(date.fromisoformat(day), exchange) is None
+
+
 def test_calendar_remembers_a_bounded_number_of_days():
     """A replay over centuries does not grow the process."""
     calendar = load_calendar()

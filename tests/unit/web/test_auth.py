@@ -263,3 +263,27 @@ def test_what_is_remembered_is_bounded():
 def test_a_session_expires_as_its_cookie_does():
     """The browser's max-age and the signed time are the same twelve hours."""
     assert timedelta(hours=12) == auth.SESSION_LASTS
+
+
+# --- logins at brokers ---
+
+
+def test_a_login_state_fits_its_session_and_account_for_a_quarter_of_an_hour():
+    """Whatever else comes back from the login page is not ours."""
+    clock = StillClock()
+    sessions = auth.Sessions(KEY, clock)
+    state = sessions.login_state("one", "ravi")
+    assert sessions.is_login_state("one", "ravi", state)
+    assert not sessions.is_login_state("two", "ravi", state)
+    assert not sessions.is_login_state("one", "asha", state)
+    assert not auth.Sessions(bytes(31) + b"x", clock).is_login_state("one", "ravi", state)
+    clock.move(minutes=14, seconds=59)
+    assert sessions.is_login_state("one", "ravi", state)
+    clock.move(seconds=1)
+    assert not sessions.is_login_state("one", "ravi", state)
+
+
+@given(st.text(max_size=300))
+def test_no_text_is_a_login_state_by_chance(text):
+    """Nor does any make it stumble."""
+    assert not auth.Sessions(KEY, StillClock()).is_login_state("one", "ravi", text)

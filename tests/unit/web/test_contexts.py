@@ -1,13 +1,14 @@
 """What the templates are given."""
 
 from dataclasses import fields, is_dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from bridge.core.enums import Disposition, TradingMode
+from bridge.core.login import LoginView
 from bridge.core.order_states import OrderStatus
 from bridge.core.scope import GLOBAL, Scope, TradingState, account_scope, strategy_scope
 from bridge.core.views import AccountView, AlertView, FillView, OrderView, PositionView, StepView
@@ -159,14 +160,39 @@ def test_a_position_without_a_price_is_not_valued():
 
 def test_a_lost_session_stands_out():
     """Red, with the broker's word."""
-    card = contexts.make_account(account(connected=False, message="Sign in again.", equity=None, day_pnl=None))
+    card = contexts.make_account(account(connected=False, message="Sign in again.", equity=None, day_pnl=None), NOON)
     assert (card.session.tone, card.message, card.equity, card.day_pnl.text) == ("bad", "Sign in again.", "–", "–")
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown", "note"),
+    [
+        (-4.5, False, "Logged in as AB1234 until 21 Nov 06:00"),
+        (13.49, False, "Logged in as AB1234 until 21 Nov 06:00"),
+        (13.5, True, "Logged in as AB1234 until 06:00:00"),
+        (19.4, True, "Logged in as AB1234 until 06:00:00"),
+    ],
+)
+def test_a_login_has_its_button_on_the_day_on_which_it_ends(hours: float, shown: bool, note: str) -> None:
+    """In India: from midnight until six, with the time."""
+    ends = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
+    login = LoginView(broker="Zerodha", is_live=True, user_id="AB1234", ends_at=ends, message="")
+    line = contexts.make_account(account(login=login), NOON + timedelta(hours=hours)).login
+    assert line == contexts.LoginLine(note=note, button="Log in to Zerodha" if shown else "")
+
+
+def test_without_a_login_there_is_the_button_alone_and_where_none_is_wanted_nothing():
+    """The message beside it says why."""
+    login = LoginView(broker="Zerodha", is_live=False, user_id="AB1234", ends_at=None, message="not logged in: …")
+    line = contexts.make_account(account(login=login), NOON).login
+    assert line == contexts.LoginLine(note="", button="Log in to Zerodha")
+    assert contexts.make_account(account(), NOON).login is None
 
 
 def test_simulated_money_is_called_so():
     """Nobody shall mistake one for the other."""
-    assert contexts.make_account(account()).kind == "simulated money"
-    assert contexts.make_account(account(is_paper=False, broker="kite")).kind == "kite"
+    assert contexts.make_account(account(), NOON).kind == "simulated money"
+    assert contexts.make_account(account(is_paper=False, broker="kite"), NOON).kind == "kite"
 
 
 # --- the day ---
