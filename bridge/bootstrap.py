@@ -27,6 +27,7 @@ from bridge.execution.guard import GuardedBroker, GuardNews
 from bridge.execution.outbox import Lane, LaneSteps
 from bridge.execution.reconcile import Reconciler
 from bridge.execution.throttle import Throttle
+from bridge.feed import Feed
 from bridge.intake.admit import Intake
 from bridge.intake.verify import Verifier
 from bridge.log import log_event, log_fault
@@ -43,6 +44,7 @@ from bridge.store.store import Store
 from bridge.store.tx import Tx
 from bridge.vault import Vault, api_token
 from bridge.web.live import Hub
+from bridge.web.port import Postback
 from bridge.worker import Worker, announce
 
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
@@ -64,10 +66,12 @@ class Bridge:
         self.api_token = api_token(settings)
         self.metrics = Metrics(self.clock.now)
         self.hub = Hub()
+        self.postbacks: dict[str, Postback] = {}
         self.paper_shelves = PaperShelves()
         self.store = self._make_store()
         self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
         self.calendar: Calendar = load_calendar(settings.calendar)
+        self.feed = self._make_feed()
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
@@ -118,6 +122,17 @@ class Bridge:
             mode=self.settings.database.writer,
             recent=timedelta(seconds=SEND_WITHIN * self.settings.webhook.freshness_s + self.settings.webhook.future_s),
         )
+
+    def _make_feed(self) -> Feed:
+        """Brokers with a stream of prices add themselves as its sources; without one it does nothing."""
+        settings = self.settings
+        limits = [*map(settings.account_limits, settings.accounts), *map(settings.strategy_limits, settings.strategies)]
+        asked = sorted({symbol for limit in limits for symbol in limit.allowed_symbols})
+
+        def token_of(symbol: str) -> int | None:
+            return found.token if (found := self.catalog.get(symbol)) else None
+
+        return Feed(store=self.store, token_of=token_of, on_fault=self.on_fault, asked=asked)
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         marks = self.store.ledger.marks
@@ -246,6 +261,7 @@ class Bridge:
         for name, broker in self.guarded.items():
             await broker.start(self.worker.take_reports)
             self.lanes[name].start()
+        await self.feed.start()
         await self.worker.start()
 
     def _check_accounts_known(self) -> None:
@@ -305,6 +321,7 @@ class Bridge:
         """Lay work down: what is at a broker gets a while to answer, everything is written, the rest waits on disk."""
         await self.drain()
         await self.reconciler.stop()
+        await self.feed.stop()
         for broker in self.guarded.values():
             await broker.stop()
         self.hub.close()
