@@ -29,7 +29,7 @@ from bridge.log import configure
 from tests.support.clocks import RunningClock
 from tests.support.kite import Desk, open_desk
 from tests.support.plays import play
-from tests.support.rigs import ROOT
+from tests.support.rigs import ROOT, WatchedBridge, make_settings, running
 from tests.support.samples import SBIN
 from tests.support.waiting import until
 
@@ -452,6 +452,35 @@ def test_the_token_is_not_given_to_a_server_that_cannot_prove_its_name(desk, tmp
 
     play(story)
     assert not [what for what in heard if isinstance(what, bytes) and what]
+
+
+# -- to the marks ---------------------------------------------------------------------------------------------------------
+
+
+def test_prices_of_the_stream_move_a_resting_paper_order_and_end_with_the_link(desk, tmp_path, monkeypatch):
+    """From the exchange's packet to the mark, and from there to whoever trades at marks; without a link the last one stays."""
+    monkeypatch.setattr("bridge.feed.TURN_S", 0.02)
+
+    async def story() -> None:
+        clock = RunningClock()
+        async with running(WatchedBridge(make_settings(tmp_path), clock), clock) as rig:
+            ear = Listening(desk)
+            ear.stream._on_tick = rig.bridge.feed.take
+            rig.bridge.feed.add_source(ear.stream.subscribe)
+            await rig.bridge.feed.start()
+            await ear.stream.start()
+            alert = await rig.accept(action="buy", quantity="10", order_type="LIMIT", price="800")
+            marks = rig.ledger.marks.values
+            await until(lambda: SBIN in marks and marks[SBIN].price == Decimal("812.5"), "the mark")
+            assert marks[SBIN].source == "feed"
+            await asyncio.to_thread(desk.price, "799.95")
+            await rig.ended(alert)
+            assert rig.quantity() == 10
+            await ear.stream.stop()
+            await asyncio.to_thread(desk.price, "900")
+            assert marks[SBIN].price == Decimal("799.95")
+
+    play(story)
 
 
 # -- the process ----------------------------------------------------------------------------------------------------------
