@@ -11,6 +11,7 @@ from bridge.web.faults import make_handlers
 from bridge.web.guard import Guard
 from bridge.web.pages import Pages
 from bridge.web.port import Bridge
+from bridge.web.postback import Postbacks
 from bridge.web.webhook import Webhook, is_webhook
 
 
@@ -28,7 +29,7 @@ def build_app(bridge: Bridge) -> ASGIApp:
             await bridge.stop()
 
     routed = Starlette(
-        routes=[*Api(bridge).routes(), *pages.routes()],
+        routes=[*Api(bridge).routes(), *pages.routes(), *Postbacks(bridge).routes()],
         lifespan=lifespan,
         exception_handlers=make_handlers(pages),
     )

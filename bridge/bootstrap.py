@@ -29,6 +29,7 @@ from bridge.execution.guard import GuardedBroker, GuardNews
 from bridge.execution.outbox import Lane, LaneSteps
 from bridge.execution.reconcile import Reconciler
 from bridge.execution.throttle import Throttle
+from bridge.feed import Feed
 from bridge.intake.admit import Intake
 from bridge.intake.verify import Verifier
 from bridge.log import log_event, log_fault
@@ -46,10 +47,12 @@ from bridge.store.store import Store
 from bridge.store.tx import Tx
 from bridge.vault import Vault, api_token
 from bridge.web.live import Hub
+from bridge.web.port import Postback
 from bridge.worker import Worker, announce
 
 if TYPE_CHECKING:
     from bridge.brokers.kite.client import TokenSource
+    from bridge.brokers.kite.stream import KiteStream
 
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
 STOP_TIMEOUT_S = 10.0
@@ -70,6 +73,8 @@ class Bridge:
         self.api_token = api_token(settings)
         self.metrics = Metrics(self.clock.now)
         self.hub = Hub()
+        self.postbacks: dict[str, Postback] = {}
+        self.streams: list[KiteStream] = []
         self.paper_shelves = PaperShelves()
         self.store = self._make_store()
         self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
@@ -80,6 +85,7 @@ class Bridge:
             name: self._make_session(name, account) for name, account in settings.accounts.items() if account.broker == "kite"
         }
         self.logins = Logins(self.sessions, store=self.store, clock=self.clock, hours=self.calendar.hours)
+        self.feed = self._make_feed()
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
@@ -152,6 +158,17 @@ class Bridge:
             on_change=self._on_session_ended,
         )
 
+    def _make_feed(self) -> Feed:
+        """Brokers with a stream of prices add themselves as its sources; without one it does nothing."""
+        settings = self.settings
+        limits = [*map(settings.account_limits, settings.accounts), *map(settings.strategy_limits, settings.strategies)]
+        asked = sorted({symbol for limit in limits for symbol in limit.allowed_symbols})
+
+        def token_of(symbol: str) -> int | None:
+            return found.token if (found := self.catalog.get(symbol)) else None
+
+        return Feed(store=self.store, token_of=token_of, on_fault=self.on_fault, asked=asked)
+
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         marks = self.store.ledger.marks
 
@@ -193,7 +210,26 @@ class Bridge:
         tokens = self._make_kite_tokens(name, account)
         broker = KiteBroker(name, policy=policy, tokens=tokens, clock=self.clock, tell=partial(self._alarm_of_account, name))
         self._order_waits[name] = broker.wait_s
+        self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
+        if account.updates == "stream":
+            self._add_stream(name, account, tokens, broker.poke)
         return broker
+
+    def _add_stream(self, name: str, account: AccountSettings, tokens: "TokenSource", poke: Callable[[str], None]) -> None:
+        from bridge.brokers.kite.stream import KiteStream
+
+        stream = KiteStream(
+            name,
+            root=account.stream_root,
+            api_key=account.api_key,
+            token=tokens.token,
+            clock=self.clock,
+            on_update=poke,
+            on_tick=self.feed.take,
+            on_fault=self.on_fault,
+        )
+        self.feed.add_source(stream.subscribe)
+        self.streams.append(stream)
 
     def _make_kite_tokens(self, name: str, _account: AccountSettings) -> "TokenSource":
         """Where an account's access token comes from."""
@@ -301,6 +337,9 @@ class Bridge:
         for name, broker in self.guarded.items():
             await broker.start(self.worker.take_reports)
             self.lanes[name].start()
+        for stream in self.streams:
+            await stream.start()
+        await self.feed.start()
         await self.worker.start()
 
     def _check_accounts_known(self) -> None:
@@ -366,6 +405,9 @@ class Bridge:
         """Lay work down: what is at a broker gets a while to answer, everything is written, the rest waits on disk."""
         await self.drain()
         await self.reconciler.stop()
+        await self.feed.stop()
+        for stream in self.streams:
+            await stream.stop()
         for broker in self.guarded.values():
             await broker.stop()
         self.hub.close()

@@ -41,6 +41,9 @@ class Metrics:
         self.breaker_openings = Counter(
             "bridge_breaker_openings", "How often a broker stopped answering, by account.", ["account"], registry=self.registry
         )
+        self.postbacks = Counter(
+            "bridge_postbacks", "Postbacks of brokers, by what they were taken for.", ["answer"], registry=self.registry
+        )
         self.breakers: Callable[[], dict[str, BreakerState]] = dict
         self.backlogs: Callable[[], dict[str, int]] = dict
         self._sent: dict[str, Counter] = {}
@@ -72,6 +75,10 @@ class Metrics:
     def fault(self, where: str, _error: BaseException) -> None:
         """Something of ours went wrong and was contained."""
         self.faults.labels(where).inc()
+
+    def postback(self, answer: str) -> None:
+        """A broker called, or somebody in its name: `taken`, `forged`, `unreadable` or `unknown`, when no account is meant."""
+        self.postbacks.labels(answer).inc()
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

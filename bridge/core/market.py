@@ -20,6 +20,15 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A price that a broker's feed told of an instrument, which it calls by a number; `at` is never in the future."""
+
+    token: int
+    price: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionState:
     """Whether an order may trade now; when not, why, in a sentence."""
 

@@ -1,6 +1,7 @@
 """What the web side needs of the bridge; `bootstrap` hands in the real one, tests hand in a small one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -87,8 +88,20 @@ class Logins(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postback:
+    """An account whose broker may call: the secret that its calls are signed with, and where to say that something changed."""
+
+    secret: bytes = field(repr=False)
+    poke: Callable[[str], None]
+
+
 class RendersMetrics(Protocol):
     """The counters."""
+
+    def postback(self, answer: str) -> None:
+        """Count a postback."""
+        ...
 
     def render(self) -> bytes:
         """All of them in Prometheus' text format."""
@@ -139,6 +152,11 @@ class Bridge(Protocol):
     @property
     def metrics(self) -> RendersMetrics:
         """The counters."""
+        ...
+
+    @property
+    def postbacks(self) -> Mapping[str, Postback]:
+        """Whose brokers may call, by account."""
         ...
 
     @property

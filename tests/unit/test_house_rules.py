@@ -78,6 +78,7 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "starlette": ("bridge.web", "bridge.app", "bridge.venue", "bridge.sandbox"),
     "structlog": ANYWHERE,
     "tenacity": ("bridge.execution.retry", "bridge.notify"),
+    "twisted": ("bridge.brokers.kite",),  # kiteconnect's own reactor
     "uvicorn": ("bridge.cli", "bridge.commands", "bridge.sandbox"),
     "uvloop": ("bridge.cli", "bridge.commands"),
     "yaml": ("bridge.settings", "bridge.market"),
@@ -115,9 +116,11 @@ FLOAT_ALLOWANCES: dict[tuple[str, str], str] = {}  # (module, literal or "float(
 # Loop edges, where one bad item must not end the loop; the code counts and logs it. "module:function": reason
 BROAD_EXCEPTS: dict[str, str] = {
     "bridge.bootstrap:Bridge.ready": "whatever a driver says, that part is not ready",
+    "bridge.brokers.kite.stream:KiteStream._run": "a stream outlives a fault of whoever listens to it; counted",
     "bridge.brokers.paper.delivery:Delivery._hand_over": "a stream's edge: the reports are still to be told, and counted",
     "bridge.brokers.kite.adapter:KiteBroker._hand_over": "a stream's edge: the reports are still to be told; logged",
     "bridge.brokers.venue.adapter:VenueBroker._hand_over": "a stream's edge: the reports are still to be told; logged",
+    "bridge.feed:Feed._run": "one turn's fault must not be the end of prices; counted",
     "bridge.execution.outbox:Lane._run": "a lane outlives a fault with one order; it is counted and tried again",
     "bridge.execution.guard:GuardedBroker._command": "an adapter that raises has proved nothing: the outcome is unknown",
     "bridge.execution.guard:GuardedBroker._call": "an adapter that raises has read nothing; counted, and the reader is told",
