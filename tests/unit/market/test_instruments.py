@@ -12,7 +12,9 @@ from bridge.core.enums import InstrumentKind
 from bridge.core.errors import RefusedError
 from bridge.core.instrument import Instrument
 from bridge.core.reasons import RefusalCode
-from bridge.market.instruments import COLUMNS, Catalog, read_instruments
+from bridge.market.dump_rows import COLUMNS, read_instruments
+from bridge.market.instruments import MAX_REMEMBERED, Catalog
+from bridge.market.listing import list_in_memory
 
 HEADING = ",".join(COLUMNS)
 TODAY = date(2026, 11, 20)
@@ -66,7 +68,7 @@ def read(*rows: str) -> list[Instrument]:
 
 
 def make_catalog(rows: Iterable[str] = ROWS.splitlines(), today: Today | None = None) -> Catalog:
-    return Catalog(read(*rows), today or Today())
+    return Catalog(list_in_memory(read(*rows)), today or Today())
 
 
 CATALOG = make_catalog()
@@ -427,4 +429,4 @@ def test_remembered_spellings_are_bounded():
         mixed = "".join(c.lower() if number >> i & 1 else c for i, c in enumerate("NSEBAJAJ_AUTO"))
         catalog.resolve(f"{' ' * (number % 3)}{mixed[:3]}:{mixed[3:]}")
 
-    assert len(catalog._remembered) <= 4096
+    assert len(catalog._shelf.spellings(TODAY)) <= MAX_REMEMBERED
