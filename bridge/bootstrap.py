@@ -31,7 +31,10 @@ from bridge.intake.admit import Intake
 from bridge.intake.verify import Verifier
 from bridge.log import log_event, log_fault
 from bridge.market.calendar import Calendar, load_calendar
-from bridge.market.instruments import Catalog, load_catalog
+from bridge.market.freeze import load_freezes
+from bridge.market.instruments import Catalog
+from bridge.market.keeper import ListKeeper
+from bridge.market.lists import open_newest
 from bridge.metrics import Metrics
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.portfolio.book import day_pnl
@@ -66,8 +69,16 @@ class Bridge:
         self.hub = Hub()
         self.paper_shelves = PaperShelves()
         self.store = self._make_store()
-        self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
+        self.catalog = self._make_catalog()
         self.calendar: Calendar = load_calendar(settings.calendar)
+        self.lists = ListKeeper(
+            folder=settings.instruments_dir(),
+            file=settings.instruments_file(),
+            catalog=self.catalog,
+            calendar=self.calendar,
+            clock=self.clock,
+            on_fault=self.on_fault,
+        )
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
@@ -119,6 +130,12 @@ class Bridge:
             recent=timedelta(seconds=SEND_WITHIN * self.settings.webhook.freshness_s + self.settings.webhook.future_s),
         )
 
+    def _make_catalog(self) -> Catalog:
+        """The newest list that was fetched from a broker, else the file of the settings."""
+        listing = open_newest(self.settings.instruments_dir(), self.settings.instruments_file())
+        freezes = load_freezes(self.settings.freeze_quantities)
+        return Catalog(listing, lambda: self.clock.now().astimezone(IST).date(), freezes)
+
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         marks = self.store.ledger.marks
 
@@ -163,7 +180,7 @@ class Bridge:
             instrument=self.catalog.get,
             session=self.calendar.session,
             send_within=timedelta(seconds=SEND_WITHIN * settings.webhook.freshness_s),
-            multipliers={item.symbol: item.multiplier for item in self.catalog if item.multiplier != ONE},
+            multipliers=self.catalog.multipliers,
         )
         pipeline.on_fault = self.on_fault
         pipeline.on_answer = self.metrics.answered
@@ -247,6 +264,7 @@ class Bridge:
             await broker.start(self.worker.take_reports)
             self.lanes[name].start()
         await self.worker.start()
+        self.lists.start()
 
     def _check_accounts_known(self) -> None:
         """Orders and positions of an account that is no longer in the settings would be followed by nobody."""
@@ -304,6 +322,7 @@ class Bridge:
     async def stop(self) -> None:
         """Lay work down: what is at a broker gets a while to answer, everything is written, the rest waits on disk."""
         await self.drain()
+        await self.lists.stop()
         await self.reconciler.stop()
         for broker in self.guarded.values():
             await broker.stop()
@@ -387,4 +406,6 @@ class Bridge:
         for name, broker in self.guarded.items():
             status = broker.status()
             parts[f"broker {name}"] = (status.connected, status.message)
+        if trouble := self.lists.trouble():
+            parts["instruments"] = (False, trouble)
         return parts

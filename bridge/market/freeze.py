@@ -51,7 +51,7 @@ def load_freezes(path: Path | None = None) -> FreezeQuantities:
 
 
 def _read(told: Any) -> FreezeQuantities:
-    if not isinstance(told, dict) or not _NEEDED <= told.keys() or told.keys() - _NEEDED - {"notes"}:
+    if not isinstance(told, dict) or not told.keys() >= _NEEDED or told.keys() - _NEEDED - {"notes"}:
         raise ValueError(f"it must be an object of {', '.join(sorted(_NEEDED))}")
     texts = {name: told[name] for name in _NEEDED - {"quantities"}}
     if not all(isinstance(text, str) and text for text in texts.values()):

@@ -260,7 +260,8 @@ class _Look:
         days = sorted({day for venue, name in listed for day in listing.expiries(venue, name, kind, self._today)})[:6]
         if not days:
             return "The list has no such contract that is still alive; has it been synced today?"
-        return f"The contracts listed expire on {', '.join(f'{day:%Y-%m-%d}' for day in days)}.{self._same_strike(contract, listed)}"
+        told = ", ".join(f"{day:%Y-%m-%d}" for day in days)
+        return f"The contracts listed expire on {told}.{self._same_strike(contract, listed)}"
 
     def _same_strike(self, contract: _Contract, listed: Sequence[tuple[str, str]]) -> str:
         """The options of the same strike whose days are nearest to the one that was meant, spelt as TradingView does."""

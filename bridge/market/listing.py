@@ -65,7 +65,7 @@ class Listing:
         self._connection = connection
         self._lock = Lock()
         self._known: dict[str, Instrument] = {}
-        facts = {key: value for key, value in self._rows("SELECT key, value FROM fact")}
+        facts = dict(self._rows("SELECT key, value FROM fact"))
         if facts.get("format") != FORMAT:
             raise ListError(f"the list is of format {facts.get('format')}, not {FORMAT}")
         self.exchanges: tuple[str, ...] = tuple(facts["exchanges"].split())
@@ -222,16 +222,17 @@ class ListWriter:
             symbol, exchange, name, expiry = row[0], row[1], row[3], row[7]
             if symbol in self._listed or (expiry is not None and expiry < oldest):
                 continue
-            self._exchanges.setdefault(exchange)
+            if is_sized(exchange, name):
+                self._exchanges.setdefault(exchange)
             if expiry is not None and is_sized(exchange, name):
                 self._names.setdefault((exchange, name), (f"{exchange}:{name}1!", fold(name)))
             yield (*row[:9], 0, *row[10:12], row[12] or day.isoformat())  # its token may be another one's by now
 
     def _row(self, item: Instrument) -> _Row:
-        self._exchanges.setdefault(item.exchange)
         self._listed.add(item.symbol)
         folded = fold(item.symbol)
         if is_sized(item.exchange, item.name):
+            self._exchanges.setdefault(item.exchange)
             if item.expiry is None:
                 self._names[item.exchange, item.tradingsymbol] = (item.symbol, None)
             else:

@@ -81,9 +81,7 @@ def take_dump(taking: Taking) -> Taken:
     """
     folder, dump, day = Path(taking.folder), Path(taking.dump), date.fromisoformat(taking.day)
     former = _former(Path(taking.former))
-    facts = ListFacts(
-        source=taking.source, day=day, fetched_on=date.fromisoformat(taking.fetched_on), digest=_digest(dump)
-    )
+    facts = ListFacts(source=taking.source, day=day, fetched_on=date.fromisoformat(taking.fetched_on), digest=_digest(dump))
     _check_is_new(facts, former.facts)
     fresh, final = folder / f".{os.getpid()}.fresh", folder / f"{taking.day}.db"
     fresh.unlink(missing_ok=True)
@@ -113,6 +111,8 @@ def _check_is_new(new: ListFacts, former: ListFacts) -> None:
 
 def _write(dump: Path, fresh: Path, facts: ListFacts, former: Listing, least_rows: int) -> Reading:
     reading, check = Reading(file="the dump"), _Check()
+    if former.facts.day is not None:  # a dump, and whatever is half of it is not the whole of the next one
+        least_rows = max(least_rows, len(former) // 2)
     connection = sqlite3.connect(fresh, isolation_level=None)
     try:
         with dump.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
