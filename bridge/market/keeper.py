@@ -111,8 +111,9 @@ class ListKeeper:
     # -- work ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Watch for the day's list from now on."""
-        self._watch = asyncio.get_running_loop().create_task(self._keep(), name="instruments")
+        """Watch for the day's list from now on, if there is anybody to ask."""
+        if self.sources:
+            self._watch = asyncio.get_running_loop().create_task(self._keep(), name="instruments")
 
     async def stop(self) -> None:
         """Break off what is under way; the list in use stays."""

@@ -65,7 +65,7 @@ class Listing:
         self._connection = connection
         self._lock = Lock()
         self._known: dict[str, Instrument] = {}
-        facts = dict(self._rows("SELECT key, value FROM fact"))
+        facts: dict[str, str] = dict(self._rows("SELECT key, value FROM fact"))
         if facts.get("format") != FORMAT:
             raise ListError(f"the list is of format {facts.get('format')}, not {FORMAT}")
         self.exchanges: tuple[str, ...] = tuple(facts["exchanges"].split())

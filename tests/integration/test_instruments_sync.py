@@ -4,9 +4,10 @@ import asyncio
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, date, datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,22 @@ from bridge.sandbox.kite.server import KiteServer
 from tests.support.clocks import StillClock
 from tests.support.dumps import DumpPlan, make_dump
 from tests.support.kite import Desk
+from tests.support.plays import play
 from tests.support.rigs import ROOT, instruments_csv, make_settings
 from tests.support.waiting import until, until_async
 
 FRIDAY, MONDAY = date(2026, 11, 20), date(2026, 11, 23)
 AT_SIX = "log in again"
+
+
+def played(story: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """A test that is a story."""
+
+    @wraps(story)
+    def run(**given: Any) -> None:
+        play(lambda: story(**given))
+
+    return run
 
 
 class Login:
@@ -111,7 +123,8 @@ class Keeping:
         return await self.ended()
 
     async def ended(self) -> dict[str, Any]:
-        return await until(lambda: self.state if self.state.get("phase") in ("done", "failed") else None, "the sync's end")  # type: ignore[return-value]
+        await until(lambda: self.state.get("phase") in ("done", "failed"), "the sync's end")
+        return self.state
 
     @property
     def state(self) -> dict[str, Any]:
@@ -125,6 +138,7 @@ def keeping(tmp_path: Path, clock: StillClock) -> Keeping:
     return Keeping(tmp_path, clock)
 
 
+@played
 async def test_list_is_fetched_and_put_in_use_without_a_stop(desk, keeping):
     """One catalog object all along; the dump is gone, the list stays with its day and its account."""
     keeping.keeper.sources["z"] = dump_of(desk)
@@ -140,6 +154,7 @@ async def test_list_is_fetched_and_put_in_use_without_a_stop(desk, keeping):
     assert [path.name for path in keeping.folder.iterdir()] == ["2026-11-20.db"]
 
 
+@played
 async def test_dump_comes_zipped(desk, keeping, tmp_path):
     """Nine megabytes become one on the way."""
     seen: list[str] = []
@@ -167,10 +182,12 @@ async def test_dump_comes_zipped(desk, keeping, tmp_path):
         ("_429", "HTTP 429"),
         ("drop_before", "cannot be fetched"),
         ("drop_after", "cannot be fetched"),
-        ("json_list", "the heading must be|gave no list"),
+        ("json_list", "gave no list"),
+        ("stalled_body", "gave no list"),
         ("ip_refused", "HTTP 403"),
     ],
 )
+@played
 async def test_fault_on_the_way_leaves_the_list_in_use(desk, keeping, fault, complaint):
     """Told in words, tried again later, and the session stays."""
     login = Login(str(desk.client.access_token))
@@ -181,7 +198,7 @@ async def test_fault_on_the_way_leaves_the_list_in_use(desk, keeping, fault, com
     state = await keeping.sync()
 
     assert state["phase"] == "failed"
-    assert any(part in state["message"] for part in complaint.split("|")), state
+    assert complaint in state["message"]
     assert keeping.catalog.listing is before
     assert login.dropped == []
     assert list(keeping.folder.iterdir()) == []
@@ -189,15 +206,30 @@ async def test_fault_on_the_way_leaves_the_list_in_use(desk, keeping, fault, com
     assert keeping.faults == []
 
 
-async def test_broken_off_body_is_no_list(desk, keeping, monkeypatch):
+@pytest.mark.parametrize("ends", ["close", "silence"])
+@played
+async def test_broken_off_body_is_no_list(keeping, monkeypatch, ends):
     """Half a dump looks like a dump: only a whole answer counts."""
     monkeypatch.setattr(kite_dump, "SILENCE_S", 0.3)
-    keeping.keeper.sources["z"] = dump_of(desk)
-    desk.faults("reads", stalled_body=1)
+    over = asyncio.Event()
 
-    assert "cannot be fetched" in (await keeping.sync())["message"]
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = "\n".join(make_dump(DumpPlan(day=FRIDAY))).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n" % (2 * len(body)) + body)
+        await writer.drain()
+        if ends == "silence":
+            await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        root = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        keeping.keeper.sources["z"] = KiteDump(root=root, api_key="k", session=Login("t"))
+        assert "cannot be fetched" in (await keeping.sync())["message"]
+        over.set()
 
 
+@played
 async def test_endless_body_is_cut_off(desk, keeping, monkeypatch):
     """The disk is not filled by an answer."""
     monkeypatch.setattr(kite_dump, "MAX_BYTES", 20_000)
@@ -207,6 +239,7 @@ async def test_endless_body_is_cut_off(desk, keeping, monkeypatch):
     assert list(keeping.folder.iterdir()) == []
 
 
+@played
 async def test_dead_token_drops_the_session_and_is_never_told(desk, keeping):
     """A person must log in; the token is in no message."""
     login = Login(str(desk.client.access_token))
@@ -223,12 +256,14 @@ async def test_dead_token_drops_the_session_and_is_never_told(desk, keeping):
         keeping.keeper.begin_sync("z")
 
 
+@played
 async def test_fetch_without_a_session_asks_nobody(desk, tmp_path):
     """What a person must do is the answer."""
     with pytest.raises(ListError, match=AT_SIX):
         await dump_of(desk, Login(None)).fetch(tmp_path / "x", lambda _size: None)
 
 
+@played
 async def test_unknown_account_and_second_sync_are_refused(desk, keeping):
     """One at a time, and only from whom has a list."""
     with pytest.raises(Exception, match="has no list"):
@@ -240,6 +275,7 @@ async def test_unknown_account_and_second_sync_are_refused(desk, keeping):
     assert (await keeping.ended())["phase"] == "done"
 
 
+@played
 async def test_stop_breaks_a_sync_off(desk, keeping):
     """Nothing half done is left, and no process."""
     keeping.keeper.sources["z"] = dump_of(desk)
@@ -255,6 +291,7 @@ async def test_stop_breaks_a_sync_off(desk, keeping):
 # --- each trading day ---
 
 
+@played
 async def test_list_is_brought_up_to_date_each_trading_day(desk, keeping, clock):
     """Once a day, when there is a session; a list of yesterday given again is refused and asked for later."""
     login = Login(None)
@@ -284,6 +321,7 @@ async def test_list_is_brought_up_to_date_each_trading_day(desk, keeping, clock)
     assert keeping.faults == []
 
 
+@played
 async def test_without_a_source_nothing_is_watched(keeping):
     """A paper bridge's file is its owner's business."""
     assert keeping.keeper.trouble() == ""
@@ -309,54 +347,59 @@ def test_trading_day_is_the_latest_whose_list_is_made(at, day):
 # --- in a whole bridge ---
 
 
-@pytest.fixture
-async def client(desk: Desk, clock: StillClock, tmp_path: Path) -> Any:
-    bridge = Bridge(make_settings(tmp_path), clock)
+@asynccontextmanager
+async def serving(desk: Desk, clock: StillClock, folder: Path) -> AsyncIterator[tuple[Bridge, Client]]:
+    """A paper bridge whose account could give the dump, and its API."""
+    bridge = Bridge(make_settings(folder), clock)
     bridge.lists.sources["paper"] = dump_of(desk)
     await bridge.start()
     try:
         headers = {"authorization": f"Bearer {bridge.api_token}"}
         transport = httpx.ASGITransport(app=build_app(bridge))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
-            yield bridge, http
+            yield bridge, Client(http, "of this test")
     finally:
         await bridge.stop()
 
 
-async def test_stale_list_is_told_on_readyz_and_the_bridge_mends_it(client):
-    """Until the list of the day is there, the bridge is not ready; it fetches it by itself."""
-    bridge, http = client
-    bridge.catalog.replace(load_catalog(bridge.settings.instruments_file(), lambda: FRIDAY).listing)
-    told = (await http.get("/readyz")).json()
-    assert told["parts"]["instruments"]["ok"] is False
-    assert "bridge instruments sync paper" in told["parts"]["instruments"]["message"]
+@played
+async def test_stale_list_is_told_on_readyz_and_the_bridge_mends_it(desk, clock, tmp_path):
+    """Until the list of the day is there the bridge is not ready; it fetches it by itself."""
+    desk.turn(delay_ms=1_000)
+    desk.faults("reads", delay=1)
+    async with serving(desk, clock, tmp_path) as (bridge, _):
+        is_ready, message = bridge.ready()["instruments"]
+        assert not is_ready
+        assert "run `bridge instruments sync paper`" in message
+        await until(lambda: "instruments" not in bridge.ready(), "the list of the day")
+        assert bridge.catalog.listing.facts.day == FRIDAY
 
 
-async def test_command_follows_a_sync_to_its_end(client):
+@played
+async def test_command_follows_a_sync_to_its_end(desk, clock, tmp_path):
     """What the command shows: how far it is, and the list that is in use then."""
-    bridge, http = client
-    ours, out = Client(http, "of this test"), io.StringIO()
-    if "sync" not in await ours.get("/instruments"):
+    async with serving(desk, clock, tmp_path) as (_, ours):
+        await until_async(lambda: _ended(ours), "the bridge's own sync")
         await ours.post("/instruments/sync", {"account": "paper"})
-    told = await follow_sync(ours, out)
+        out = io.StringIO()
+        told = await follow_sync(ours, out)
 
-    assert told["sync"]["phase"] == "done"
-    assert (told["day"], told["trouble"]) == ("2026-11-20", "")
-    assert out.getvalue().splitlines()[-1] == "Done."
-    assert (await http.get("/readyz")).status_code == 200
-    with pytest.raises(CommandError, match="'nobody' has no list"):
-        await ours.post("/instruments/sync", {"account": "nobody"})
+        assert told["sync"]["phase"] == "done"
+        assert (told["day"], told["trouble"]) == ("2026-11-20", "")
+        assert out.getvalue().splitlines()[-1] == "Done."
+        with pytest.raises(CommandError, match="'nobody' has no list"):
+            await ours.post("/instruments/sync", {"account": "nobody"})
+        with pytest.raises(CommandError, match="has no list"):
+            await ours.post("/instruments/sync", {})
 
 
-async def test_list_outlives_a_restart(client, tmp_path, clock):
+@played
+async def test_list_outlives_a_restart(desk, clock, tmp_path):
     """The next start takes the newest list and not the sample."""
-    bridge, http = client
-    ours = Client(http, "of this test")
-    await until_async(lambda: _ended(ours), "the bridge's own sync")
-    again = Bridge(make_settings(tmp_path), clock)
+    async with serving(desk, clock, tmp_path) as (_, ours):
+        await until_async(lambda: _ended(ours), "the bridge's own sync")
 
-    assert again.catalog.listing.facts.day == FRIDAY
-    assert again.pipeline is not bridge.pipeline
+    assert Bridge(make_settings(tmp_path), clock).catalog.listing.facts.day == FRIDAY
 
 
 async def _ended(ours: Client) -> bool:

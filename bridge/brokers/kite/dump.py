@@ -60,10 +60,13 @@ class KiteDump:
         headers = {"X-Kite-Version": "3", "Authorization": f"token {self._api_key}:{token}"}
         timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_WITHIN_S)
         try:
-            async with asyncio.timeout(FETCH_WITHIN_S), httpx.AsyncClient(timeout=timeout, transport=self.transport) as http:
-                async with http.stream("GET", f"{self._root}/instruments", headers=headers) as answer:
-                    await self._check(answer)
-                    await _store(answer, to, tell)
+            async with (
+                asyncio.timeout(FETCH_WITHIN_S),
+                httpx.AsyncClient(timeout=timeout, transport=self.transport) as http,
+                http.stream("GET", f"{self._root}/instruments", headers=headers) as answer,
+            ):
+                await self._check(answer)
+                await _store(answer, to, tell)
         except httpx.HTTPError as error:  # its text may name the address and what lies behind it; the kind is enough
             raise ListError(f"the list cannot be fetched ({type(error).__name__})") from None
         except TimeoutError:

@@ -97,5 +97,5 @@ def test_file_that_is_none_names_the_setting(tmp_path, text):
 
 def test_missing_file_names_the_setting(tmp_path):
     """With the system's words."""
-    with pytest.raises(ConfigError, match="freeze_quantities: .*No such file"):
+    with pytest.raises(ConfigError, match=r"freeze_quantities: .*No such file"):
         load_freezes(tmp_path / "none.json")
