@@ -93,18 +93,20 @@ def _parse_contract(name: str) -> _Contract | None:
 
 
 class _Shelf:
-    """A list, and the spellings that were worked out with it on one day: tomorrow's front month may be another."""
+    """A list, and the spellings that were worked out with it: those of front months for one day, the others for good."""
 
     def __init__(self, listing: Listing, today: date) -> None:
         self.listing = listing
-        self._spelt: tuple[date, dict[str, Instrument]] = (today, {})
+        self.known = listing.known
+        self.fixed: dict[str, Instrument] = {}
+        self._moving: tuple[date, dict[str, Instrument]] = (today, {})
 
-    def spellings(self, today: date) -> dict[str, Instrument]:
-        """What texts were found to mean today."""
-        day, spellings = self._spelt
+    def moving(self, today: date) -> dict[str, Instrument]:
+        """What continuous futures were found to mean today."""
+        day, spellings = self._moving
         if today != day:
             spellings = {}
-            self._spelt = (today, spellings)
+            self._moving = (today, spellings)
         return spellings
 
 
@@ -137,7 +139,8 @@ class Catalog:
 
     def get(self, symbol: str) -> Instrument | None:
         """The instrument of exactly this symbol (`NSE:SBIN`), or None."""
-        return self._shelf.listing.get(symbol)
+        shelf = self._shelf
+        return shelf.known.get(symbol) or shelf.listing.get(symbol)
 
     @property
     def multipliers(self) -> "Multipliers":
@@ -155,14 +158,18 @@ class Catalog:
         `NIFTY1!` is the future that expires next, on its last day still that one. An index resolves, though it
         cannot be traded: risk denies it by name.
         """
-        shelf, today = self._shelf, self._today()
-        spellings = shelf.spellings(today)
-        found = spellings.get(text)
+        shelf = self._shelf
+        found = shelf.known.get(text) or shelf.fixed.get(text)
         if found is None:
-            found = _Look(shelf.listing, today).interpret(text)
-            if len(spellings) >= MAX_REMEMBERED:
-                spellings.clear()
-            spellings[text] = found
+            today = self._today()
+            moving = shelf.moving(today)
+            found = moving.get(text)
+            if found is None:
+                found = _Look(shelf.listing, today).interpret(text)
+                spellings = moving if _CONTINUOUS.search(text) else shelf.fixed
+                if len(spellings) >= MAX_REMEMBERED:
+                    spellings.clear()
+                spellings[text] = found
         return found
 
 
@@ -261,22 +268,26 @@ class _Look:
         if not days:
             return "The list has no such contract that is still alive; has it been synced today?"
         told = ", ".join(f"{day:%Y-%m-%d}" for day in days)
-        return f"The contracts listed expire on {told}.{self._same_strike(contract, listed)}"
+        spelt = [spelling for _far, spelling in sorted(set(self._spell_near(contract, listed)))[:_NEAR]]
+        return f"The contracts listed expire on {told}.{_near_words(spelt)}"
 
-    def _same_strike(self, contract: _Contract, listed: Sequence[tuple[str, str]]) -> str:
-        """The options of the same strike whose days are nearest to the one that was meant, spelt as TradingView does."""
-        expiry, strike, listing = contract.expiry, contract.strike, self._listing
-        if expiry is None or strike is None:
-            return ""
-        found = [
-            (abs(day - expiry), day, name)
-            for venue, name in listed
-            for day in listing.expiries(venue, name, contract.kind, self._today)
-            if listing.options(venue, name, contract.kind, day, strike)
-        ]
-        letter = "C" if contract.kind is InstrumentKind.CE else "P"
-        near = [f"{name}{day:%y%m%d}{letter}{to_text(strike)}" for _far, day, name in sorted(found)[:_NEAR]]
-        return f" Near it: {', '.join(near)}." if near else ""
+    def _spell_near(self, contract: _Contract, listed: Sequence[tuple[str, str]]) -> Iterator[tuple[int, str]]:
+        """Contracts of other days, spelt as TradingView does, each with how far it is from what was meant."""
+        listing, strike, month = self._listing, contract.strike, contract.month
+        for venue, name in listed:
+            for place, day in enumerate(listing.expiries(venue, name, contract.kind, self._today), 1):
+                if contract.nth:
+                    yield abs(place - contract.nth), f"{name}{place}!"
+                elif month:
+                    far = abs((day.year - month[0]) * 12 + day.month - month[1])
+                    yield far, f"{name}{_MONTH_LETTERS[day.month - 1]}{day.year}"
+                elif contract.expiry and strike and listing.options(venue, name, contract.kind, day, strike):
+                    letter = "C" if contract.kind is InstrumentKind.CE else "P"
+                    yield abs((day - contract.expiry).days), f"{name}{day:%y%m%d}{letter}{to_text(strike)}"
+
+
+def _near_words(near: Sequence[str]) -> str:
+    return f" Near it: {', '.join(near)}." if near else ""
 
 
 def _near_hint(name: str, pool: Mapping[str, str]) -> str:

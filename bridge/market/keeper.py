@@ -218,7 +218,9 @@ async def _read_apart(taking: Taking) -> str:
     try:
         async with asyncio.timeout(READ_WITHIN_S):
             said, _ = await child.communicate()
-        return said.decode()
+        if child.returncode:
+            raise ListError(f"the dump could not be read: the process that read it ended with code {child.returncode}")
+        return said.decode(errors="replace")
     finally:
         if child.returncode is None:
             child.kill()

@@ -64,7 +64,7 @@ class Listing:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._lock = Lock()
-        self._known: dict[str, Instrument] = {}
+        self.known: dict[str, Instrument] = {}  # what was asked for before
         facts: dict[str, str] = dict(self._rows("SELECT key, value FROM fact"))
         if facts.get("format") != FORMAT:
             raise ListError(f"the list is of format {facts.get('format')}, not {FORMAT}")
@@ -84,16 +84,16 @@ class Listing:
         return [self._take(row) for row in listed or found if is_sized(row[1], row[3])]
 
     def _take(self, row: _Row) -> Instrument:
-        known = self._known.get(row[0])
+        known = self.known.get(row[0])
         if known is None:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            known = self._known[row[0]] = _instrument(row)
+            if len(self.known) >= _MAX_KNOWN:
+                self.known.clear()
+            known = self.known[row[0]] = _instrument(row)
         return known
 
     def get(self, symbol: str) -> Instrument | None:
         """The instrument of exactly this symbol."""
-        known = self._known.get(symbol)
+        known = self.known.get(symbol)
         if known is not None:
             return known
         found = self._find("symbol = ?", symbol)
