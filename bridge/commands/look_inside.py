@@ -208,7 +208,7 @@ def check_instruments(facts: Facts) -> Iterator[Finding]:
     mend = "run `bridge instruments sync ACCOUNT`, or fetch the broker's list of today"
     if count and not alive:
         yield warn("instruments", f"{told}: all {count} have expired", mend)
-    elif is_live and is_old:
+    elif is_old and (is_live or day is not None):
         yield warn("instruments", f"{told}; it is older than the trading day", mend)
     else:
         yield ok("instruments", told)
