@@ -35,7 +35,10 @@ from bridge.intake.verify import Verifier
 from bridge.log import log_event, log_fault
 from bridge.logins import Logins
 from bridge.market.calendar import Calendar, load_calendar
-from bridge.market.instruments import Catalog, load_catalog
+from bridge.market.freeze import load_freezes
+from bridge.market.instruments import Catalog
+from bridge.market.keeper import ListKeeper
+from bridge.market.lists import open_newest
 from bridge.metrics import Metrics
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.portfolio.book import day_pnl
@@ -77,7 +80,7 @@ class Bridge:
         self.streams: list[KiteStream] = []
         self.paper_shelves = PaperShelves()
         self.store = self._make_store()
-        self.catalog: Catalog = load_catalog(settings.instruments_file(), today=lambda: self.clock.now().astimezone(IST).date())
+        self.catalog = self._make_catalog()
         self.calendar: Calendar = load_calendar(settings.calendar)
         # By account, how long its broker's limits over minutes let no order out.
         self._order_waits: dict[str, Callable[[datetime], float]] = {}
@@ -86,6 +89,14 @@ class Bridge:
         }
         self.logins = Logins(self.sessions, store=self.store, clock=self.clock, hours=self.calendar.hours)
         self.feed = self._make_feed()
+        self.lists = ListKeeper(
+            folder=settings.instruments_dir(),
+            file=settings.instruments_file(),
+            catalog=self.catalog,
+            calendar=self.calendar,
+            clock=self.clock,
+            on_fault=self.on_fault,
+        )
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
@@ -169,6 +180,12 @@ class Bridge:
 
         return Feed(store=self.store, token_of=token_of, on_fault=self.on_fault, asked=asked)
 
+    def _make_catalog(self) -> Catalog:
+        """The newest list that was fetched from a broker, else the file of the settings."""
+        listing = open_newest(self.settings.instruments_dir(), self.settings.instruments_file())
+        freezes = load_freezes(self.settings.freeze_quantities)
+        return Catalog(listing, lambda: self.clock.now().astimezone(IST).date(), freezes)
+
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         marks = self.store.ledger.marks
 
@@ -200,6 +217,7 @@ class Bridge:
 
     def _make_kite(self, name: str, account: AccountSettings) -> Broker:
         from bridge.brokers.kite.adapter import KiteBroker, KitePolicy  # the vendor's client brings all of Twisted along
+        from bridge.brokers.kite.dump import KiteDump
 
         policy = KitePolicy(
             api_key=account.api_key,
@@ -210,6 +228,7 @@ class Bridge:
         tokens = self._make_kite_tokens(name, account)
         broker = KiteBroker(name, policy=policy, tokens=tokens, clock=self.clock, tell=partial(self._alarm_of_account, name))
         self._order_waits[name] = broker.wait_s
+        self.lists.sources[name] = KiteDump(root=account.root or KITE_ROOT, api_key=account.api_key, session=tokens)
         self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
         if account.updates == "stream":
             self._add_stream(name, account, tokens, broker.poke)
@@ -252,7 +271,7 @@ class Bridge:
             instrument=self.catalog.get,
             session=self.calendar.session,
             send_within=timedelta(seconds=SEND_WITHIN * settings.webhook.freshness_s),
-            multipliers={item.symbol: item.multiplier for item in self.catalog if item.multiplier != ONE},
+            multipliers=self.catalog.multipliers,
         )
         pipeline.on_fault = self.on_fault
         pipeline.on_answer = self.metrics.answered
@@ -341,6 +360,7 @@ class Bridge:
             await stream.start()
         await self.feed.start()
         await self.worker.start()
+        self.lists.start()
 
     def _check_accounts_known(self) -> None:
         """Orders and positions of an account that is no longer in the settings would be followed by nobody."""
@@ -404,6 +424,7 @@ class Bridge:
     async def stop(self) -> None:
         """Lay work down: what is at a broker gets a while to answer, everything is written, the rest waits on disk."""
         await self.drain()
+        await self.lists.stop()
         await self.reconciler.stop()
         await self.feed.stop()
         for stream in self.streams:
@@ -507,4 +528,6 @@ class Bridge:
         for name in self.guarded:
             status = self._status_of(name)
             parts[f"broker {name}"] = (status.connected, status.message)
+        if trouble := self.lists.trouble():
+            parts["instruments"] = (False, trouble)
         return parts

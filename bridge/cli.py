@@ -150,6 +150,9 @@ def _add_trading(commands: "Commands") -> None:
 
 
 def _add_upkeep(commands: "Commands") -> None:
+    instruments = _add_group(commands, "instruments", "the list of what can be traded")
+    sync = _add(instruments, "sync", "instruments:sync", "fetch today's list from an account's broker, and use it from now on")
+    sync.add_argument("account", metavar="ACCOUNT", help="as named in the settings; it must be logged in")
     check = _add(commands, "check", "check:check", "tell what is wrong with settings, store, clock, market data and network")
     check.add_argument("--online", action="store_true", help="also ask the internet which address orders come from")
     audit = _add_group(commands, "audit", "the record of everything that happened")

@@ -85,6 +85,7 @@ SETTINGS: dict[str, str] = {
     "strategies.<name>.quantity": "Units of an entry that names no quantity.",
     "instruments": "CSV in the columns of Kite's instrument dump: everything that can be traded.",
     "calendar": "A newer calendar file than the shipped one.",
+    "freeze_quantities": "A newer file of freeze quantities than the shipped one, `bridge/market/data/freeze-nse.json`.",
     "api.token": "Bearer token of the API, 16 characters or more, in place of the file `api.token`. Best by environment.",
     "operator.password_hash": "Argon2 hash of the pages' password; in place of what `bridge operator password` keeps.",
     "risk.profile": "`careful` or `none` as the base of the limits named beside it; `none` is for paper accounts only.",

@@ -270,6 +270,7 @@ class Settings(BaseSettings):
     strategies: Mapping[Name, StrategySettings] = Field(min_length=1)
     instruments: Path = DEFAULT_INSTRUMENTS
     calendar: Path | None = None
+    freeze_quantities: Path | None = None
     api: ApiSettings = ApiSettings()
     operator: OperatorSettings = OperatorSettings()
 
@@ -312,6 +313,10 @@ class Settings(BaseSettings):
         if self.instruments == DEFAULT_INSTRUMENTS and not self.instruments.is_file():
             return resource_dir("config") / DEFAULT_INSTRUMENTS.name
         return self.instruments
+
+    def instruments_dir(self) -> Path:
+        """Where the lists of instruments lie that were fetched from brokers."""
+        return self.data_dir / "instruments"
 
     def public_url(self) -> str:
         """What TradingView is told to call, without a slash at the end."""

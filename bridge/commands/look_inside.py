@@ -17,7 +17,9 @@ from bridge.core.errors import BridgeError, StoreError
 from bridge.core.market import SessionQuestion
 from bridge.core.reasons import Reason
 from bridge.market.calendar import Calendar, load_calendar
-from bridge.market.instruments import load_catalog
+from bridge.market.freeze import load_freezes
+from bridge.market.keeper import trading_day
+from bridge.market.lists import open_newest
 from bridge.store.backend import Backend
 from bridge.store.migrate import HEAD, current_revision
 from bridge.store.reads import Reads
@@ -159,11 +161,11 @@ def check_calendar(facts: Facts) -> Iterator[Finding]:
     """The calendar knows today and the next weeks."""
     try:
         calendar = load_calendar(facts.settings.calendar)
-        catalog = load_catalog(facts.settings.instruments_file(), today=lambda: facts.now.astimezone(IST).date())
+        listing = open_newest(facts.settings.instruments_dir(), facts.settings.instruments_file())
     except BridgeError as error:
         yield fail("calendar", str(error), "correct the file, or take the setting out")
         return
-    share = next((one for one in catalog if one.kind is InstrumentKind.EQ and one.exchange == "NSE"), None)
+    share = next((one for one in listing if one.kind is InstrumentKind.EQ and one.exchange == "NSE"), None)
     if share is None:
         yield warn("calendar", "no NSE share is listed, so the calendar was not tried", "check the list of instruments")
         return
@@ -186,20 +188,27 @@ def _session_at(calendar: Calendar, question: SessionQuestion, at: datetime) -> 
 
 def check_instruments(facts: Facts) -> Iterator[Finding]:
     """The list loads, has contracts that still trade, and is of today where money is real."""
-    path, today = facts.settings.instruments_file(), facts.now.astimezone(IST).date()
+    settings, today = facts.settings, facts.now.astimezone(IST).date()
+    path = settings.instruments_file()
     try:
-        catalog = load_catalog(path, today=lambda: today)
+        listing, calendar = open_newest(settings.instruments_dir(), path), load_calendar(settings.calendar)
+        load_freezes(settings.freeze_quantities)
     except BridgeError as error:
         yield fail("instruments", str(error), "name a CSV in the columns of Kite's instrument dump")
         return
-    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    contracts = [one.expiry for one in catalog if one.expiry is not None]
-    alive = [expiry for expiry in contracts if expiry >= today]
-    told = f"{len(catalog)} in {path} of {written.astimezone(IST):%Y-%m-%d}, {len(alive)} contracts alive"
-    is_live = any(not account.is_paper for account in facts.settings.accounts.values())
-    if contracts and not alive:
-        yield warn("instruments", f"{told}: all {len(contracts)} have expired", "fetch the broker's list of today")
-    elif is_live and facts.now - written > LIST_AGES_AFTER:
-        yield warn("instruments", f"{told}; it is older than a day", "fetch the broker's list of today")
+    count, alive = listing.count_contracts(today)
+    is_live = any(not account.is_paper for account in settings.accounts.values())
+    day = listing.facts.day
+    if day is None:
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        is_old, whose = facts.now - written > LIST_AGES_AFTER, f"{path} of {written.astimezone(IST):%Y-%m-%d}"
+    else:
+        is_old, whose = day < trading_day(calendar, facts.now), f"the list of {day} from {listing.facts.source}"
+    told = f"{len(listing)} in {whose}, {alive} contracts alive"
+    mend = "run `bridge instruments sync ACCOUNT`, or fetch the broker's list of today"
+    if count and not alive:
+        yield warn("instruments", f"{told}: all {count} have expired", mend)
+    elif is_old and (is_live or day is not None):
+        yield warn("instruments", f"{told}; it is older than the trading day", mend)
     else:
         yield ok("instruments", told)

@@ -16,7 +16,8 @@ from bridge.core.clock import IST, SystemClock
 from bridge.core.errors import ConfigError
 from bridge.core.money import parse_decimal
 from bridge.log import configure
-from bridge.market.instruments import load_catalog
+from bridge.market.instruments import Catalog
+from bridge.market.lists import open_newest
 from bridge.settings import VENUE_TOKEN_VARIABLE, Settings, is_loopback, load_settings
 from bridge.venue.app import DROP, build_venue
 from bridge.venue.office import Office
@@ -73,7 +74,9 @@ def make_office(folder: Path, arguments: argparse.Namespace, settings: Settings)
     clock = SystemClock()
     return Office(
         folder,
-        catalog=load_catalog(settings.instruments_file(), today=lambda: clock.now().astimezone(IST).date()),
+        catalog=Catalog(
+            open_newest(settings.instruments_dir(), settings.instruments_file()), lambda: clock.now().astimezone(IST).date()
+        ),
         cash=read_amount("--cash", arguments.cash),
         policy=PaperPolicy(slippage_bps=read_amount("--slippage-bps", arguments.slippage_bps), charges=arguments.charges),
         clock=clock,

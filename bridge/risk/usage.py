@@ -189,13 +189,13 @@ def open_book(
     `multiplier` is that of the intent's instrument; `multipliers` those of others, 1 for what is not named.
     """
     account, marks = intent.account, ledger.marks.values
-    multipliers = {**multipliers, intent.symbol: multiplier}
     book = Book()
     book.count_order(intent, intent.order_qty, marks.get(intent.symbol), multiplier)
     for order in ledger.open_orders(account):
         other = order.intent
         if strategy is None or other.strategy == strategy:
-            book.count_order(other, order.leaves_qty, marks.get(other.symbol), multipliers.get(other.symbol, ONE))
+            own = multiplier if other.symbol == intent.symbol else multipliers.get(other.symbol, ONE)
+            book.count_order(other, order.leaves_qty, marks.get(other.symbol), own)
     for position in ledger.positions.values.values():
         if position.key.account != account:
             continue

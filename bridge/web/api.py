@@ -77,6 +77,8 @@ class Api:
             self._guarded("/brokers/{account}/session", GET=self.broker_session, POST=self.log_in),
             self._guarded("/tokens", GET=self.tokens, POST=self.mint),
             self._guarded("/tokens/{token_id}", DELETE=self.revoke),
+            self._guarded("/instruments", GET=self.instruments),
+            self._guarded("/instruments/sync", POST=self.sync_instruments),
             self._guarded("/{rest:path}"),
         ]
 
@@ -215,6 +217,15 @@ class Api:
         """Compare our books with the brokers', or one account's, now."""
         account = _text(await read_json(request, "account"), "account")
         return answer_json(await self._bridge.desk.reconcile(account, by=BY))
+
+    async def instruments(self, _request: Request) -> Response:
+        """The list of instruments in use, and how far the latest sync is."""
+        return answer_json(await asyncio.to_thread(self._bridge.lists.describe))
+
+    async def sync_instruments(self, request: Request) -> Response:
+        """Begin to fetch the list from an account's broker; its end is told by GET of /instruments."""
+        self._bridge.lists.begin_sync(_text(await read_json(request, "account"), "account") or "")
+        return answer_json({"status": "started"})
 
     async def accept_drift(self, request: Request) -> Response:
         """Let entries go on in an instrument whose positions differ, while they differ by exactly as much as now."""

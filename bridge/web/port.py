@@ -116,6 +116,18 @@ class HasKeys(Protocol):
         ...
 
 
+class Lists(Protocol):
+    """The list of instruments."""
+
+    def begin_sync(self, account: str) -> None:
+        """Fetch it from the account's broker, in the background; RefusedError says why not."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """The list in use and how far the latest sync is. Called in a worker thread."""
+        ...
+
+
 class Bridge(Protocol):
     """The wired bridge. All but the async methods return at once and never wait for a disk or a broker."""
 
@@ -147,6 +159,11 @@ class Bridge(Protocol):
     @property
     def logins(self) -> Logins:
         """Logins at brokers."""
+        ...
+
+    @property
+    def lists(self) -> Lists:
+        """The list of instruments."""
         ...
 
     @property

@@ -73,7 +73,8 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("bridge.settings",),
     "pyotp": ("bridge.web.auth",),
     "sqlalchemy": ("bridge.store",),
-    "sqlite3": ("bridge.store",),
+    # A list of instruments is a file of its own that is only read: the store's database has no part in it.
+    "sqlite3": ("bridge.store", "bridge.market.listing", "bridge.market.lists"),
     "sqlmodel": ("bridge.store",),
     "starlette": ("bridge.web", "bridge.app", "bridge.venue", "bridge.sandbox"),
     "structlog": ANYWHERE,
@@ -124,6 +125,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "bridge.execution.outbox:Lane._run": "a lane outlives a fault with one order; it is counted and tried again",
     "bridge.execution.guard:GuardedBroker._command": "an adapter that raises has proved nothing: the outcome is unknown",
     "bridge.execution.guard:GuardedBroker._call": "an adapter that raises has read nothing; counted, and the reader is told",
+    "bridge.market.keeper:ListKeeper._run": "a fault with one list must not end the watch for the next; counted",
     "bridge.queueing:Queue._carry": "a fault in processing never costs the acknowledgement; counted, tried three times",
     "bridge.execution.reconcile:Reconciler._look": "a fault in one look must neither vanish nor be the last; counted",
     "bridge.execution.reconcile:Reconciler._settle_all": "a fault in one pass must not end the look-up; counted",

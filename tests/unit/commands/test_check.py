@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -16,9 +16,11 @@ from bridge.commands.running import Running
 from bridge.core.clock import SystemClock
 from bridge.core.errors import StoreError
 from bridge.core.login import BrokerSession
+from bridge.market.lists import Taking, take_dump
 from bridge.settings import load_settings
 from bridge.store.backend import Backend
 from bridge.vault import Vault
+from tests.support.dumps import DumpPlan, make_dump
 from tests.support.samples import make_alert
 from tests.support.server import ServedVenue
 from tests.support.stores import change, fresh_sqlite, opened
@@ -245,6 +247,25 @@ def test_a_list_whose_contracts_have_all_expired_is_warned_of(facts, tmp_path, r
     path = tmp_path / "instruments.csv"
     path.write_text(HEADING + rows)
     assert worst(look_inside.check_instruments, facts(instruments=path))[0] is level
+
+
+@pytest.mark.parametrize(("day", "level"), [("2026-11-20", Level.WARN), ("2026-11-23", Level.OK)])
+def test_a_fetched_list_older_than_the_trading_day_is_warned_of(facts, tmp_path, day, level):
+    """It goes before the file of the settings, and says which day it is for; the mend names the command."""
+    folder = tmp_path / "data" / "instruments"
+    folder.mkdir(parents=True)
+    dump, sample = tmp_path / "dump.csv", ROOT / "config" / "instruments.csv"
+    dump.write_text("\n".join(make_dump(DumpPlan(day=date.fromisoformat(day)))))
+    taking = Taking(
+        dump=str(dump), folder=str(folder), former=str(sample), source="z", day=day, fetched_on=day, least_rows=1
+    )  # fmt: skip
+    take_dump(taking)
+
+    found, text = worst(look_inside.check_instruments, facts())
+
+    assert found is level
+    assert f"the list of {day} from z" in text
+    assert ("bridge instruments sync ACCOUNT" in text) is (level is Level.WARN)
 
 
 def test_a_list_that_cannot_be_read_fails(facts, tmp_path):

@@ -12,7 +12,9 @@ from bridge.core.enums import InstrumentKind
 from bridge.core.errors import RefusedError
 from bridge.core.instrument import Instrument
 from bridge.core.reasons import RefusalCode
-from bridge.market.instruments import COLUMNS, Catalog, read_instruments
+from bridge.market.dump_rows import COLUMNS, read_instruments
+from bridge.market.instruments import MAX_REMEMBERED, Catalog
+from bridge.market.listing import list_in_memory
 
 HEADING = ",".join(COLUMNS)
 TODAY = date(2026, 11, 20)
@@ -66,7 +68,7 @@ def read(*rows: str) -> list[Instrument]:
 
 
 def make_catalog(rows: Iterable[str] = ROWS.splitlines(), today: Today | None = None) -> Catalog:
-    return Catalog(read(*rows), today or Today())
+    return Catalog(list_in_memory(read(*rows)), today or Today())
 
 
 CATALOG = make_catalog()
@@ -320,9 +322,9 @@ def test_delayed_data_must_not_trade(text):
         ("NSE:NIFTZ1!", "NIFTY1!"),
         ("NSE:BANKNIFTIX2026", "BANKNIFTYX2026"),
         ("MCX:CRUDEOIL", "MCX:CRUDEOIL1!"),
-        ("NSE:NIFTY4!", "2026-11-23, 2026-12-29, 2027-01-25"),
-        ("NSE:NIFTYG2027", "2026-11-23, 2026-12-29, 2027-01-25"),
-        ("NSE:NIFTY261124C26000", "2026-11-23, 2026-12-01"),
+        ("NSE:NIFTY4!", "2026-11-23, 2026-12-29, 2027-01-25. Near it: NIFTY3!, NIFTY2!, NIFTY1!."),
+        ("NSE:NIFTYG2027", "2026-11-23, 2026-12-29, 2027-01-25. Near it: NIFTYF2027, NIFTYZ2026, NIFTYX2026."),
+        ("NSE:NIFTY261124C26000", "2026-11-23, 2026-12-01. Near it: NIFTY261123C26000."),
         ("NSE:NIFTY261123C26050", "26000"),
         ("BINANCE:BTCUSDT", "BCD, BFO, BSE, CDS, MCX, NFO, NSE"),
         ("NSE:QQQQQQQQQQ", "like NSE:SBIN"),
@@ -427,4 +429,4 @@ def test_remembered_spellings_are_bounded():
         mixed = "".join(c.lower() if number >> i & 1 else c for i, c in enumerate("NSEBAJAJ_AUTO"))
         catalog.resolve(f"{' ' * (number % 3)}{mixed[:3]}:{mixed[3:]}")
 
-    assert len(catalog._remembered) <= 4096
+    assert 0 < len(catalog._shelf.fixed) <= MAX_REMEMBERED

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import ConfigError
 from bridge.core.instrument import Instrument
-from bridge.market.instruments import COLUMNS, load_catalog, read_instruments
+from bridge.market.dump_rows import COLUMNS, read_instruments
+from bridge.market.instruments import load_catalog
 
 HEADING = ",".join(COLUMNS)
 
