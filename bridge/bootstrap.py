@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
 STOP_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
+# More than leave in a second.
+RECENT_ORDERS = 1_000
 # An entry leaves within this many times the freshness of its own time, or never.
 SEND_WITHIN = 2
 UNWRITTEN = "In force, but not written down: halt again, or it ends with this process."
@@ -347,7 +349,7 @@ class Bridge:
         api_token(self.settings)  # made on the first run, so that whoever wants to use the API finds it
         await asyncio.to_thread(self.store.open)
         self._check_accounts_known()
-        self._remember_sent()
+        await self._remember_sent()
         self.started_at = self.clock.now()
         self._loop = asyncio.get_running_loop()
         self.store.writer.bind(self._loop)
@@ -370,11 +372,14 @@ class Bridge:
         for name in sorted((holding | working) - set(self.settings.accounts)):
             raise ConfigError(f"accounts.{name}: has open orders or positions and is not in the settings; put it back")
 
-    def _remember_sent(self) -> None:
-        """A second's orders count on, whichever process sent them."""
-        for order in self.store.ledger.orders.values.values():
-            if order.sent_at is not None and order.intent.account in self.throttles:
-                self.throttles[order.intent.account].remember(order.sent_at)
+    async def _remember_sent(self) -> None:
+        """A second's orders count on, whichever process sent them. Memory has only those that are open, the table all."""
+        sent = {order.cl_ord_id: (order.intent.account, order.sent_at) for order in self.store.ledger.orders.values.values()}
+        for view in await asyncio.to_thread(self.store.reads.orders, RECENT_ORDERS):
+            sent[view.cl_ord_id] = (view.account, view.sent_at)
+        for account, sent_at in sent.values():
+            if sent_at is not None and account in self.throttles:
+                self.throttles[account].remember(sent_at)
 
     def _set_starting_states(self, tx: Tx) -> None:
         for name, broker in self.brokers.items():

@@ -1,12 +1,18 @@
 """A whole bridge that trades at Kite with the vendor's own client, through every fault a broker and a network may have."""
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from bridge.brokers.kite import limits
-from tests.support.kite_bridge import Traded, hurry, tell
+from bridge.brokers.kite.client import HeldToken
+from bridge.core.scope import account_scope
+from tests.support.kite import open_desk
+from tests.support.kite_bridge import ACCOUNT, KiteBridge, Traded, hurry, kite_settings, tell, trading_clock
+from tests.support.plays import play
+from tests.support.rigs import abandoned, running
 from tests.support.waiting import until
 
 
@@ -204,6 +210,54 @@ def test_reads_that_fail_lose_no_fill(tmp_path: Path, fault: str) -> None:
         assert (await it.rig.ended(await it.rig.accept(action="buy", quantity="10"))).code == "FILLED"
 
     tell(tmp_path, story)
+
+
+# -- restarts -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_on_its_way_in_a_crash_is_found_by_the_next_process(tmp_path: Path) -> None:
+    """It was taken, nobody heard the answer, and it is not sent again."""
+
+    async def story() -> None:
+        clock = trading_clock()
+        with open_desk(clock, delay_ms=1_000) as desk:
+            token = HeldToken(str(desk.client.access_token))
+            settings = kite_settings(tmp_path, desk)
+            async with abandoned(KiteBridge(settings, clock, token), clock) as rig:
+                await rig.resume(account_scope(ACCOUNT))
+                desk.faults("orders", delay=1, drop_after=1)
+                alert = await rig.accept(action="buy", quantity="10")
+                await until(lambda: desk.count() == 1, "the order at the broker")
+            async with running(KiteBridge(settings, clock, token), clock) as rig:
+                it = Traded(rig, desk, token)
+                await it.settle_doubts()
+                assert (await rig.ended(alert)).code == "FILLED"
+                assert it.placed().filled_quantity == 10
+                it.check()
+
+    play(story)
+
+
+def test_a_restart_does_not_let_out_more_orders_a_second(tmp_path: Path) -> None:
+    """The second's orders count on, whichever process sent them."""
+
+    async def story() -> None:
+        clock = trading_clock()
+        with open_desk(clock) as desk:
+            token = HeldToken(str(desk.client.access_token))
+            settings = kite_settings(tmp_path, desk, orders_per_second=1)
+            async with running(KiteBridge(settings, clock, token), clock) as rig:
+                await rig.resume(account_scope(ACCOUNT))
+                alert = await rig.accept(action="buy", quantity="1")
+                await rig.ended(alert)
+                sent_at = (await rig.order_in(alert, "FILLED")).sent_at
+            assert sent_at is not None
+            async with running(KiteBridge(settings, clock, token), clock) as rig:
+                throttle = rig.bridge.throttles[ACCOUNT]
+                assert throttle.take(sent_at) > 0
+                assert throttle.take(sent_at + timedelta(seconds=1)) == 0
+
+    play(story)
 
 
 # -- limits -------------------------------------------------------------------------------------------------------------

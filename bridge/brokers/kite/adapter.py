@@ -24,6 +24,7 @@ from bridge.brokers.kite.mapping import (
     read_positions,
     read_row,
     read_tag,
+    read_text,
     write_order,
 )
 from bridge.core.clock import IST, Clock
@@ -65,6 +66,16 @@ class KitePolicy:
     protection: Decimal = Decimal(-1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An order as Kite told it, and what was made of it; no row for one that was placed elsewhere in words we lack."""
+
+    told: Any
+    trades: list[Any]
+    row: BookRow | None
+    placed: tuple[str, datetime]
+
+
 class KiteBroker:
     """One account. `tell` is called with what a person must look at, from the event loop."""
 
@@ -80,6 +91,7 @@ class KiteBroker:
         self._tell = tell
         self._pace = Pace(OTHERS_PER_SECOND)
         self._orders, self._cancels, self._reads = (self._make_line() for _ in range(3))
+        self._seen: dict[str, _Seen] = {}
         self._told_rows: dict[str, BookRow] = {}
         self._told_words: set[str] = set()
         self._is_busy = False
@@ -184,22 +196,28 @@ class KiteBroker:
         by_order: dict[Any, list[Any]] = defaultdict(list)
         for trade in trades:
             by_order[self._parse(lambda trade=trade: trade["order_id"])].append(trade)  # type: ignore[misc]
-        rows: list[BookRow] = []
+        before, now_seen = self._seen, dict[str, _Seen]()
         for number, told in enumerate(orders, start=1):
-            row = self._parse(lambda told=told: self._read_row(told, by_order))  # type: ignore[misc]
-            if row is not None:
-                rows.append(row)
+            ident = self._parse(lambda told=told: read_text(told, "order_id"))  # type: ignore[misc]
+            seen, trades_of = before.get(ident), by_order.get(ident, [])
+            if seen is None or (seen.told, seen.trades) != (told, trades_of):  # most of a long book has not changed
+                seen = self._parse(lambda told=told, trades_of=trades_of: self._see(told, trades_of))  # type: ignore[misc]
+            now_seen[ident] = seen
             if number % ROWS_PER_TURN == 0:
                 await asyncio.sleep(0)
-        self._parse(lambda: self.count.note_book(((read_tag(one), read_placed_at(one)) for one in orders), self._clock.now()))
-        return rows
+        self._seen = now_seen
+        self.count.note_book((seen.placed for seen in now_seen.values()), self._clock.now())
+        return [seen.row for seen in now_seen.values() if seen.row is not None]
 
-    def _read_row(self, told: Any, trades: dict[Any, list[Any]]) -> BookRow | None:
+    def _see(self, told: Any, trades: list[Any]) -> "_Seen":
+        return _Seen(told, trades, self._read_row(told, trades), (read_tag(told), read_placed_at(told)))
+
+    def _read_row(self, told: Any, trades: list[Any]) -> BookRow | None:
         status = told.get("status")
         if isinstance(status, str) and status not in STATUSES:
             self._tell_once(f"Kite has a status that is not known here, {status[:40]!r}; such an order is followed as working")
         try:
-            return read_row(self.account, told, trades.get(told["order_id"], []))
+            return read_row(self.account, told, trades)
         except ForeignError as error:
             if is_maybe_ours(told):
                 raise

@@ -52,8 +52,7 @@ class OrderCount:
         self._seen_in, self._seen_today = seen, today
 
     def wait_s(self, now: datetime) -> float:
-        """Seconds until the next minute when this one is used up; 0 while it is not."""
-        self._turn_to(now)
+        """Seconds until the next minute when this one is used up; 0 while it is not. Changes nothing: any thread may ask."""
         minute = _minute(now)
         if self._seen_in[minute] + self._sent_in[minute] < PER_MINUTE:
             return 0
