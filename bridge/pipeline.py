@@ -224,6 +224,7 @@ class Pipeline:
             return
         sized = self._size_all(tx, alert, now)
         wishes = [(account, wish) for account, wish in sized if not isinstance(wish, Wait)]
+        self._clear_the_way(tx, alert, [wish for _account, wish in sized if isinstance(wish, Wait)], now)
         if len(wishes) < len(sized):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order or alert before it ends, or the wait is over
             return
@@ -235,6 +236,14 @@ class Pipeline:
         if not orders:
             parts = [(account, end) for (account, _), end in zip(sized, endings, strict=True) if isinstance(end, Ending)]
             self._end(tx, alert.alert_id, worst_of(parts), now)
+
+    def _clear_the_way(self, tx: Tx, alert: Alert, waits: Sequence[Wait], now: datetime) -> None:
+        """Withdraw the resting orders that an exit at market waits for."""
+        for cl_ord_id in [name for wait in waits for name in wait.cancel]:
+            order = tx.ledger.orders.get(cl_ord_id)
+            if order is not None:
+                ask_cancel(tx, order, now, f"in the way of alert {alert.alert_id}")
+                self._settle(tx, cl_ord_id, now)
 
     def _hand_over(self, tx: Tx, orders: Sequence[Order], now: datetime) -> None:
         """Give new orders to their lanes, with leave to send where nothing is before them."""

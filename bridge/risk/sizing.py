@@ -5,12 +5,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.decision import Denied
-from bridge.core.enums import Action, Side
+from bridge.core.enums import Action, OrdType, Side
 from bridge.core.errors import InvariantError
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import Ledger
 from bridge.core.money import to_text
 from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent, Signal
@@ -104,6 +105,8 @@ def _size_exit(wish: _Wish) -> Sized:
         return Nothing(reason=Reason.FLAT, message=f"There is no {_name(wish.key)} position to close.")
     side = Side.SELL if held > 0 else Side.BUY
     room = closable(wish.ledger, wish.key, side)
+    if not room and (in_the_way := _find_resting(wish, side)) is not None:
+        return in_the_way
     if not room:
         return Nothing(
             reason=Reason.EXIT_IN_FLIGHT,
@@ -130,11 +133,26 @@ def _size_target(wish: _Wish) -> Sized:
     missing = target - held - buys if side is Side.BUY else held - target - sells
     if missing > 0:
         return _intent(wish, side, missing, closable(wish.ledger, wish.key, side))
+    if abs(target) < abs(held) and (in_the_way := _find_resting(wish, side)) is not None:
+        return in_the_way
     under_way = f", buying {to_text(buys)} and selling {to_text(sells)} more" if buys or sells else ""
     return Nothing(
         reason=Reason.AT_TARGET,
         message=f"The position is {to_text(held)} {_name(wish.key)}{under_way}; {to_text(target)} needs no order.",
     )
+
+
+def _find_resting(wish: _Wish, side: Side) -> Wait | None:
+    """Resting orders that would close what is to be closed at market now: the strategy's own are withdrawn for it."""
+    if wish.no_wait or wish.signal.ord_type is not OrdType.MARKET:
+        return None
+    resting = [order for order in wish.open_orders() if order.intent.side is side and not ends_soon(order)]
+    own = [order for order in resting if order.intent.strategy == wish.signal.strategy]
+    working = tuple(o.cl_ord_id for o in own if o.status in (OrderStatus.NEW, OrderStatus.PLACED, OrderStatus.PARTIAL))
+    if working or any(order.status is OrderStatus.CANCEL_PENDING for order in resting):
+        names = ", ".join(order.cl_ord_id for order in resting)
+        return Wait(message=f"Resting orders are withdrawn first: {names}.", cancel=working)
+    return None
 
 
 def _name(key: PositionKey) -> str:

@@ -18,9 +18,13 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Ask again when an order or alert of the same position has ended; until then no size would be right."""
+    """Ask again when an order or alert of the same position has ended; until then no size would be right.
+
+    `cancel` are resting orders, by `cl_ord_id`, that are in the way and to be withdrawn first.
+    """
 
     message: str
+    cancel: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -537,3 +537,28 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatch:
     finally:
         monkeypatch.undo()
         configure()
+
+
+# -- resting orders in the way of an exit ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{"action": "exit"}, {"target": "0"}, {}], ids=["exit", "target", "flatten"])
+def test_an_exit_at_market_withdraws_the_resting_order_that_would_close_some_day(tmp_path: Path, how: dict[str, str]) -> None:
+    """A profit target far from the market must not keep a stop or the panic button from closing the position now."""
+
+    async def whole() -> None:
+        clock = RunningClock()
+        async with running(ScriptedBridge(make_settings(tmp_path), clock), clock) as rig:
+            rig.broker.fill_px = Decimal(800)
+            await rig.ended(await rig.accept(action="buy", quantity="10"))
+            rig.broker.fill_px = None
+            target = await rig.accept(action="sell", quantity="10", order_type="LIMIT", price="900")
+            await rig.order_in(target, "PLACED")
+            rig.broker.fill_px = Decimal(790)
+            alert_id = await rig.accept(**how) if how else (await rig.bridge.desk.flatten(None, by="test"))[0]
+            assert (await rig.ended(alert_id)).code == "FILLED"
+            assert (await rig.ended(target)).code == "CANCELLED_UNFILLED"
+            assert rig.quantity() == 0
+            rig.check_books()
+
+    play(whole)

@@ -167,11 +167,21 @@ def test_exit_beside_an_exit_for_all_is_nothing():
     nothing(world.size(make_signal(Action.EXIT)), Reason.EXIT_IN_FLIGHT)
 
 
+def test_exit_at_market_beside_resting_orders_that_close_all_withdraws_them_first():
+    """They would close the position some day; what is wanted is to close it now."""
+    world = World().hold(10)
+    resting = world.order(make_intent(15, Side.SELL, **RESTING))
+    sized = world.size(make_signal(Action.EXIT))
+    assert isinstance(sized, Wait)
+    assert sized.cancel == (resting.cl_ord_id,)
+
+
 def test_exit_beside_more_closing_orders_than_position_is_nothing():
     """Closing orders larger than the position leave nothing to close, and never less than nothing."""
     world = World().hold(10)
     world.order(make_intent(15, Side.SELL, **RESTING))
-    nothing(world.size(make_signal(Action.EXIT)), Reason.EXIT_IN_FLIGHT)
+    nothing(world.size(make_signal(Action.EXIT), no_wait=True), Reason.EXIT_IN_FLIGHT)
+    nothing(world.size(make_signal(Action.EXIT, ord_type=OrdType.LIMIT, price=D(100))), Reason.EXIT_IN_FLIGHT)
 
 
 @pytest.mark.parametrize("held", [0, 10])
