@@ -9,7 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Set
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any, cast
@@ -27,6 +27,9 @@ CONNECT_S = 10
 START_S = 10.0
 FULL = "full"  # the only mode whose packets say when they were true
 _UNREADABLE = (struct.error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError)
+
+# The exchange's times are whole seconds; counted as their beginning, a price would seem older than one before it.
+_SECOND = timedelta(microseconds=999_999)
 
 _reactor = cast(Any, twisted.internet).reactor
 _starting = threading.Lock()
@@ -187,7 +190,9 @@ class Link:
 
     def _note_ticks(self, _ticker: Any, told: list[dict[str, Any]]) -> None:
         now = self._clock.now()
-        ticks = [read_tick(one, now) for one in told if one["instrument_token"] in self._wanted]
+        # Other modes say no time; the one such packet that answers a subscription may hold the last price of another day.
+        wanted = [one for one in told if one["mode"] == FULL and one["instrument_token"] in self._wanted]
+        ticks = [read_tick(one, now) for one in wanted]
         with self._lock:
             self._ticks.update({tick.token: tick for tick in ticks if tick.price > 0})
         self._tell()
@@ -205,5 +210,5 @@ def read_tick(told: dict[str, Any], now: datetime) -> Tick:
     at = now
     local: datetime | None = told.get("exchange_timestamp")
     if local is not None and (stamped := local.astimezone(UTC)).timestamp() > 0:
-        at = min(stamped, now)
+        at = min(stamped + _SECOND, now)
     return Tick(token=told["instrument_token"], price=Decimal(repr(told["last_price"])), at=at)

@@ -48,7 +48,10 @@ def test_every_mode_of_every_kind_gives_a_price(mode, symbol):
 @pytest.mark.parametrize(
     ("stamped", "expected"),
     [
-        (NOON - timedelta(hours=20), NOON - timedelta(hours=20)),  # yesterday's close is no price of now
+        (
+            NOON - timedelta(hours=20),
+            NOON - timedelta(hours=20) + timedelta(microseconds=999_999),
+        ),  # yesterday's close is no price of now
         (NOON + timedelta(seconds=3), NOON),  # the exchange's clock is ahead of ours
         (datetime.fromtimestamp(0, UTC), NOON),  # no time at all
         (None, NOON),
@@ -99,14 +102,15 @@ def test_between_two_takings_the_event_loop_is_woken_once_and_only_the_newest_pr
         link = make_link(StillClock(), woken)
         link._wanted = {SHARE}
         for units in range(1, 1_000):
-            packets = [token.to_bytes(4, "big") + units.to_bytes(4, "big") for token in (SHARE, FINE)]
+            packets = [token.to_bytes(4, "big") + units.to_bytes(4, "big") + bytes(24) for token in (SHARE, FINE)]
             link._ticker._on_message(None, pack_frame(packets), True)
         await asyncio.sleep(0)
         assert woken == [True]
         has_update, ticks = link.take()
         assert (has_update, [(t.token, t.price) for t in ticks.values()]) == (False, [(SHARE, Decimal("9.99"))])
-        link._ticker._on_message(None, pack_frame([SHARE.to_bytes(4, "big") + bytes(4)]), True)
-        assert link.take() == (False, {})  # a price of zero is none
+        link._ticker._on_message(None, pack_frame([SHARE.to_bytes(4, "big") + bytes(28)]), True)
+        link._ticker._on_message(None, pack_frame([SHARE.to_bytes(4, "big") * 2]), True)  # nor is one that says no time
+        assert link.take() == (False, {})  # a price of zero is no price
         await asyncio.sleep(0)
         assert woken == [True, True]
 
