@@ -18,7 +18,7 @@ from bridge.core.reasons import AuditAction
 from bridge.core.report import Report
 from bridge.core.trade import TradeEventKind
 from bridge.endings import order_ending, worst_of
-from bridge.execution.orders import adopt_broker_id, record, record_fill
+from bridge.execution.orders import adopt_broker_id, is_of_another, record, record_fill
 from bridge.portfolio.book import book_fill, note_exit
 from bridge.store.tx import Tx
 
@@ -73,6 +73,10 @@ class Following:
         self._settle(tx, order.cl_ord_id, now)
 
     def _apply_status(self, tx: Tx, order: Order, report: Report, now: datetime) -> None:
+        if is_of_another(order, report.broker_order_id):
+            # A double order: what becomes of the other must not end the one we follow. The look into the book names both.
+            tx.emit(FillsMissing(account=report.account))
+            return
         if order.status.is_closed:
             return
         if report.kind in _ANSWERS:
@@ -97,6 +101,9 @@ class Following:
 
     def _apply_fill(self, tx: Tx, order: Order, report: Report, now: datetime) -> None:
         if report.exec_id in order.exec_ids:
+            return
+        if not (_is_positive(report.last_qty) and _is_positive(report.last_px)):
+            _tell_impossible(tx, order, report, now)
             return
         intent = order.intent
         fill = Fill(
@@ -129,6 +136,21 @@ class Following:
             raise_alarm(tx, order, f"{what}: {told}; the position was moved.", now)
 
 
+def _is_positive(value: Decimal) -> bool:
+    return value.is_finite() and value > 0
+
+
+def _tell_impossible(tx: Tx, order: Order, report: Report, now: datetime) -> None:
+    """A fill that cannot be is not booked; every look into the book tells it again, so a person is told once."""
+    key = ("impossible", order.cl_ord_id, report.exec_id)
+    if key in tx.ledger.told.values:
+        return
+    told = f"{report.last_qty} {order.intent.symbol} at {report.last_px} on order {order.cl_ord_id}"
+    message = f"The broker tells of a fill that cannot be: {told}; nothing was moved."
+    tx.put(tx.ledger.told, key, message)
+    raise_alarm(tx, order, message, now)
+
+
 def raise_alarm(tx: Tx, order: Order, message: str, now: datetime) -> None:
     """Something a person must look at; shown on the status page and in the log."""
     tx.audit(
@@ -147,8 +169,9 @@ def after_close(tx: Tx, order: Order, now: datetime) -> None:
     key = PositionKey(intent.account, intent.symbol, intent.product)
     if not intent.reduce_only or order.status is OrderStatus.FILLED or not tx.ledger.position_qty(key):
         return
-    others = [other for other in tx.ledger.open_orders(key.account, key.symbol) if other.intent.reduce_only]
-    if others or note_exit(tx, key, TradeEventKind.EXIT_FAILED) is None:
+    working = tx.ledger.open_orders(key.account, key.symbol)
+    has_other = any(other.intent.reduce_only and other.intent.product == key.product for other in working)
+    if has_other or note_exit(tx, key, TradeEventKind.EXIT_FAILED) is None:
         return
     raise_alarm(tx, order, f"The exit of {intent.symbol} ended {order.status.value}; the position is still open.", now)
 

@@ -79,25 +79,31 @@ class Worker:
         """Runs in the event loop after every commit: orders go to their lanes, news to the pages."""
         prices: dict[str, Decimal] = {}
         for event in events:
-            if isinstance(event, OrderReady):
-                self._to_lane(event)
-            elif isinstance(event, CancelReady):
-                order = self._store.ledger.orders.get(event.cl_ord_id)
-                if order is not None:
-                    self._lanes[event.account].push_cancel(order)
-            elif isinstance(event, FillsMissing):
-                self._reconciler.look_at(event.account)
-            elif isinstance(event, PriceSeen):
-                prices[event.symbol] = event.price
-            elif isinstance(event, AlarmRaised):
-                self._on_alarm(event.message)
-            elif isinstance(event, Reloaded) and not self._recover_due:  # else a pass has failed: the next tick tries again
-                self._recover_due = True
-                self._reconciler.look_soon()
-                self._spawn(self._recover_if_due)
+            try:
+                self._hear(event, prices)
+            except Exception as error:  # the others of this commit must be heard all the same
+                self._on_fault("events", error)
         if prices:
             self._spawn(partial(self._tell_prices, prices))
         self._publish(events)
+
+    def _hear(self, event: Event, prices: dict[str, Decimal]) -> None:
+        if isinstance(event, OrderReady):
+            self._to_lane(event)
+        elif isinstance(event, CancelReady):
+            order = self._store.ledger.orders.get(event.cl_ord_id)
+            if order is not None:
+                self._lanes[event.account].push_cancel(order)
+        elif isinstance(event, FillsMissing):
+            self._reconciler.look_at(event.account)
+        elif isinstance(event, PriceSeen):
+            prices[event.symbol] = event.price
+        elif isinstance(event, AlarmRaised):
+            self._on_alarm(event.message)
+        elif isinstance(event, Reloaded) and not self._recover_due:  # else a pass has failed: the next tick tries again
+            self._recover_due = True
+            self._reconciler.look_soon()
+            self._spawn(self._recover_if_due)
 
     def _to_lane(self, event: OrderReady) -> None:
         lane = self._lanes[event.account]

@@ -103,11 +103,32 @@ class OrderShelf(Shelf[str, Order]):
             self.closed.append(key)
 
 
-def _file(index: dict[str, Order], key: str, value: Order | None) -> None:
+def _file(index: dict[K, V], key: K, value: V | None) -> None:
     if value is None:
         index.pop(key, None)
     else:
         index[key] = value
+
+
+class PositionShelf(Shelf[PositionKey, Position]):
+    """Positions by key; flat ones stay, for what they realised. `held` finds those that are not flat, by account."""
+
+    def __init__(self) -> None:
+        super().__init__("positions")
+        self.held: defaultdict[str, dict[PositionKey, Position]] = defaultdict(dict)
+
+    def set(self, key: PositionKey, value: Position | None) -> None:
+        """Put or take away a position and keep the index true."""
+        super().set(key, value)
+        _file(self.held[key.account], key, value if value is not None and value.quantity else None)
+
+    def fill(self, values: dict[PositionKey, Position]) -> None:
+        """Take these in place of all that is there; never shows a state in between, which would look like a difference."""
+        held: defaultdict[str, dict[PositionKey, Position]] = defaultdict(dict)
+        for key, position in values.items():
+            if position.quantity:
+                held[key.account][key] = position
+        self.values, self.held = values, held
 
 
 class WaitingShelf(Shelf[str, Alert]):
@@ -151,7 +172,7 @@ class Ledger:
         self._monotonic = monotonic
         self.alerts: Shelf[str, Alert] = Shelf("alerts")
         self.orders = OrderShelf()
-        self.positions: Shelf[PositionKey, Position] = Shelf("positions")
+        self.positions = PositionShelf()
         self.trades: Shelf[PositionKey, Trade] = Shelf("trades")
         self.marks: Shelf[str, Mark] = Shelf("marks")
         self.states: Shelf[Scope, TradingState] = Shelf("states")

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.decision import Approved
-from bridge.core.events import CancelReady, OrderReady
+from bridge.core.events import CancelReady, FillsMissing, OrderReady
 from bridge.core.fill import Fill
 from bridge.core.money import to_text
 from bridge.core.order import Order, apply_event, apply_fill, create_order
@@ -123,9 +123,17 @@ def shrink(tx: Tx, order: Order, order_qty: Decimal, at: datetime, message: str)
     return smaller
 
 
+def is_of_another(order: Order, broker_order_id: str | None) -> bool:
+    """Whether an id is that of a second order which the broker has under the tag of this one."""
+    return bool(order.broker_order_id and broker_order_id and order.broker_order_id != broker_order_id)
+
+
 def adopt_broker_id(tx: Tx, order: Order, broker_order_id: str, at: datetime) -> Order:
-    """Keep the broker's id of an order whose reports overtook the answer."""
-    if order.broker_order_id == broker_order_id:
+    """Keep the broker's id of an order whose reports overtook the answer; the id that is followed stays."""
+    if is_of_another(order, broker_order_id):
+        tx.emit(FillsMissing(account=order.intent.account))  # the look into the book names both
+        return order
+    if not broker_order_id or order.broker_order_id == broker_order_id:
         return order
     known = evolve(order, broker_order_id=broker_order_id, updated_at=at)
     tx.put(tx.ledger.orders, order.cl_ord_id, known)

@@ -111,9 +111,7 @@ def roll_day(tx: Tx, account: str, now: datetime) -> Day:
 def unrealized(ledger: Ledger, account: str) -> Decimal | None:
     """Profit of all open positions of an account at the latest prices; None when a price is not known."""
     total = ZERO
-    for key, position in list(ledger.positions.values.items()):  # pages ask while the writer works
-        if key.account != account or not position.quantity:
-            continue
+    for key, position in list(ledger.positions.held[account].items()):  # pages ask while the writer works
         mark = ledger.marks.get(key.symbol)
         if mark is None:
             return None

@@ -196,9 +196,7 @@ def open_book(
         if strategy is None or other.strategy == strategy:
             own = multiplier if other.symbol == intent.symbol else multipliers.get(other.symbol, ONE)
             book.count_order(other, order.leaves_qty, marks.get(other.symbol), own)
-    for position in ledger.positions.values.values():
-        if position.key.account != account:
-            continue
+    for position in ledger.positions.held[account].values():
         held = position.quantity if strategy is None else position.by_strategy.get(strategy, ZERO)
         if held:
             book.count_position(position, held, marks.get(position.key.symbol))

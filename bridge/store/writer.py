@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -138,9 +139,9 @@ class Writer:
         group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
         self._busy = True
         if self._mode == "inline":
-            self._finish(group, self._commit(group))
+            self._finish(group, self._commit_surely(group))
         elif self._may_block_loop(len(group)) and self._begin():
-            self._finish(group, self._commit(group, begun=True))
+            self._finish(group, self._commit_surely(group, begun=True))
         else:
             self._hand_over(group)
 
@@ -197,7 +198,7 @@ class Writer:
 
     def _work(self) -> None:
         while (group := self._groups.get()) is not None:
-            events = self._commit(group)
+            events = self._commit_surely(group)
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._finish, group, events)
 
@@ -205,7 +206,7 @@ class Writer:
         """Open a transaction at once; False when it takes another try, in the thread, with patience."""
         try:
             return self._backend.begin(self._connection)
-        except self._backend.errors:  # the thread meets the same fault, and tells of it
+        except Exception:  # the thread meets the same fault, and tells of it
             return False
 
     def _begin_patiently(self) -> None:
@@ -218,6 +219,18 @@ class Writer:
         except self._backend.errors as error:
             self._stale = True
             raise self._name_fault(error) from error
+
+    def _commit_surely(self, group: list[_Waiting], *, begun: bool = False) -> list[Event]:
+        try:
+            return self._commit(group, begun=begun)
+        except Exception as error:  # it is not known how far it came: memory is read again, and every waiter is answered
+            self._stale = True
+            self.trouble = f"the store failed over a commit: {type(error).__name__}"
+            for item in group:
+                item.result, item.error = None, StoreError(self.trouble)
+            with suppress(Exception):  # nothing is left that could tell of it
+                self.on_fault(error)
+            return []
 
     def _commit(self, group: list[_Waiting], *, begun: bool = False) -> list[Event]:
         began = self._clock.monotonic()
@@ -389,9 +402,9 @@ class Writer:
             self._stale = True
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
+        connection, self._connection = self._connection, None  # whatever closing raises, it is not used again
+        if connection is not None:
             try:
-                self._connection.close()
+                connection.close()
             except self._backend.errors as error:  # closing a broken connection must not hide why it broke
                 self.on_fault(error)
-            self._connection = None

@@ -11,6 +11,7 @@ import pytest
 from tenacity import wait_fixed
 
 from bridge.core.enums import OutcomeKind, ReportKind
+from bridge.core.events import AlarmRaised
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.report import Outcome
@@ -615,5 +616,26 @@ def test_an_exit_is_not_given_up_for_an_entry_that_leaves_after_it(tmp_path: Pat
         assert (await rig.ended(target)).code == "FILLED"
         assert rig.quantity() == -4
         assert [order.intent.reduce_only for order in rig.broker.sent] == [False, True, False]
+
+    tell(tmp_path, story)
+
+
+def test_an_event_that_nobody_can_take_does_not_lose_the_others_of_its_commit(tmp_path: Path) -> None:
+    """One broken listener costs its own event, which is counted; orders of the same commit still leave."""
+
+    async def story(rig: Rig) -> None:
+        worker = rig.bridge.worker
+        heard: list[str] = []
+
+        def hear(message: str) -> None:
+            heard.append(message)
+            if message == "first":
+                raise RuntimeError("the listener is broken")
+
+        worker._on_alarm = hear
+        faults: list[tuple[str, str]] = []
+        worker._on_fault = lambda where, error: faults.append((where, type(error).__name__))
+        worker.on_events([AlarmRaised(message="first"), AlarmRaised(message="second")])
+        assert (heard, faults) == (["first", "second"], [("events", "RuntimeError")])
 
     tell(tmp_path, story)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.enums import ReportKind, Side
+from bridge.core.enums import Product, ReportKind, Side
 from bridge.core.errors import IllegalTransitionError
 from bridge.core.events import FillsMissing
 from bridge.core.money import ZERO
@@ -22,9 +22,10 @@ from bridge.core.order import Order
 from bridge.core.order_states import CLOSED, TABLE, OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.report import Report
-from bridge.core.trade import TradeStatus
-from bridge.execution.orders import record, record_fill
-from bridge.following import Following
+from bridge.core.trade import TradeEventKind, TradeStatus
+from bridge.execution.orders import adopt_broker_id, record, record_fill
+from bridge.following import Following, after_close
+from bridge.portfolio.book import note_exit
 from bridge.store.tx import Tx
 from tests.support.clocks import NOON, StillClock
 from tests.support.pictures import picture_of
@@ -256,6 +257,65 @@ def test_a_fill_of_an_order_long_forgotten_is_found_by_its_tag(bench: Bench) -> 
     assert bench.store.ledger.orders.get(order.cl_ord_id) is None
     bench.apply(make_report(order, ReportKind.FILL, f"X1{order.tag}", 3, 100))
     assert (bench.order(order).cum_qty, bench.quantity(order)) == (Decimal(3), Decimal(3))
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PLACED, OrderStatus.CANCEL_PENDING, OrderStatus.CANCELLED])
+@pytest.mark.parametrize("kind", [kind for kind in ReportKind if kind is not ReportKind.FILL])
+def test_a_second_order_under_our_tag_neither_takes_over_nor_ends_the_one_we_follow(
+    bench: Bench, kind: ReportKind, status: OrderStatus
+) -> None:
+    """The one whose id we know is followed; of the other the book is looked into soon, which raises the alarm."""
+    order = bench.new_order(status=status, broker_order_id="FIRST")
+    bench.store.seen.clear()
+    bench.apply(make_report(order, kind, broker_order_id="SECOND"))
+    assert bench.order(order) == order
+    assert FillsMissing(account="paper") in bench.store.seen
+
+
+def test_fills_of_a_second_order_under_our_tag_are_booked(bench: Bench) -> None:
+    """They moved the position too; the id that is followed stays."""
+    order = bench.new_order(status=OrderStatus.PLACED, broker_order_id="FIRST")
+    bench.apply(make_report(order, ReportKind.FILL, f"X1{order.tag}", 4, 100, broker_order_id="SECOND"))
+    assert (bench.order(order).broker_order_id, bench.quantity(order)) == ("FIRST", Decimal(4))
+
+
+def test_an_answer_with_another_id_does_not_take_over_the_order_that_is_followed(bench: Bench) -> None:
+    """A report may have overtaken the answer to a command, and be of another order."""
+    order = bench.new_order(status=OrderStatus.PLACED, broker_order_id="FIRST")
+    bench.store.seen.clear()
+    assert bench.write(lambda tx: adopt_broker_id(tx, order, "SECOND", NOON)) == order
+    assert FillsMissing(account="paper") in bench.store.seen
+
+
+@pytest.mark.parametrize(("qty", "px"), [(0, 100), (-5, 100), (5, 0), (5, -3), ("NaN", 100), (5, "Infinity")])
+def test_a_fill_that_cannot_be_moves_nothing_and_is_told_once(bench: Bench, qty: Any, px: Any) -> None:
+    """A position moved by nonsense sizes the next exit; the book tells the same fill at every look."""
+    order = bench.new_order(status=OrderStatus.PLACED, broker_order_id="FIRST")
+    bad = make_report(order, ReportKind.FILL, f"X1{order.tag}", qty, px, broker_order_id="FIRST")
+    bench.apply(bad)
+    bench.apply(bad, make_report(order, ReportKind.FILL, f"X2{order.tag}", 1, 100, broker_order_id="FIRST"))
+    assert (bench.order(order).cum_qty, bench.quantity(order)) == (Decimal(1), Decimal(1))
+    sql = "SELECT message FROM audit WHERE action = 'alarm_raised' AND cl_ord_id = :c"
+    ((message,),) = look(str(bench.store.backend.url), sql, c=order.cl_ord_id)
+    assert "cannot be" in message
+
+
+@pytest.mark.parametrize(("product", "is_open_again"), [(Product.CNC, True), (Product.MIS, False)])
+def test_an_exit_that_failed_is_told_unless_another_of_the_same_product_works(
+    bench: Bench, product: Product, *, is_open_again: bool
+) -> None:
+    """An exit of another product closes nothing of this position."""
+    entry = bench.new_order()
+    symbol = entry.intent.symbol
+    bench.apply(make_report(entry, ReportKind.FILL, f"X1{entry.tag}", 10, 100))
+    values: dict[str, Any] = {"symbol": symbol, "side": Side.SELL, "reduce_only": True}
+    bench.new_order(status=OrderStatus.PLACED, product=product, **values)
+    failed = bench.new_order(status=OrderStatus.REJECTED, **values)
+    bench.write(lambda tx: note_exit(tx, bench.key(entry), TradeEventKind.EXIT_SENT))
+    bench.write(lambda tx: after_close(tx, failed, NOON))
+    trade = bench.store.ledger.trades.get(bench.key(entry))
+    assert trade is not None
+    assert (trade.status is TradeStatus.OPEN) is is_open_again
 
 
 # -- any order of reports ---------------------------------------------------------------------------------------------

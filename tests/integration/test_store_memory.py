@@ -33,7 +33,7 @@ from bridge.store.mapping import LEDGER_MAPS
 from bridge.store.tx import Tx
 from bridge.store.writer import LONGEST_REST_S
 from tests.support.clocks import NOON, StillClock
-from tests.support.pictures import indexes_from_scratch, indexes_of
+from tests.support.pictures import held_of, indexes_from_scratch, indexes_of
 from tests.support.samples import make_alert, make_fill, make_order
 from tests.support.stores import KEY, Watched, fresh_sqlite, together
 
@@ -268,6 +268,7 @@ class MemoryAndDisk(RuleBasedStateMachine):
         for name in MODEL_SHELVES:
             assert getattr(ledger, name).values == self.model[name], name
         assert indexes_of(ledger.orders) == indexes_from_scratch(ledger.orders)
+        assert held_of(ledger) == {key: at for key, at in ledger.positions.values.items() if at.quantity}
         assert ledger.waiting.by_symbol == by_symbol(ledger.waiting.values)
 
     @invariant()
@@ -284,6 +285,7 @@ class MemoryAndDisk(RuleBasedStateMachine):
             if not order.status.is_closed or order.intent.alert_id in self.model["alerts"]
         }
         assert indexes_of(fresh.orders) == indexes_from_scratch(fresh.orders)
+        assert held_of(fresh) == {key: at for key, at in fresh.positions.values.items() if at.quantity}
         rows = self.other.execute("SELECT * FROM audit ORDER BY seq").fetchall()
         assert verify_chain(KEY, rows) == (len(self.model["audit"]), None)
 

@@ -22,7 +22,7 @@ from bridge.core.reasons import AuditAction
 from bridge.store.audit import verify_chain
 from bridge.store.store import Store
 from bridge.store.tx import Tx
-from bridge.store.writer import SMALL_GROUP
+from bridge.store.writer import SMALL_GROUP, WriterMode
 from tests.support.clocks import NOON, RunningClock, StillClock
 from tests.support.pictures import picture_of
 from tests.support.plays import play
@@ -756,6 +756,57 @@ def test_the_inline_writer_keeps_the_same_promises(sqlite_url: str) -> None:
             assert [type(one) for one in told] == [str, ValueError, str]
             assert len(look(sqlite_url, "SELECT 1 FROM alerts")) == 2
             assert check_chain(store) == 2
+
+    play(story)
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline", "auto"])
+def test_a_fault_that_escapes_a_commit_answers_everybody_and_the_writer_goes_on(sqlite_url: str, mode: WriterMode) -> None:
+    """How far it came is not known, so it counts as not stored, and memory is read again; no write hangs."""
+
+    async def story() -> None:
+        async with asyncio.timeout(20), opened(sqlite_url, mode=mode) as store:
+            await store.write(put_alert(1))
+
+            def break_down(_size: int, _seconds: float) -> None:
+                raise RuntimeError("the measuring is broken")
+
+            store.writer.on_group = break_down
+            told = await together(store, put_alert(2), put_alert(3))
+            assert [type(one) for one in told] == [StoreError, StoreError]
+            assert "RuntimeError" in store.writer.trouble
+            assert [type(fault) for fault in store.faults] == [RuntimeError]
+            store.writer.on_group = lambda _size, _seconds: None
+            assert await store.write(put_alert(4)) == make_alert(4).alert_id
+            assert Reloaded() in store.seen
+            rows = look(sqlite_url, "SELECT alert_id FROM alerts")
+            assert {row[0] for row in rows} == set(store.ledger.alerts.values)
+
+    play(story)
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline", "auto"])
+def test_a_fault_in_letting_go_of_a_connection_does_not_last(sqlite_url: str, mode: WriterMode) -> None:
+    """Not even one that no driver names: the connection is not used again."""
+
+    class Stuck:
+        def __init__(self, real: Any) -> None:
+            self.real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.real, name)
+
+        def close(self) -> None:
+            self.real.close()
+            raise RuntimeError("cannot be closed")
+
+    async def story() -> None:
+        async with asyncio.timeout(20), opened(sqlite_url, mode=mode) as store:
+            store.writer._connection = Stuck(store.writer._connection)
+            store.writer._stale = True
+            with pytest.raises(StoreError, match="RuntimeError"):
+                await store.write(put_alert(1))
+            assert await store.write(put_alert(1)) == make_alert(1).alert_id
 
     play(story)
 

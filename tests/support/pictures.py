@@ -3,6 +3,7 @@
 from typing import Any
 
 from bridge.core.ledger import Ledger, OrderShelf
+from bridge.core.position import Position, PositionKey
 from bridge.store.mapping import LEDGER_MAPS
 
 
@@ -10,7 +11,12 @@ def picture_of(ledger: Ledger) -> dict[str, Any]:
     """Every shelf, every index and every rate window of a ledger, by value; what is empty is left out."""
     shelves = {name: dict(getattr(ledger, name).values) for name in (*LEDGER_MAPS, "waiting", "newest", "funds")}
     windows = {key: list(window) for key, window in ledger._order_times.items() if window}
-    return {**shelves, **indexes_of(ledger.orders), "windows": windows}
+    return {**shelves, **indexes_of(ledger.orders), "held": held_of(ledger), "windows": windows}
+
+
+def held_of(ledger: Ledger) -> dict[PositionKey, Position]:
+    """The index of the positions that are not flat, as one dict."""
+    return {key: position for lane in ledger.positions.held.values() for key, position in lane.items()}
 
 
 def indexes_of(orders: OrderShelf) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bridge.core.enums import OutcomeKind
 from bridge.core.money import to_text
 from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report, reports_of
-from bridge.log import log_event
+from bridge.log import log_event, log_fault
 
 T = TypeVar("T")
 
@@ -155,19 +155,26 @@ class VenueBroker:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                query = {"epoch": self._epoch, "after": str(self._after), "wait_s": str(POLL_WAIT_S)}
-                told = await self._link.read("/reports", query=query, wait_s=POLL_WAIT_S)
-                epoch, after, reports = await self._find_news(told)
-            except BookUnreadableError:
-                self._tried.set()
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                await self._follow_once(sink)
+                pause_s = FIRST_PAUSE_S
                 continue
-            pause_s = FIRST_PAUSE_S
+            except BookUnreadableError:
+                pass  # the link remembers why, and `status` tells it
+            except Exception as error:  # the next question may be answered better; without news nothing is followed
+                self._link.misread(type(error).__name__)
+                log_fault("venue", error)
             self._tried.set()
-            for start in range(0, len(reports), MAX_BATCH):
-                await self._deliver(sink, reports[start : start + MAX_BATCH])
-            self._epoch, self._after = epoch, after
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _follow_once(self, sink: ReportSink) -> None:
+        query = {"epoch": self._epoch, "after": str(self._after), "wait_s": str(POLL_WAIT_S)}
+        told = await self._link.read("/reports", query=query, wait_s=POLL_WAIT_S)
+        epoch, after, reports = await self._find_news(told)
+        self._tried.set()
+        for start in range(0, len(reports), MAX_BATCH):
+            await self._deliver(sink, reports[start : start + MAX_BATCH])
+        self._epoch, self._after = epoch, after
 
     async def _find_news(self, told: Any) -> tuple[str, int, list[Report]]:
         """What is to be delivered, and where the next question starts."""

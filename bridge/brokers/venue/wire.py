@@ -12,7 +12,7 @@ from bridge.core.order_states import OrderStatus
 from bridge.core.report import BookRow, BrokerPosition, Funds, Report
 
 # Errors of what cannot be read; a reader names no others.
-UNREADABLE = (KeyError, TypeError, ValueError)
+UNREADABLE = (ArithmeticError, KeyError, TypeError, ValueError)
 
 
 def write_order(order: Order, last_price: Decimal | None) -> dict[str, Any]:

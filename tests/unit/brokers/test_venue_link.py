@@ -254,6 +254,50 @@ def test_odd_news_are_no_contact_and_are_asked_for_again() -> None:
     assert taken == []
 
 
+@pytest.mark.parametrize("number", [b"Infinity", b"-Infinity", b"NaN", b"1e400"])
+def test_news_with_a_number_that_is_none_do_not_end_the_following(number: bytes) -> None:
+    """What the reader did not expect is no contact, and the next answer is read."""
+    server = Odd(reports=http(b'{"epoch":"E","first":%b,"last":0,"reports":[]}' % number))
+
+    async def sink(_reports: list[Report]) -> None:
+        return
+
+    async def story(broker: VenueBroker) -> None:
+        await broker.start(sink)
+        assert "cannot be read" in broker.status().message
+        server.answers |= {"reports": http(NEWS), "orders": http(b'{"orders":[]}')}
+        await until(lambda: broker.status().connected, "contact")
+
+    tell(server, story)
+
+
+def test_a_fault_in_the_following_is_logged_and_not_the_end_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A follower that has died is seen by nobody while commands still work."""
+    server = Odd(reports=http(NEWS), orders=http(b'{"orders":[]}'))
+    faults = [RecursionError("too deep")]
+    read = link.Link.read
+
+    async def faulty(self: link.Link, path: str, **values: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await read(self, path, **values)
+
+    monkeypatch.setattr(link.Link, "read", faulty)
+
+    async def sink(_reports: list[Report]) -> None:
+        return
+
+    async def story(broker: VenueBroker) -> None:
+        await broker.start(sink)
+        assert "RecursionError" in broker.status().message
+        await until(lambda: broker.status().connected, "contact")
+
+    tell(server, story)
+    assert "RecursionError" in capsys.readouterr().err
+
+
 def test_of_prices_that_wait_only_the_newest_of_each_symbol_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounded in number; a slow venue gets the latest market and not its history."""
     monkeypatch.setattr("bridge.brokers.venue.adapter.MAX_PRICES", 3)
