@@ -17,10 +17,14 @@ CALL_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerStatus:
-    """Whether the broker can be worked with now; `message` says what is wrong and the mend."""
+    """Whether the broker can be worked with now; `message` says what is wrong and the mend.
+
+    `session_lost` says that the broker is there and a person has to sign in: no matter of the breaker's.
+    """
 
     connected: bool
     message: str = ""
+    session_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ An order sent twice costs money, so whatever does not prove that the broker has 
 | 400 or 422 with the broker's own JSON error | REFUSED |
 | 400 or 422 with anything else | UNKNOWN: a proxy's, it says nothing of what lies behind it |
 | 401, 403 | NOT_SENT, and the session is lost |
-| 429 | NOT_SENT, after as long as it asks for |
-| every other status, all 3xx and 5xx among them | UNKNOWN |
+| 429 | NOT_SENT, after as long as it asks for, or a second |
+| every other status, all 3xx and 5xx among them | UNKNOWN; if it names a wait, the account waits for so long |
 """
 
 import json
@@ -32,6 +32,8 @@ from bridge.core.report import Outcome
 
 # A broker that asks for more is asked again after this: who waits longer has no use for an alert any more.
 LONGEST_RETRY_AFTER_S = 60.0
+# What a 429 that names no wait is taken to ask for: it is an answer, and whoever comes back at once gets another.
+UNNAMED_RETRY_AFTER_S = 1.0
 MAX_MESSAGE = 300
 REFUSALS = frozenset({400, 422})
 SESSION_LOST = frozenset({401, 403})
@@ -62,6 +64,11 @@ class HttpAnswer:
     def is_session_lost(self) -> bool:
         """True when the broker wants a new login, whatever was asked."""
         return self.status in SESSION_LOST
+
+    @property
+    def is_too_many(self) -> bool:
+        """True when the broker is there and wants to be asked less often."""
+        return self.status == TOO_MANY
 
     @property
     def text(self) -> str:
@@ -96,12 +103,11 @@ def judge_answer(answer: HttpAnswer, read_id: ReadId, now: datetime) -> Outcome:
     message = find_message(answer)
     if answer.is_session_lost:
         return Outcome(kind=OutcomeKind.NOT_SENT, message=message)
-    if answer.status == TOO_MANY:
-        wait_s = read_retry_after(answer.headers.get("retry-after"), now)
-        return Outcome(kind=OutcomeKind.NOT_SENT, message=message, retry_after_s=wait_s)
+    if answer.is_too_many:
+        return Outcome(kind=OutcomeKind.NOT_SENT, message=message, retry_after_s=find_wait(answer, now))
     if answer.status in REFUSALS and _is_refusal(answer):
         return Outcome(kind=OutcomeKind.REFUSED, message=message)
-    return Outcome(kind=OutcomeKind.UNKNOWN, message=message)
+    return Outcome(kind=OutcomeKind.UNKNOWN, message=message, retry_after_s=find_wait(answer, now))
 
 
 def _judge_success(answer: HttpAnswer, read_id: ReadId) -> Outcome:
@@ -139,6 +145,12 @@ def _find_sentence(answer: HttpAnswer) -> str:
         return ""
     found = (content.get(name) for name in _SENTENCES)
     return next((sentence.strip() for sentence in found if isinstance(sentence, str) and sentence.strip()), "")
+
+
+def find_wait(answer: HttpAnswer, now: datetime) -> float | None:
+    """Seconds that an error answer asks us to wait; None when it asks for nothing, which no 429 does."""
+    named_s = read_retry_after(answer.headers.get("retry-after"), now)
+    return UNNAMED_RETRY_AFTER_S if named_s is None and answer.is_too_many else named_s
 
 
 def read_retry_after(value: str | None, now: datetime) -> float | None:

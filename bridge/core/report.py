@@ -36,8 +36,8 @@ class Outcome:
 
     ACCEPTED carries the broker's id; REFUSED proves that the broker did not take it; NOT_SENT proves that no byte arrived;
     UNKNOWN proves nothing. `retry_after_s` is the broker's own wish, named in an answer: such as a 429, which is NOT_SENT,
-    since that order was not taken and may come again. `reports` are what the answer itself told of the order; they need
-    no stream to bring them.
+    since that order was not taken and may come again; with UNKNOWN it may be a gateway's, and proves no more. `reports` are
+    what the answer itself told of the order; they need no stream to bring them.
     """
 
     kind: OutcomeKind

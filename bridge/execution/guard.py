@@ -92,7 +92,12 @@ class GuardedBroker:
     @property
     def is_readable(self) -> bool:
         """True when a read of the funds would go through, be it as the one look at a broker that was away."""
-        return self._breaker.is_look_due or not self._hindrance()
+        return self._is_look_due or not self._hindrance()
+
+    @property
+    def _is_look_due(self) -> bool:
+        """A look is a call too: it waits as long as the broker asked us to."""
+        return self._breaker.is_look_due and not self._held_s()
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -119,13 +124,18 @@ class GuardedBroker:
         except Exception as error:  # an adapter must not raise; if it does, nothing is known of the order
             self._news.on_fault("broker", error)
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, message=f"the adapter failed: {type(error).__name__}")
+        self._weigh(asked, outcome)
+        return outcome
+
+    def _weigh(self, asked: Asked, outcome: Outcome) -> None:
+        """A wait named with UNKNOWN is heeded, and still no answer: a gateway may have named it, and the order is in doubt."""
         if outcome.retry_after_s is not None:
             self._hold(asked, outcome.kind, outcome.retry_after_s)
-        elif outcome.kind is OutcomeKind.ACCEPTED or outcome.kind is OutcomeKind.REFUSED:
+        is_named = outcome.kind is OutcomeKind.NOT_SENT and outcome.retry_after_s is not None
+        if is_named or outcome.kind is OutcomeKind.ACCEPTED or outcome.kind is OutcomeKind.REFUSED:
             self._answered(is_command=True)
         else:
             self._failed(f"{asked}: {outcome.message}", is_command=True)
-        return outcome
 
     # -- reads --------------------------------------------------------------------------------------------------------
 
@@ -139,7 +149,7 @@ class GuardedBroker:
 
     async def funds(self) -> Funds:
         """Money now; while the breaker is open and a look is due, this is the look, and one alone goes through."""
-        if not self._breaker.is_look_due:
+        if not self._is_look_due:
             return await self._read("funds", self._broker.funds)
         look = self._breaker.begin_look()
         try:
@@ -165,6 +175,7 @@ class GuardedBroker:
                 self._read_failed(name, str(error), look)
             else:
                 self._hold(Asked.READ, OutcomeKind.REFUSED, error.retry_after_s)
+                self._answered(is_command=False)
             raise
         except Exception as error:  # an adapter that breaks its promise has read nothing
             self._news.on_fault("broker", error)
@@ -181,14 +192,19 @@ class GuardedBroker:
         if breaker.state is BreakerState.HALF_OPEN:
             return f"The broker does not answer ({breaker.why}). It is being looked at now."
         if breaker.state is BreakerState.OPEN:
-            return f"The broker does not answer ({breaker.why}). Next look in {_seconds(breaker.wait_s)}."
+            return f"The broker does not answer ({breaker.why}). Next look in {_seconds(max(breaker.wait_s, self._held_s()))}."
+        held_s = self._held_s()
+        return f"The broker asked us to wait; next call in {_seconds(held_s)}." if held_s else ""
+
+    def _held_s(self) -> float:
+        """Seconds for which the broker still asks us to wait."""
         if not self._free_at_s:
-            return ""
+            return 0
         left_s = self._free_at_s - self._clock.monotonic()
         if left_s > 0:
-            return f"The broker asked us to wait; next call in {_seconds(left_s)}."
+            return left_s
         self._free_at_s = 0.0
-        return ""
+        return 0
 
     def _answered(self, *, is_command: bool) -> None:
         if self._breaker.answered(is_command=is_command):
@@ -205,7 +221,7 @@ class GuardedBroker:
 
     def _failed(self, why: str, *, is_command: bool = False, look: int = 0) -> None:
         """Count it, unless the session is lost: that is known, and for a person to mend."""
-        if self._timeout_s is None or not (look or self._broker.status().connected):
+        if self._timeout_s is None or (self._broker.status().session_lost and not look):
             return
         breaker = self._breaker
         if breaker.failed(printable(why), is_command=is_command, look=look):
@@ -215,8 +231,7 @@ class GuardedBroker:
                 self._news.on_alarm(self.account, message)
 
     def _hold(self, asked: Asked, kind: OutcomeKind, named_s: float) -> None:
-        """It answered, and said not to come before: that is meant for the whole account."""
-        self._answered(is_command=asked is not Asked.READ)
+        """It said not to come before: that is meant for the whole account."""
         wait_s = decide_next(asked, kind, named_s=named_s).wait_s
         self._free_at_s = max(self._free_at_s, self._clock.monotonic() + wait_s)
         if wait_s >= LONG_HOLD_S:

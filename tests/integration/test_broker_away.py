@@ -120,7 +120,7 @@ def test_a_dead_broker_gets_few_orders_and_then_one_look_for_each_pause(tmp_path
 
 
 def test_exits_that_cannot_leave_for_long_are_an_alarm_once(tmp_path: Path) -> None:
-    """A lost session, or a venue that is down, opens no breaker; a person must hear of an exit that waits all the same."""
+    """A lost session opens no breaker; a person must hear of an exit that waits all the same."""
 
     async def story(rig: Rig) -> None:
         rig.broker.fill_px = Decimal(800)

@@ -60,7 +60,7 @@ class SimBroker:
 
     def status(self) -> BrokerStatus:
         is_up = self._world.market.is_up(self._venue)
-        return BrokerStatus(connected=is_up, message="" if is_up else "signed out")
+        return BrokerStatus(connected=is_up, message="" if is_up else "signed out", session_lost=not is_up)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

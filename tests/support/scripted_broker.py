@@ -88,7 +88,8 @@ class ScriptedBroker:
         self._sink = None
 
     def status(self) -> BrokerStatus:
-        return BrokerStatus(connected=self.connected, message="" if self.connected else "signed out")
+        is_out = not self.connected
+        return BrokerStatus(connected=not is_out, message="signed out" if is_out else "", session_lost=is_out)
 
     async def place(self, order: Order) -> Outcome:
         self.sent.append(order)

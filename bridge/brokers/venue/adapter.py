@@ -42,7 +42,7 @@ class VenueBroker:
     ) -> None:
         self.account = account
         self.capabilities = Capabilities(name="venue", is_paper=True, max_in_flight=MAX_IN_FLIGHT)
-        self._link = Link(account, root, token)
+        self._link = Link(account, root, token, clock)
         self._latest_price = latest_price
         self._clock = clock
         self._epoch, self._after = "", 0
@@ -70,7 +70,8 @@ class VenueBroker:
 
     def status(self) -> BrokerStatus:
         """Connected while the last contact worked."""
-        return BrokerStatus(connected=not self._link.problem, message=self._link.problem)
+        problem = self._link.problem
+        return BrokerStatus(connected=not problem, message=problem, session_lost=self._link.session_lost)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ class VenueBroker:
             try:
                 ident = next((row.broker_order_id for row in await self.book() if row.tag == order.tag), None)
             except BookUnreadableError as error:
-                return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
+                return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error), retry_after_s=error.retry_after_s)
         if ident is None:
             return Outcome(kind=OutcomeKind.REFUSED, message="The venue has no such order.")
         return await self._command("DELETE", f"/orders/{quote(ident, safe='')}")
@@ -154,17 +155,18 @@ class VenueBroker:
         """Ask for news for ever; where some were missed, tell the book instead, which holds them all."""
         pause_s = FIRST_PAUSE_S
         while True:
+            named_s: float = 0
             try:
                 await self._follow_once(sink)
                 pause_s = FIRST_PAUSE_S
                 continue
-            except BookUnreadableError:
-                pass  # the link remembers why, and `status` tells it
+            except BookUnreadableError as error:  # the link remembers why, and `status` tells it
+                named_s = error.retry_after_s or 0
             except Exception as error:  # the next question may be answered better; without news nothing is followed
                 self._link.misread(type(error).__name__)
                 log_fault("venue", error)
             self._tried.set()
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(max(pause_s, named_s))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _follow_once(self, sink: ReportSink) -> None:

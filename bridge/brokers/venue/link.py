@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 
 from bridge.brokers.base import BookUnreadableError
-from bridge.brokers.http_outcomes import Failure, HttpAnswer, find_failure, find_message
+from bridge.brokers.http_outcomes import Failure, HttpAnswer, find_failure, find_message, find_wait
+from bridge.core.clock import Clock
 
 # A venue on this machine or in this country connects in milliseconds; who takes longer is away.
 CONNECT_S = 2.0
@@ -30,14 +31,19 @@ class LinkError(Exception):
 
 
 class Link:
-    """`problem` says what was wrong with the last contact; it is empty while contact works."""
+    """`problem` says what was wrong with the last contact; it is empty while contact works.
 
-    def __init__(self, account: str, root: str, token: str | None) -> None:
+    `session_lost` is true when the problem is that a person has to sign in.
+    """
+
+    def __init__(self, account: str, root: str, token: str | None, clock: Clock) -> None:
         self._root = root
         self._base = f"{root}/v1/{account}"
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        self._clock = clock
         self._http: httpx.AsyncClient | None = None
         self.problem = "The venue has not been contacted yet."
+        self.session_lost = False
 
     @property
     def is_open(self) -> bool:
@@ -57,7 +63,7 @@ class Link:
     async def close(self) -> None:
         """Let go of every connection."""
         http, self._http = self._http, None
-        self.problem = "The link to the venue is closed."
+        self._tell("The link to the venue is closed.")
         if http is not None:
             await http.aclose()
 
@@ -72,17 +78,23 @@ class Link:
             async with asyncio.timeout(WHOLE_S + wait_s):
                 answer = await self._http.request(method, self._base + path, json=content, params=query, timeout=timeout)
         except (httpx.HTTPError, TimeoutError) as error:
-            self.problem = f"The venue at {self._root} does not answer ({type(error).__name__})."
+            self._tell(f"The venue at {self._root} does not answer ({type(error).__name__}).")
             raise LinkError(find_failure(error), self.problem) from error
         return self._note(HttpAnswer(status=answer.status_code, headers=answer.headers, body=answer.content))
 
     def _note(self, answer: HttpAnswer) -> HttpAnswer:
-        """A success shows that contact works, a lost session that it does not; a refusal of one order shows neither."""
+        """A success shows that contact works, a lost session that it does not; a refusal of one order shows neither.
+
+        Too many requests are contact, but no sign that somebody has signed in.
+        """
         if answer.is_session_lost:
-            self.problem = find_message(answer)
-        elif 200 <= answer.status < 300:
-            self.problem = ""
+            self._tell(find_message(answer), session_lost=True)
+        elif 200 <= answer.status < 300 or (answer.is_too_many and not self.session_lost):
+            self._tell("")
         return answer
+
+    def _tell(self, problem: str, *, session_lost: bool = False) -> None:
+        self.problem, self.session_lost = problem, session_lost
 
     async def read(self, path: str, *, query: Mapping[str, str] | None = None, wait_s: int = 0) -> Any:
         """The JSON of a successful GET; BookUnreadableError for everything else."""
@@ -90,8 +102,10 @@ class Link:
             answer = await self.send("GET", path, query=query, wait_s=wait_s)
         except LinkError as error:
             raise BookUnreadableError(str(error)) from error
+        if answer.is_too_many:
+            raise BookUnreadableError(find_message(answer), retry_after_s=find_wait(answer, self._clock.now()))
         if answer.status != 200:
-            self.problem = find_message(answer)
+            self._tell(find_message(answer), session_lost=answer.is_session_lost)
             raise BookUnreadableError(self.problem)
         try:
             return answer.read_json()
@@ -100,5 +114,5 @@ class Link:
 
     def misread(self, what: str) -> BookUnreadableError:
         """The error for an answer that came and does not say what it should."""
-        self.problem = f"The venue at {self._root} gave an answer that cannot be read: {what}."[:300]
+        self._tell(f"The venue at {self._root} gave an answer that cannot be read: {what}."[:300])
         return BookUnreadableError(self.problem)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bridge.brokers.http_outcomes import (
     LONGEST_RETRY_AFTER_S,
     MAX_MESSAGE,
+    UNNAMED_RETRY_AFTER_S,
     Failure,
     HttpAnswer,
     find_failure,
@@ -106,7 +107,7 @@ def test_an_answer_proves_what_the_table_says(status: int, body: bytes, kind: Ou
     assert (outcome.broker_order_id is not None) == (kind is ACCEPTED)
     assert bool(outcome.message) == (kind is not ACCEPTED)
     assert len(outcome.message) <= MAX_MESSAGE
-    assert outcome.retry_after_s is None
+    assert outcome.retry_after_s == (UNNAMED_RETRY_AFTER_S if status == 429 else None)
 
 
 @given(st.integers(100, 599), st.one_of(st.binary(max_size=60), st.sampled_from([KITE_NO, KITE_TIMED_OUT, HTML])))
@@ -225,10 +226,13 @@ RETRY_AFTER = [
 
 @pytest.mark.parametrize(("text", "seconds"), RETRY_AFTER)
 def test_retry_after_is_seconds_or_a_date_and_bounded(text: str | None, seconds: float | None):
-    """Both forms of RFC 9110, in the future or not; what is neither asks for nothing."""
+    """Both forms of RFC 9110, in the future or not; what is neither asks for nothing, and a 429 then for a second."""
     assert read_retry_after(text, NOON) == seconds
     headers = {} if text is None else {"retry_after": text}
-    assert judge_answer(answer(429, b"", **headers), read_id, NOON).retry_after_s == seconds
+    too_many = judge_answer(answer(429, b"", **headers), read_id, NOON)
+    assert too_many.retry_after_s == (UNNAMED_RETRY_AFTER_S if seconds is None else seconds)
+    gateway = judge_answer(answer(503, HTML, **headers), read_id, NOON)
+    assert (gateway.kind, gateway.retry_after_s) == (UNKNOWN, seconds)
 
 
 @given(st.text(max_size=40))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,8 @@ from bridge.brokers.venue.adapter import VenueBroker
 from bridge.core.clock import SystemClock
 from bridge.core.enums import OutcomeKind
 from bridge.core.report import Report
+from bridge.execution.breaker import OPEN_AFTER, BreakerState
+from bridge.execution.guard import GuardedBroker, GuardNews
 from tests.support.plays import play
 from tests.support.samples import make_order
 from tests.support.waiting import until
@@ -167,6 +170,103 @@ def test_a_cancel_without_an_id_looks_it_up_by_the_tag() -> None:
         assert outcome.kind is OutcomeKind.NOT_SENT
 
     tell(Odd(orders=http(b"", 502)), story)
+
+
+def test_too_many_reads_are_contact_and_say_how_long_to_wait() -> None:
+    """The venue is there: it asked for a pause, and a cancel that had to look in the book passes that on."""
+    busy = b"HTTP/1.1 429 X\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n"
+
+    async def story(broker: VenueBroker) -> None:
+        with pytest.raises(BookUnreadableError) as named:
+            await broker.book()
+        with pytest.raises(BookUnreadableError) as unnamed:
+            await broker.funds()
+        assert (named.value.retry_after_s, unnamed.value.retry_after_s) == (9, 1)
+        assert broker.status().connected
+        outcome = await broker.cancel(make_order(2))
+        assert (outcome.kind, outcome.retry_after_s) == (OutcomeKind.NOT_SENT, 9)
+
+    tell(Odd(orders=busy, funds=http(b"", 429)), story)
+
+
+@pytest.mark.parametrize("named", [b"retry-after: 1\r\n", b""])
+def test_news_are_not_asked_for_again_before_the_venue_allows_it(named: bytes) -> None:
+    """The question for news goes round the guard, so it has to keep to a named wait by itself."""
+    server = Odd(reports=b"HTTP/1.1 429 X\r\n" + named + b"content-length: 0\r\n\r\n")
+
+    async def sink(_reports: list[Report]) -> None:
+        raise AssertionError("nothing is to be told")
+
+    async def story(broker: VenueBroker) -> None:
+        await broker.start(sink)
+        began_s = asyncio.get_running_loop().time()
+        await until(lambda: len(server.seen) == 2, "the next question")
+        assert asyncio.get_running_loop().time() - began_s >= 0.9  # the first of the growing pauses is a tenth
+
+    tell(server, story)
+
+
+def test_a_session_is_lost_by_a_403_and_by_nothing_else() -> None:
+    """Then a person has to sign in; a venue that does not answer is for the breaker, and 429 signs nobody in."""
+    server = Odd(funds=http(b"", 500))
+
+    async def story(broker: VenueBroker) -> None:
+        async def status_after(funds: bytes) -> tuple[bool, bool]:
+            server.answers["funds"] = funds
+            with suppress(BookUnreadableError):
+                await broker.funds()
+            return broker.status().connected, broker.status().session_lost
+
+        good = http(b'{"equity":"1","available":"1"}')
+        assert await status_after(http(b"", 500)) == (False, False)
+        assert await status_after(http(b"", 403)) == (False, True)
+        assert await status_after(http(b"", 429)) == (False, True)
+        assert await status_after(good) == (True, False)
+        assert await status_after(http(b"", 403)) == (False, True)
+        assert await status_after(b"SSH-2.0-OpenSSH\r\n\r\n") == (False, False)
+
+    tell(server, story)
+
+
+async def _guarded(broker: VenueBroker, answers: int, alarms: list[str]) -> GuardedBroker:
+    news = GuardNews(on_breaker=lambda *_: None, on_alarm=lambda _, message: alarms.append(message), on_fault=lambda *_: None)
+    guard = GuardedBroker("a", broker, SystemClock(), news)
+    for _ in range(answers):
+        await guard.place(ORDER)
+    return guard
+
+
+CUT_OFF = b"HTTP/1.1 200 X\r\ncontent-length: 50\r\n\r\n{"
+
+
+@pytest.mark.parametrize("answer", [CUT_OFF, http(b"", 503)])
+def test_orders_that_the_venue_does_not_answer_open_the_breaker(answer: bytes) -> None:
+    """The link has noted the lost contact before the guard counts: that must not keep it from counting."""
+    alarms: list[str] = []
+
+    async def story(broker: VenueBroker) -> None:
+        guard = await _guarded(broker, OPEN_AFTER, alarms)
+        assert guard.state is BreakerState.OPEN
+        assert len(alarms) == 1
+
+    server = Odd(orders=answer)
+    tell(server, story)
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_lost_session_and_too_many_orders_do_not_open_the_breaker(status: int) -> None:
+    """The one is for a person to mend, the other is an answer, which names a wait even where it says none."""
+    alarms: list[str] = []
+
+    async def story(broker: VenueBroker) -> None:
+        guard = await _guarded(broker, OPEN_AFTER, alarms)
+        assert guard.state is BreakerState.CLOSED
+        assert not guard.status().connected
+        assert alarms == []
+
+    server = Odd(orders=http(b"", status))
+    tell(server, story)
+    assert len(server.seen) == (1 if status == 429 else OPEN_AFTER)
 
 
 def test_before_and_after_a_session_nothing_is_sent() -> None:

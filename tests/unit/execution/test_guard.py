@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from bridge.brokers.base import BookUnreadableError
+from bridge.brokers.base import BookUnreadableError, BrokerStatus
 from bridge.core.enums import OutcomeKind
 from bridge.core.order import Order
 from bridge.core.report import Outcome
@@ -51,6 +51,9 @@ class Kit:
             await self.place(LOST)
         assert self.guard.state is OPEN
         self.broker.calls.clear()
+
+    def readable(self) -> bool:
+        return self.guard.is_readable
 
     def let_look(self) -> None:
         self.clock.move(seconds=60)
@@ -162,6 +165,53 @@ def test_a_lost_session_is_no_matter_of_the_breaker() -> None:
             await kit.fails(kit.guard.funds)
         assert kit.guard.state is CLOSED
         assert kit.guard.status().message == "signed out"
+
+    play(story)
+
+
+@pytest.mark.parametrize("how", [LOST, NOT_SENT, HANG, RAISE])
+def test_an_adapter_that_knows_it_has_lost_contact_opens_it_all_the_same(how: str) -> None:
+    """Not connected is what the failure itself shows; only a lost session, which a person mends, is not counted."""
+
+    async def story() -> None:
+        kit = Kit()
+        kit.broker.status = lambda: BrokerStatus(connected=False, message="no contact")  # type: ignore[method-assign]
+        for _ in range(OPEN_AFTER):
+            await kit.place(how)
+        assert kit.guard.state is OPEN
+        assert len(kit.alarms) == 1
+
+    play(story)
+
+
+def test_a_gateway_that_names_a_wait_is_heeded_and_counts_as_no_answer() -> None:
+    """A 503 with Retry-After: the order is in doubt, the account waits, and after three the breaker opens.
+
+    The look comes no sooner than what was asked for, and the message says when.
+    """
+
+    async def story() -> None:
+        kit = Kit()
+
+        async def away(order: Order) -> Outcome:
+            return Outcome(kind=OutcomeKind.UNKNOWN, message="503", retry_after_s=30)
+
+        kit.broker.place = away  # type: ignore[method-assign]
+        for number in range(OPEN_AFTER):
+            kit.clock.move(seconds=31)
+            assert (await kit.guard.place(ORDER)).kind is OutcomeKind.UNKNOWN
+            assert kit.guard.room == 1
+            assert not kit.guard.status().connected
+            assert kit.guard.state is (OPEN if number == OPEN_AFTER - 1 else CLOSED)
+        assert "Next look in 30 s" in kit.guard.status().message
+        kit.clock.move(seconds=29)
+        assert not kit.readable()
+        await kit.fails(kit.guard.funds)
+        assert kit.broker.calls == []
+        kit.clock.move(seconds=2)
+        assert kit.readable()
+        await kit.guard.funds()
+        assert kit.guard.state is CLOSED
 
     play(story)
 
