@@ -31,7 +31,7 @@ def order_ending(order: Order) -> Ending:
     """The ending that a closed order gives its alert; one that the bridge withdrew itself ends for that reason."""
     if order.code == Reason.OUTCOME_UNKNOWN:
         return _ending(Disposition.FAILED, Reason.OUTCOME_UNKNOWN, order.message)
-    if order.code and not order.cum_qty:
+    if order.code and order.code != Reason.CANCELLED_UNFILLED and not order.cum_qty:
         return denied_ending(Denied(reason=Reason(order.code), message=order.message))
     done, wanted = to_text(order.cum_qty), to_text(order.intent.order_qty)
     what = f"{order.intent.side.value.capitalize()} {order.intent.symbol}"

@@ -18,8 +18,9 @@ from bridge.core.reasons import AuditAction
 from bridge.core.report import Report
 from bridge.core.trade import TradeEventKind
 from bridge.endings import order_ending, worst_of
-from bridge.execution.orders import adopt_broker_id, is_of_another, record, record_fill
+from bridge.execution.orders import adopt_broker_id, ask_cancel, is_of_another, record, record_fill
 from bridge.portfolio.book import book_fill, note_exit
+from bridge.risk.overtaking import cancelled_by
 from bridge.store.tx import Tx
 
 Settle = Callable[[Tx, str, datetime], None]
@@ -64,12 +65,15 @@ class Following:
         order = tx.find_order(tag=report.tag) if report.tag else None
         if order is None or order.intent.account != report.account:
             return
+        was_sending = order.status in UNACKNOWLEDGED or order.status is OrderStatus.NEW
         if order.status is OrderStatus.NEW:  # counted as not sent, and the broker has it after all: it must not be sent again
             order = record(tx, order, OrderEventKind.SENDING, now, message="the broker has the order")
         if report.kind is ReportKind.FILL:
             self._apply_fill(tx, order, report, now)
         else:
             self._apply_status(tx, order, report, now)
+        if was_sending:
+            cancel_if_wished(tx, tx.ledger.orders.get(order.cl_ord_id), now)
         self._settle(tx, order.cl_ord_id, now)
 
     def _apply_status(self, tx: Tx, order: Order, report: Report, now: datetime) -> None:
@@ -149,6 +153,15 @@ def _tell_impossible(tx: Tx, order: Order, report: Report, now: datetime) -> Non
     message = f"The broker tells of a fill that cannot be: {told}; nothing was moved."
     tx.put(tx.ledger.told, key, message)
     raise_alarm(tx, order, message, now)
+
+
+def cancel_if_wished(tx: Tx, order: Order | None, now: datetime) -> None:
+    """The broker has an order that a cancel came for while nobody knew of it: it is asked to cancel now."""
+    if order is None or order.status not in (OrderStatus.PLACED, OrderStatus.PARTIAL):
+        return
+    cancel = cancelled_by(tx.ledger, order)
+    if cancel is not None:
+        ask_cancel(tx, order, now, f"cancelled by alert {cancel.alert_id}")
 
 
 def raise_alarm(tx: Tx, order: Order, message: str, now: datetime) -> None:

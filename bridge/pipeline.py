@@ -29,6 +29,7 @@ from bridge.core.market import ALWAYS_OPEN, Mark, SessionQuestion, SessionState
 from bridge.core.money import ONE, ZERO, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import UNACKNOWLEDGED, OrderEventKind, OrderStatus
+from bridge.core.position import PositionKey
 from bridge.core.reasons import AuditAction, Reason, RefusalCode
 from bridge.core.report import Outcome, Report
 from bridge.core.scope import account_scope, strategy_scope
@@ -37,7 +38,7 @@ from bridge.core.trade import TradeEventKind
 from bridge.endings import cancel_ending, denied_ending, worst_of
 from bridge.execution.orders import adopt_broker_id, ask_cancel, open_order, queue_order, record, shrink
 from bridge.execution.throttle import Throttle
-from bridge.following import Following, after_close, alert_ending
+from bridge.following import Following, after_close, alert_ending, cancel_if_wished
 from bridge.halves import Half, halves_due, split_message
 from bridge.intake.admit import Admission, Intake, Refusal
 from bridge.intake.verify import Delivery
@@ -46,9 +47,10 @@ from bridge.queueing import Queue
 from bridge.risk.context import RiskContext
 from bridge.risk.engine import check_risk
 from bridge.risk.halt import HaltCommand, may_send, next_state
+from bridge.risk.overtaking import overtaken, unsent_overtaken, unsettled_entry, withdrawal_of
 from bridge.risk.sizing import size_signal
 from bridge.risk.turns import EXIT_WAIT, check_turn, exit_before, withdrawn_by
-from bridge.risk.usage import key_of, reach
+from bridge.risk.usage import entries_behind, key_of, reach
 from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 from bridge.store.store import Store
 from bridge.store.tx import Tx
@@ -228,8 +230,11 @@ class Pipeline:
         if len(wishes) < len(sized):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order or alert before it ends, or the wait is over
             return
-        if tx.ledger.is_newest(alert) and not any(_is_overtaken(wish) for _account, wish in wishes):
-            tx.put(tx.ledger.newest, newest_key(signal), alert)
+        if not any(_is_overtaken(wish) for _account, wish in wishes):
+            if tx.ledger.is_newest(alert):
+                tx.put(tx.ledger.newest, newest_key(signal), alert)
+            for key in tx.ledger.closings_of(alert):
+                tx.put(tx.ledger.closings, key, alert)
         endings = [self._decide(tx, alert, account, wish, now) for account, wish in wishes]
         orders = [order for order in endings if isinstance(order, Order)]
         self._hand_over(tx, orders, now)
@@ -280,12 +285,29 @@ class Pipeline:
         turn = check_turn(tx.ledger, alert, now)
         if turn is not None:
             return [(account, turn) for account in signal.accounts]
+        if elapsed(alert.received_at, now) >= EXIT_WAIT:
+            self._withdraw_overtaken(tx, alert, now)
         may_be_behind = signal.symbol in tx.ledger.waiting.by_symbol and signal.action in (Action.BUY, Action.SELL)
         sized = []
         for leg, account in enumerate(signal.accounts, start=1):
             behind = exit_before(tx.ledger, alert, account) if may_be_behind else ""
             sized.append((account, self._size(tx, alert, signal, account, leg, now, behind)))
+        if not any(isinstance(wish, OrderIntent | Reversal) for _account, wish in sized):
+            return [(account, self._unless_unsettled(tx, signal, account, wish)) for account, wish in sized]
         return sized
+
+    def _unless_unsettled(self, tx: Tx, signal: Signal, account: str, wish: Sized) -> Sized:
+        """Flat is not concluded while nobody knows whether an entry is at the broker, however long that takes."""
+        if not isinstance(wish, Nothing) or wish.reason is Reason.EXIT_IN_FLIGHT:
+            return wish
+        entry = unsettled_entry(tx.ledger, PositionKey(account, signal.symbol, signal.product))
+        return wish if entry is None else Wait(message=f"What became of the entry {entry.cl_ord_id} is not known yet.")
+
+    def _withdraw_overtaken(self, tx: Tx, alert: Alert, now: datetime) -> None:
+        """An exit or target has waited long enough for the entries before it: those that have not left never will."""
+        for account in alert.signal.accounts:
+            while order := unsent_overtaken(tx.ledger, alert, account):
+                self._withdraw(tx, order, OrderEventKind.CANCELLED, overtaken(alert), now)
 
     def _size_half(self, tx: Tx, alert: Alert, half: Half, now: datetime) -> Sized:
         """What is left of the wish after the half that closed; nothing may open unless that one has filled."""
@@ -388,6 +410,8 @@ class Pipeline:
             return
         message = f"cancelled by alert {alert.alert_id}"
         asked = [ask_cancel(tx, order, now, message) for order in orders]
+        for account in signal.accounts:  # for those that nobody can ask for yet
+            tx.put(tx.ledger.cancels, (account, signal.strategy, signal.symbol), alert)
         waiting = withdrawn_by(tx.ledger, alert)
         for entry in waiting:
             self._withdraw_waiting(tx, entry, now, message)
@@ -429,8 +453,10 @@ class Pipeline:
             return self._withdraw(tx, order, OrderEventKind.CANCELLED, halted, now)
         if self._is_too_late(order, now):
             return self._expire(tx, order, now)
+        if revoked := withdrawal_of(tx.ledger, order, now):
+            return self._withdraw(tx, order, OrderEventKind.CANCELLED, revoked, now)
         if intent.reduce_only:
-            ahead = reach(tx.ledger, key_of(intent), intent.side) - _entries_behind(tx, order)
+            ahead = reach(tx.ledger, key_of(intent), intent.side) - entries_behind(tx.ledger, order)
             left = intent.order_qty - max(ZERO, ahead)
             if left <= 0:
                 flat = Denied(reason=Reason.FLAT, message="The position was closed before the exit was sent.")
@@ -497,6 +523,7 @@ class Pipeline:
             OutcomeKind.UNKNOWN: OrderEventKind.DOUBT,
         }[outcome.kind]
         order = record(tx, order, event, now, broker_order_id=outcome.broker_order_id, message=outcome.message)
+        cancel_if_wished(tx, order, now)
         if outcome.reports:
             self.apply_reports(tx, outcome.reports, now)
         else:
@@ -576,14 +603,6 @@ class Pipeline:
         if instrument is None:
             raise LookupError(f"{symbol} is no longer in the list of instruments")
         return instrument
-
-
-def _entries_behind(tx: Tx, order: Order) -> Decimal:
-    """Units of entries of the exit's own side that have not left: they leave after it, and count on it."""
-    intent = order.intent
-    unsent = tx.ledger.orders.unsent[intent.account].values()
-    entries = (o for o in unsent if not o.intent.reduce_only and o.intent.side is intent.side)
-    return sum((o.leaves_qty for o in entries if key_of(o.intent) == key_of(intent)), ZERO)
 
 
 def _is_overtaken(wish: Sized) -> bool:

@@ -162,10 +162,12 @@ class Ledger:
     `orders` also holds the latest closed ones, for late reports. `holds` names (account, symbol) pairs whose position at the
     broker differs from ours. `funds` is each broker's last word. `waiting` holds the open alerts that are not through: their
     turn has not come, the opening half of their reversal is still due, or a fault put them off. `newest` is the latest exit or
-    target that was processed, by its own time, of each strategy, symbol and product. `external` are orders at the broker that
-    are not ours, by account, as last seen; `told` what has been alarmed about and need not be told again. `last_fill_s` is
-    when each account's last fill was booked, `filled_s` the same by account and symbol; they only ever make a broker's word
-    count as too old, so nothing has to take them back. Monotonic, since a clock that is set back must not make it wait.
+    target that was processed, by its own time, of each strategy, symbol and product. `closings` is the latest one received of
+    each position, and `cancels` the latest cancel of each account, strategy and symbol, both carried out. `external` are
+    orders at the broker that are not ours, by account, as last seen; `told` what has been alarmed about and need not be told
+    again. `last_fill_s` is when each account's last fill was booked, `filled_s` the same by account and symbol; they only ever
+    make a broker's word count as too old, so nothing has to take them back. Monotonic, since a clock that is set back must not
+    make it wait.
     """
 
     def __init__(self, monotonic: Callable[[], float] = lambda: 0) -> None:
@@ -182,6 +184,8 @@ class Ledger:
         self.broker_sessions: Shelf[str, BrokerSession] = Shelf("broker_sessions")
         self.waiting = WaitingShelf()
         self.newest: Shelf[tuple[str, str, str], Alert] = Shelf("newest", volatile=True)
+        self.closings: Shelf[PositionKey, Alert] = Shelf("closings", volatile=True)
+        self.cancels: Shelf[tuple[str, str, str], Alert] = Shelf("cancels", volatile=True)
         self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)
         self.external: Shelf[str, tuple[BookRow, ...]] = Shelf("external", volatile=True)
         self.told: Shelf[tuple[str, ...], str] = Shelf("told", volatile=True)
@@ -233,6 +237,15 @@ class Ledger:
             return False
         known = self.newest.values.get(newest_key(signal))
         return known is None or known.signal.signal_at <= signal.signal_at
+
+    def closings_of(self, alert: Alert) -> list[PositionKey]:
+        """The positions of which a processed alert is the exit or target that `closings` has to hold."""
+        signal = alert.signal
+        if signal.action not in _CLOSING:
+            return []
+        keys = [PositionKey(account, signal.symbol, signal.product) for account in signal.accounts]
+        known = ((key, self.closings.values.get(key)) for key in keys)
+        return [key for key, other in known if other is None or other.received_at <= alert.received_at]
 
     def restore_waiting(self) -> None:
         """Put back who waited, after everything else was loaded.

@@ -8,6 +8,7 @@ from bridge.core.enums import OrdType, Product, Side
 from bridge.core.ledger import Ledger
 from bridge.core.market import Mark
 from bridge.core.money import ONE, ZERO
+from bridge.core.order import Order
 from bridge.core.position import Position, PositionKey
 from bridge.core.signal import OrderIntent
 
@@ -30,6 +31,14 @@ def reach(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
 def closable(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     """Units an order of `side` may close: the opposite position less what open orders of `side` close already."""
     return max(ZERO, -reach(ledger, key, side))
+
+
+def entries_behind(ledger: Ledger, order: Order) -> Decimal:
+    """Units of entries of the exit's own side that have not left: they leave after it, and count on it."""
+    intent = order.intent
+    unsent = ledger.orders.unsent[intent.account].values()
+    entries = (o for o in unsent if not o.intent.reduce_only and o.intent.side is intent.side)
+    return sum((o.leaves_qty for o in entries if key_of(o.intent) == key_of(intent)), ZERO)
 
 
 def price_of(mark: Mark | None) -> Decimal | None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.clock import IST, market_day, to_us
+from bridge.core.enums import Action
 from bridge.core.ids import make_alert_id
 from bridge.core.ledger import ORDER_WINDOW, Ledger, newest_key
 from bridge.store.audit import AuditChain
@@ -38,18 +39,26 @@ def load_order_times(connection: Any, ledger: Ledger, now: datetime, mark: str) 
 
 
 def load_newest(connection: Any, ledger: Ledger, rowmap: RowMap[Any, Any], since: datetime, mark: str) -> None:
-    """Fill `newest` with the latest exits and targets that were received after `since` and processed."""
+    """Fill `newest`, `closings` and `cancels` with what was received after `since` and processed."""
     names = ", ".join(f'"{column}"' for column in columns_of(rowmap.table))
     sql = (
-        f"SELECT {names} FROM alerts WHERE alert_id >= {mark} AND action IN ('exit', 'target') "  # noqa: S608
+        f"SELECT {names} FROM alerts WHERE alert_id >= {mark} AND action IN ('exit', 'target', 'cancel') "  # noqa: S608
         "AND (disposition IS NULL OR disposition <> 'refused') AND code NOT IN ('INTERNAL', 'OVERTAKEN') ORDER BY alert_id"
     )
-    ledger.newest.fill({})
+    for shelf in (ledger.newest, ledger.closings, ledger.cancels):
+        shelf.values = {}
     first = make_alert_id(since, bytes(10))
     for alert_id, alert in map(rowmap.decode, connection.execute(sql, (first,)).fetchall()):
         is_processed = alert_id not in ledger.alerts.values or ledger.orders_of(alert)
-        if is_processed and ledger.is_newest(alert):
+        if not is_processed:
+            continue
+        if ledger.is_newest(alert):
             ledger.newest.set(newest_key(alert.signal), alert)
+        for position in ledger.closings_of(alert):
+            ledger.closings.set(position, alert)
+        if alert.signal.action is Action.CANCEL:
+            for account in alert.signal.accounts:
+                ledger.cancels.set((account, alert.signal.strategy, alert.signal.symbol), alert)
 
 
 def load_chain(connection: Any, key: bytes) -> AuditChain:

@@ -18,7 +18,7 @@ from tests.support.clocks import RunningClock
 from tests.support.plays import play
 from tests.support.rigs import NO_CHARGES, Rig, ScriptedBridge, WatchedBridge, make_settings, running
 from tests.support.samples import SBIN
-from tests.support.scripted_broker import NOT_SENT, REFUSE
+from tests.support.scripted_broker import LOST, LOST_BUT_THERE, NOT_SENT, REFUSE
 from tests.support.waiting import until
 
 
@@ -562,3 +562,103 @@ def test_an_exit_at_market_withdraws_the_resting_order_that_would_close_some_day
             rig.check_books()
 
     play(whole)
+
+
+# -- what an exit or a cancel finds on its way --------------------------------------------------------------------------
+
+
+def test_an_exit_withdraws_an_entry_that_has_not_left_when_its_wait_is_over(tmp_path: Path) -> None:
+    """Else the exit finds nothing to close, and the entry opens the position afterwards."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.connected = False
+        entry = await rig.accept(action="buy", quantity="10")
+        await rig.order_in(entry, "NEW")
+        leaving = await rig.accept(action="exit")
+        rig.clock.jump(seconds=21)
+        assert (await rig.ended(leaving)).code == "FLAT"
+        view = await rig.ended(entry)
+        assert (view.disposition, view.code) == ("denied", "OVERTAKEN")
+        assert leaving in view.message
+        rig.broker.connected = True
+        await rig.order_in(await rig.accept(action="buy", quantity="1", note="later"), "PLACED")
+        assert [order.intent.order_qty for order in rig.broker.sent] == [1]
+
+    tell(tmp_path, story)
+
+
+def test_a_target_withdraws_only_what_goes_beyond_it(tmp_path: Path) -> None:
+    """An unsent entry that fits below a target counts towards it; one that does not is withdrawn, and the target sized anew."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.connected = False
+        entry = await rig.accept(action="buy", quantity="10")
+        await rig.order_in(entry, "NEW")
+        higher = await rig.accept(target="12")
+        rig.clock.jump(seconds=21)
+        assert (await rig.order_in(higher, "NEW")).intent.order_qty == 2
+        lower = await rig.accept(target="5")
+        rig.clock.jump(seconds=21)
+        assert (await rig.order_in(lower, "NEW")).intent.order_qty == 3
+        assert (await rig.ended(entry)).code == "OVERTAKEN"
+
+    tell(tmp_path, story, webhook={"freshness_s": 60})
+
+
+@pytest.mark.parametrize("answer", [LOST, LOST_BUT_THERE])
+@pytest.mark.parametrize("leaving", [{"action": "exit"}, {"target": "0"}])
+def test_an_exit_waits_for_an_entry_in_doubt_however_long_that_takes(
+    tmp_path: Path, answer: str, leaving: dict[str, str]
+) -> None:
+    """Whether there is something to close is not known before; the entry is not sent again when the exit's wait is over."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.append(answer)
+        rig.broker.book_readable = False
+        rig.broker.fill_px = Decimal(800)
+        entry = await rig.accept(action="buy", quantity="10")
+        order = await rig.order_in(entry, "IN_DOUBT")
+        if answer == LOST_BUT_THERE:
+            rig.broker.execute(order.tag, Decimal(10), Decimal(800))
+        exit_id = await rig.accept(**leaving)
+        rig.clock.jump(seconds=21)
+        await rig.bridge.worker.tick()
+        assert not rig.alert(exit_id).disposition
+        rig.broker.book_readable = True
+        await until(lambda: jumped(rig) and rig.alert(exit_id).disposition, "the exit to end")
+        assert rig.quantity() == 0
+        entries = [order for order in rig.broker.sent if order.intent.alert_id == entry]
+        assert len(entries) == 1
+        assert rig.alert(entry).code == ("OVERTAKEN" if answer == LOST else "FILLED")
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("answer", [LOST, LOST_BUT_THERE])
+@pytest.mark.parametrize("reload", [False, True])
+def test_a_cancel_of_an_entry_in_doubt_is_remembered(tmp_path: Path, answer: str, reload: bool) -> None:
+    """Absent, it is not sent again; found at the broker, it is cancelled there; also when the books were loaded anew."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.answers.append(answer)
+        rig.broker.book_readable = False
+        entry = await rig.accept(action="buy", quantity="10", order_type="LIMIT", price="700")
+        await rig.order_in(entry, "IN_DOUBT")
+        cancel = await rig.accept(action="cancel")
+        rig.clock.jump(seconds=21)
+        assert (await rig.ended(cancel)).code == "CANCEL_IMPOSSIBLE"
+        if reload:
+            rig.bridge.store.writer._stale = True
+        rig.broker.book_readable = True
+        await until(lambda: jumped(rig) and rig.alert(entry).disposition, "the entry to end")
+        assert [order.status.value for order in rig.orders(entry)] == ["CANCELLED"]
+        assert len(rig.broker.sent) == 1
+        assert cancel in rig.orders(entry)[0].message or answer == LOST_BUT_THERE
+
+    tell(tmp_path, story)
+
+
+def jumped(rig: Rig) -> bool:
+    """A little later, so that an absence lasts."""
+    rig.clock.jump(seconds=0.5)
+    return True
