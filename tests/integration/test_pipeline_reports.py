@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bridge.core.enums import ReportKind, Side
 from bridge.core.errors import IllegalTransitionError
-from bridge.core.events import FillsMissing
+from bridge.core.events import BookWanted
 from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import CLOSED, TABLE, OrderEventKind, OrderStatus
@@ -119,7 +119,7 @@ def test_an_end_that_has_overtaken_fills_closes_nothing_until_they_are_there(ben
     end = make_report(order, kind, cum_qty=Decimal(4))
     bench.apply(end)
     assert bench.order(order).leaves_qty == order.intent.order_qty
-    assert FillsMissing(account="paper") in bench.store.seen
+    assert BookWanted(account="paper") in bench.store.seen
     bench.apply(make_report(order, ReportKind.FILL, exec_id=f"{order.tag}-1", last_qty=Decimal(3), last_px=Decimal(1)), end)
     assert not bench.order(order).status.is_closed
     bench.apply(make_report(order, ReportKind.FILL, exec_id=f"{order.tag}-2", last_qty=Decimal(1), last_px=Decimal(1)), end)
