@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bridge.core.alert import Alert, Ending
 from bridge.core.enums import Disposition, ReportKind
-from bridge.core.events import FillsMissing
+from bridge.core.events import BookWanted
 from bridge.core.fill import Fill
 from bridge.core.instrument import Instrument
 from bridge.core.money import ONE, to_text
@@ -79,7 +79,7 @@ class Following:
     def _apply_status(self, tx: Tx, order: Order, report: Report, now: datetime) -> None:
         if is_of_another(order, report.broker_order_id):
             # A double order: what becomes of the other must not end the one we follow. The look into the book names both.
-            tx.emit(FillsMissing(account=report.account))
+            tx.emit(BookWanted(account=report.account))
             return
         if order.status.is_closed:
             return
@@ -93,7 +93,7 @@ class Following:
         if report.kind in _ENDS:
             if report.cum_qty is not None and report.cum_qty > order.cum_qty:
                 # Closed now it would count as used up what may have been filled: exits would be sized by too large a position.
-                tx.emit(FillsMissing(account=report.account))
+                tx.emit(BookWanted(account=report.account))
                 return
             record(tx, order, _ENDS[report.kind], now, broker_order_id=report.broker_order_id, message=report.message)
 

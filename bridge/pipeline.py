@@ -21,7 +21,7 @@ from bridge.core.clock import Clock, elapsed
 from bridge.core.decision import Denied
 from bridge.core.enums import Action, Disposition, OutcomeKind, Product, Source
 from bridge.core.errors import DuplicateError, InvariantError, RefusedError, StoreError
-from bridge.core.events import PriceSeen
+from bridge.core.events import BookWanted, PriceSeen
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import newest_key
 from bridge.core.limits import Limits
@@ -524,6 +524,8 @@ class Pipeline:
         }[outcome.kind]
         order = record(tx, order, event, now, broker_order_id=outcome.broker_order_id, message=outcome.message)
         cancel_if_wished(tx, order, now)
+        if outcome.kind is OutcomeKind.REFUSED:
+            tx.emit(BookWanted(account=order.intent.account))  # some refuse an order and take it all the same
         if outcome.reports:
             self.apply_reports(tx, outcome.reports, now)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import Clock, elapsed
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
-from bridge.core.events import AlarmRaised, CancelReady, Event, FillsMissing, OrderReady, PriceSeen, Reloaded
+from bridge.core.events import AlarmRaised, BookWanted, CancelReady, Event, OrderReady, PriceSeen, Reloaded
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
@@ -94,7 +94,7 @@ class Worker:
             order = self._store.ledger.orders.get(event.cl_ord_id)
             if order is not None:
                 self._lanes[event.account].push_cancel(order)
-        elif isinstance(event, FillsMissing):
+        elif isinstance(event, BookWanted):
             self._reconciler.look_at(event.account)
         elif isinstance(event, PriceSeen):
             prices[event.symbol] = event.price

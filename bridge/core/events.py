@@ -38,8 +38,8 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FillsMissing:
-    """The broker told the end of an order of which fills have not been told: its book has them."""
+class BookWanted:
+    """The broker's book may have more than it told: fills of an order that has ended, or an order that it refused."""
 
     account: str
 
@@ -56,4 +56,4 @@ class AlarmRaised:
     message: str
 
 
-Event = OrderReady | CancelReady | FillsMissing | PriceSeen | Changed | Reloaded | AlarmRaised
+Event = OrderReady | CancelReady | BookWanted | PriceSeen | Changed | Reloaded | AlarmRaised

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from bridge.core.clock import market_day
+from bridge.core.clock import elapsed, market_day
 from bridge.core.hold import Gap, Hold, find_gaps, make_hold
 from bridge.core.ledger import Ledger
 from bridge.core.money import ZERO
@@ -23,6 +23,8 @@ LAG = timedelta(seconds=5)
 # What is odd becomes an alarm when it was seen in so many looks in a row, over so long a time.
 ODD_LOOKS = 3
 ODD_FOR_S = 30.0
+# A cancel that the broker took is carried out in moments; one that is not after this time, in two looks, is asked for again.
+CANCEL_LOOKS = 2
 # Orders placed elsewhere that are kept to be shown; the latest ones.
 EXTERNAL_KEPT = 200
 WORKING = frozenset({OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING})
@@ -31,13 +33,20 @@ Differences = Mapping[str, Decimal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What a broker told of one account, asked at `began` (`began_s`, monotonic). `positions` is None where not asked for."""
+    """What a broker told of one account, asked at `began` (`began_s`, monotonic), all told at `ended`.
+
+    `positions` is None where they were not asked for or could not be read; `unread` then says why. `is_used` is the table's
+    word that the broker acknowledged an order that day.
+    """
 
     account: str
     began: datetime
     began_s: float
+    ended: datetime
     rows: tuple[BookRow, ...]
     positions: tuple[BrokerPosition, ...] | None = None
+    unread: str = ""
+    is_used: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +68,15 @@ def follow(run: Run | None, at: float) -> Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What earlier looks into the account came to. `acknowledged_on` is a market day on which the broker is known to have
-    acknowledged an order; `suspects` are differences of the last look alone."""
+    """What earlier looks into the account came to; `suspects` are differences of the last look alone.
 
-    acknowledged_on: int = 0
+    `uncancelled` are orders whose cancel was asked for, and that work.
+    """
+
     late: Run | None = None
     flat: Run | None = None
     missing: Mapping[str, Run] = field(default_factory=dict)
+    uncancelled: Mapping[str, Run] = field(default_factory=dict)
     suspects: Mapping[str, Differences] = field(default_factory=dict)
 
 
@@ -83,6 +94,7 @@ class Findings:
     """What is to be done after a look, and what the next one must know.
 
     `problem` says why the answer is not whole; `found` are new differences, `moved` known ones whose numbers went on together.
+    `uncancelled` are orders to ask the cancel of again.
     """
 
     problem: str
@@ -91,6 +103,7 @@ class Findings:
     doubles: tuple[tuple[Order, tuple[str, ...]], ...]
     alarms: tuple[Alarm, ...]
     over: tuple[Order, ...]
+    uncancelled: tuple[Order, ...]
     found: Mapping[str, Hold]
     moved: Mapping[str, Hold]
     cleared: tuple[str, ...]
@@ -166,14 +179,19 @@ def open_orders(ledger: Ledger, account: str) -> list[Order]:
 
 
 def is_of_today(order: Order, now: datetime) -> bool:
-    """Sent on this market day; a broker's book is of one day."""
-    return order.sent_at is not None and market_day(order.sent_at) == market_day(now)
+    """Sent on this market day; a broker's book is of one day. A day to come counts too: the clock was set back since."""
+    return order.sent_at is not None and market_day(order.sent_at) >= market_day(now)
+
+
+def is_before(at: datetime, read: Read, lag: timedelta = timedelta()) -> bool:
+    """True for what was so when the broker was asked. A time to come, as after a clock was set back, is long past too."""
+    return at <= read.began - lag or elapsed(at, read.ended) == timedelta.max
 
 
 def missing_orders(orders: Sequence[Order], read: Read) -> list[Order]:
     """Open orders that the broker acknowledged before it was asked, and that are not in its answer."""
     tags = {row.tag for row in read.rows}
-    return [o for o in orders if o.status in WORKING and o.updated_at <= read.began and o.tag not in tags]
+    return [o for o in orders if o.status in WORKING and is_before(o.updated_at, read) and o.tag not in tags]
 
 
 def has_acknowledged(ledger: Ledger, account: str, read: Read) -> bool:
@@ -181,15 +199,15 @@ def has_acknowledged(ledger: Ledger, account: str, read: Read) -> bool:
     return any(
         order.intent.account == account
         and order.broker_order_id is not None
-        and order.updated_at <= read.began
+        and is_before(order.updated_at, read)
         and is_of_today(order, read.began)
         for order in list(ledger.orders.values.values())
     )
 
 
-def why_late(ledger: Ledger, orders: Sequence[Order], read: Read, acknowledged_on: int) -> str:
+def why_late(ledger: Ledger, orders: Sequence[Order], read: Read) -> str:
     """Why the book cannot be whole; "" when nothing speaks against it."""
-    if not read.rows and (acknowledged_on == market_day(read.began) or has_acknowledged(ledger, read.account, read)):
+    if not read.rows and (read.is_used or has_acknowledged(ledger, read.account, read)):
         return "The broker's order book is empty, and orders were acknowledged today."
     missing = [order.cl_ord_id for order in missing_orders(orders, read) if is_of_today(order, read.began)]
     return f"The broker's order book lacks what it acknowledged today: {', '.join(missing[:5])}." if missing else ""
@@ -218,7 +236,7 @@ def their_quantities(read: Read) -> dict[str, dict[str, Decimal]]:
 
 def hides_positions(ledger: Ledger, read: Read) -> bool:
     """True for a list without any position while we hold what was opened today: more likely late than true."""
-    if their_quantities(read):
+    if read.positions is None or their_quantities(read):
         return False
     today = market_day(read.began)
     return any(
@@ -291,33 +309,46 @@ def judge(
     Only reads the ledger, so that a look that finds nothing needs no commit.
     """
     orders, account = open_orders(ledger, read.account), read.account
-    late = fault or why_late(ledger, orders, read, past.acknowledged_on)
+    late = fault or read.unread or why_late(ledger, orders, read)
     late_run = follow(past.late, at) if late else None
     missing = missing_orders(orders, read)
     runs = {order.cl_ord_id: follow(past.missing.get(order.cl_ord_id), at) for order in missing}
     lasting = [order for order in missing if runs[order.cl_ord_id].lasts(at)]
     hides = hides_positions(ledger, read)
-    flat_run = follow(past.flat, at) if hides else None
-    may_judge = (late_run is None or late_run.lasts(at)) and (flat_run is None or flat_run.lasts(at, looks=2))
+    flat_run = follow(past.flat, at) if hides else past.flat if read.positions is None else None
+    is_told = read.positions is not None
+    may_judge = is_told and (late_run is None or late_run.lasts(at)) and (flat_run is None or flat_run.lasts(at, looks=2))
     over = [order for order in lasting if not is_of_today(order, read.began)] if may_judge and not late else []
     judged = _judge_positions(ledger, read, orders, past) if may_judge else _Judged()
     problem = late or ("The broker lists no position, and some were opened today." if hides and not may_judge else "")
     doubles = tuple((rows.order, rows.ids) for rows in own if len(rows.ids) > 1)
-    alarms = [*_double_alarms(doubles), *_zombie_alarms(own, read)]
+    stuck = {rows.order.cl_ord_id: follow(past.uncancelled.get(rows.order.cl_ord_id), at) for rows in own if _is_stuck(rows)}
+    again = [rows for rows in own if _is_stuck(rows) and stuck[rows.order.cl_ord_id].lasts(at, CANCEL_LOOKS)]
+    zombies = [rows for rows in own if _is_zombie(rows)]
+    alarms = [*_double_alarms(doubles), *_zombie_alarms(zombies, read), *_stuck_alarms(again)]
     alarms += _missing_alarms(lasting, read) if read.rows else []
-    if late_run is not None and late_run.lasts(at) and (fault or not read.rows):
+    if late_run is not None and late_run.lasts(at) and (fault or read.unread or not read.rows):
         alarms.append(Alarm(key=("late", account), message=f"{account}: {late}"))
+    is_young = any(_is_young(rows, read) for rows in zombies)
+    is_unsure = bool(judged.suspects or over or is_young or (problem and not (late_run and late_run.lasts(at))))
     return Findings(
         problem=problem,
-        past=Past(acknowledged_on=past.acknowledged_on, late=late_run, flat=flat_run, missing=runs, suspects=judged.suspects),
+        past=Past(
+            late=late_run,
+            flat=flat_run,
+            missing=runs,
+            uncancelled={name: run for name, run in stuck.items() if not run.lasts(at, CANCEL_LOOKS)},
+            suspects=judged.suspects,
+        ),
         external=external,
         doubles=doubles,
         alarms=tuple(alarm for alarm in alarms if alarm.key not in ledger.told.values),
         over=tuple(over),
+        uncancelled=tuple(rows.order for rows in again),
         found=judged.found,
         moved=judged.moved,
         cleared=tuple(judged.cleared),
-        is_unsure=bool(judged.suspects or over or (problem and not (late_run and late_run.lasts(at)))),
+        is_unsure=is_unsure,
     )
 
 
@@ -332,20 +363,53 @@ def _double_alarms(doubles: Sequence[tuple[Order, tuple[str, ...]]]) -> list[Ala
     ]
 
 
-def _zombie_alarms(own: Sequence[OwnRows], read: Read) -> list[Alarm]:
-    """Orders that have ended here and work there; not moments after the end, when the book may be behind."""
+def _is_zombie(rows: OwnRows) -> bool:
+    """An order that has ended here and works there."""
+    return rows.followed is not None and rows.order.status.is_closed and not rows.followed.status.is_closed
+
+
+def _is_young(rows: OwnRows, read: Read) -> bool:
+    """Moments after the end, when the book may be behind."""
+    return not is_before(rows.order.updated_at, read, LAG)
+
+
+def _zombie_alarms(zombies: Sequence[OwnRows], read: Read) -> list[Alarm]:
     return [
         Alarm(
             key=("works", rows.order.cl_ord_id),
             cl_ord_id=rows.order.cl_ord_id,
-            message=f"Order {rows.order.cl_ord_id} has ended here and still works at the broker ({row.broker_order_id}).",
+            message=f"Order {rows.order.cl_ord_id} has ended here and still works at the broker ({_id_of(rows)}).",
         )
-        for rows in own
-        if (row := rows.followed) is not None
-        and rows.order.status.is_closed
-        and not row.status.is_closed
-        and rows.order.updated_at <= read.began - LAG
+        for rows in zombies
+        if not _is_young(rows, read)
     ]
+
+
+def _is_stuck(rows: OwnRows) -> bool:
+    """Its cancel is asked for, and the book says that it works."""
+    is_asked = rows.order.status is OrderStatus.CANCEL_PENDING
+    return is_asked and rows.followed is not None and not rows.followed.status.is_closed
+
+
+def _stuck_alarms(again: Sequence[OwnRows]) -> list[Alarm]:
+    return [
+        Alarm(
+            key=cancel_key(rows.order),
+            cl_ord_id=rows.order.cl_ord_id,
+            message=f"Order {rows.order.cl_ord_id} was to be cancelled and still works at the broker ({_id_of(rows)}). "
+            "It is asked again; look there.",
+        )
+        for rows in again
+    ]
+
+
+def cancel_key(order: Order) -> tuple[str, ...]:
+    """What makes an alarm over a cancel that came to nothing the same again, whoever raises it."""
+    return ("cancel", order.cl_ord_id)
+
+
+def _id_of(rows: OwnRows) -> str:
+    return rows.followed.broker_order_id if rows.followed is not None else ""
 
 
 def _missing_alarms(lasting: Sequence[Order], read: Read) -> list[Alarm]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.decision import Approved
-from bridge.core.events import CancelReady, FillsMissing, OrderReady
+from bridge.core.events import BookWanted, CancelReady, OrderReady
 from bridge.core.fill import Fill
 from bridge.core.money import to_text
 from bridge.core.order import Order, apply_event, apply_fill, create_order
@@ -131,7 +131,7 @@ def is_of_another(order: Order, broker_order_id: str | None) -> bool:
 def adopt_broker_id(tx: Tx, order: Order, broker_order_id: str, at: datetime) -> Order:
     """Keep the broker's id of an order whose reports overtook the answer; the id that is followed stays."""
     if is_of_another(order, broker_order_id):
-        tx.emit(FillsMissing(account=order.intent.account))  # the look into the book names both
+        tx.emit(BookWanted(account=order.intent.account))  # the look into the book names both
         return order
     if not broker_order_id or order.broker_order_id == broker_order_id:
         return order

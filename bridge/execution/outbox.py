@@ -14,8 +14,9 @@ from bridge.core.enums import OutcomeKind
 from bridge.core.errors import StoreError
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
-from bridge.core.reasons import AuditAction
 from bridge.core.report import Outcome
+from bridge.execution.compare import Alarm, cancel_key
+from bridge.execution.doubts import tell
 from bridge.execution.gate import Gate
 from bridge.execution.guard import GuardedBroker
 from bridge.execution.orders import printable, record
@@ -344,10 +345,8 @@ class Lane:
         told = (
             f"The broker does not say whether order {order.cl_ord_id} is cancelled ({outcome.message}): look at its own book."
         )
-        tx.audit(
-            AuditAction.ALARM_RAISED, now, alert_id=order.intent.alert_id, cl_ord_id=order.cl_ord_id, account=self.account,
-            message=printable(told),
-        )  # fmt: skip
+        # The book may have it asked again, as long as the order works: once is enough for a person.
+        tell(tx, Alarm(key=cancel_key(order), cl_ord_id=order.cl_ord_id, message=printable(told)), self.account, now)
 
 
 async def write_down(write: Write, command: Callable[[Tx], T]) -> T:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import IST, Clock, market_day
 from bridge.core.enums import ReportKind
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
+from bridge.core.events import CancelReady
 from bridge.core.hold import Gap, Hold
 from bridge.core.ledger import Ledger
 from bridge.core.order import Order
@@ -75,11 +77,15 @@ class Comparison:
 
 @dataclass(slots=True)
 class _Watch:
-    """What is remembered of an account between looks. `owners` are orders by tag that memory does not have any more."""
+    """What is remembered of an account between looks.
+
+    `owners` are orders by tag that memory does not have any more. `acknowledged_on` is a market day on which the table has an
+    order that the broker acknowledged; not part of `past`, which a look that began earlier replaces as a whole.
+    """
 
     past: Past = field(default_factory=Past)
     owners: dict[str, Order | None] = field(default_factory=dict)
-    asked_on: int = 0
+    acknowledged_on: int = 0
     absences: dict[tuple[str, int], Absence] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     due: float | None = None
@@ -165,17 +171,31 @@ class Reconciler:
     # -- reading --------------------------------------------------------------------------------------------------------
 
     async def _read(self, account: str, *, with_positions: bool = True) -> Read | str:
-        """The broker's word, or why there is none; the guard ends reads that hang."""
+        """The broker's word, or why there is none; the guard ends reads that hang.
+
+        A book alone is a word too: what it tells of our orders must not wait for positions.
+        """
         broker, began, began_s = self._brokers[account], self._clock.now(), self._clock.monotonic()
         try:
             rows = tuple(await broker.book())
-            positions = tuple(await broker.positions()) if with_positions else None
         except BookUnreadableError as error:
             return str(error)
-        return Read(account=account, began=began, began_s=began_s, rows=rows, positions=positions)
+        positions, unread = None, ""
+        if with_positions:
+            try:
+                positions = tuple(await broker.positions())
+            except BookUnreadableError as error:
+                unread = f"The broker's positions cannot be read: {str(error).rstrip('.')}."
+        return Read(
+            account=account, began=began, began_s=began_s, ended=self._clock.now(), rows=rows, positions=positions,
+            unread=unread,
+        )  # fmt: skip
 
-    async def _look_up(self, watch: _Watch, read: Read) -> None:
-        """Ask the table for what memory has forgotten: whose tags these are, and whether anything was acknowledged today."""
+    async def _look_up(self, watch: _Watch, read: Read) -> Read:
+        """Ask the table for what memory has forgotten: whose tags these are, and whether anything was acknowledged today.
+
+        That nothing was is true only until the next order, so it is asked at every empty book.
+        """
         tags = {row.tag for row in read.rows if row.tag}
         watch.owners = {tag: order for tag, order in watch.owners.items() if tag in tags}
         unknown = sorted(tag for tag in tags if tag not in watch.owners and self._remembered(tag) is None)
@@ -183,11 +203,11 @@ class Reconciler:
             found: dict[str, Order] = await self._write(lambda tx: tx.find_orders(unknown))
             watch.owners |= {tag: found.get(tag) for tag in unknown}
         today = market_day(read.began)
-        if not read.rows and watch.asked_on != today:
+        if not read.rows and watch.acknowledged_on != today:
             midnight = read.began.astimezone(IST).replace(hour=0, minute=0, second=0, microsecond=0)
             if await self._write(lambda tx: tx.was_acknowledged(read.account, midnight)):
-                watch.past = replace(watch.past, acknowledged_on=today)
-            watch.asked_on = today
+                watch.acknowledged_on = today
+        return replace(read, is_used=watch.acknowledged_on == today)
 
     def _remembered(self, tag: str) -> Order | None:
         found = self._ledger.orders.by_tag.get(tag)
@@ -237,7 +257,7 @@ class Reconciler:
         return Comparison(account=account, readable=False, message=message, is_unsure=not late.lasts(at))
 
     async def _compare(self, watch: _Watch, read: Read, why: Why) -> Comparison:
-        await self._look_up(watch, read)
+        read = await self._look_up(watch, read)
         own, external = sort_rows(read, partial(self._owner, watch))
         taken, fault = await self._take_over([rows for rows in own if has_news(rows)])
         if taken:
@@ -251,13 +271,21 @@ class Reconciler:
         if taken or why is not Why.TIMER or self._has_work(read.account, findings):
             is_told = bool(taken) or why is not Why.TIMER
             findings = await self._write(lambda tx: self._perform(tx, read, look(), why, is_told=is_told))
-        watch.past = findings.past
+        watch.past, late = findings.past, findings.past.late
+        if read.unread and late is not None and late.looks == 1:
+            self._on_fault("reconcile", BookUnreadableError(read.unread))
         return self._told(read, findings)
 
     def _has_work(self, account: str, findings: Findings) -> bool:
         """True when a commit is needed; a look that finds nothing new makes none."""
         shown = self._ledger.external.values.get(account, ())
-        return bool(findings.is_news or findings.moved or findings.external != shown or self._is_calm(account, findings))
+        return bool(
+            findings.is_news
+            or findings.moved
+            or findings.uncancelled
+            or findings.external != shown
+            or self._is_calm(account, findings)
+        )
 
     def _is_calm(self, account: str, findings: Findings) -> bool:
         """True when an alarm over unreadable books is over."""
@@ -283,15 +311,8 @@ class Reconciler:
         is_calm = self._is_calm(account, findings)
         for order in findings.over:
             self._steps.apply_reports(tx, [_end_of_day(order, read)], now)
-        for symbol, hold in findings.found.items():
-            put_hold(tx, account, symbol, hold, now)
-        for symbol, hold in findings.moved.items():
-            tx.put(tx.ledger.holds, (account, symbol), hold)
-        for symbol in findings.cleared:
-            tx.put(tx.ledger.holds, (account, symbol), None)
-            tx.audit(AuditAction.DRIFT_CLEARED, now, account=account, message=f"{symbol} agrees again.")
-        if findings.found or findings.moved or findings.cleared:
-            tx.touch("alarm")
+        _cancel_again(tx, findings)
+        _put_holds(tx, account, findings, now)
         for alarm in findings.alarms:
             tell(tx, alarm, account, now)
         if is_calm:
@@ -345,8 +366,11 @@ class Reconciler:
             watch.absences.clear()
             await self._tell_doubts(account, doubted, f"the broker's book cannot be read: {read}")
             return
-        await self._look_up(watch, read)
-        late = why_late(self._ledger, open_orders(self._ledger, account), read, watch.past.acknowledged_on)
+        if read.unread:
+            old = [order for order in doubted if not is_of_today(order, read.began)]
+            await self._tell_doubts(account, old, f"the broker's book alone cannot settle it. {read.unread}")
+        read = await self._look_up(watch, read)
+        late = why_late(self._ledger, open_orders(self._ledger, account), read)
         if late:
             watch.absences.clear()
         for order in doubted:
@@ -367,7 +391,10 @@ class Reconciler:
         key, at, symbol = (order.cl_ord_id, order.sends), self._clock.monotonic(), order.intent.symbol
         gaps: tuple[Gap, ...] | None = None
         if not is_of_today(order, read.began):
-            if read.positions is None or has_moved(self._ledger, read.account, symbol, read.began_s):
+            if read.positions is None:
+                watch.absences.pop(key, None)
+                return
+            if has_moved(self._ledger, read.account, symbol, read.began_s):
                 return
             flat = watch.past.flat
             if hides_positions(self._ledger, read) and not (flat is not None and flat.lasts(at, looks=2)):
@@ -396,6 +423,27 @@ class Reconciler:
 
         if new:
             await self._write(tell_all)
+
+
+def _cancel_again(tx: Tx, findings: Findings) -> None:
+    """Ask the broker anew to cancel what still works there; asking twice does no harm."""
+    for order in findings.uncancelled:
+        current = tx.ledger.orders.get(order.cl_ord_id)
+        if current is not None and current.status is OrderStatus.CANCEL_PENDING:
+            tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
+
+
+def _put_holds(tx: Tx, account: str, findings: Findings, now: datetime) -> None:
+    """Hold entries where positions differ, and let them go where they agree again."""
+    for symbol, hold in findings.found.items():
+        put_hold(tx, account, symbol, hold, now)
+    for symbol, hold in findings.moved.items():
+        tx.put(tx.ledger.holds, (account, symbol), hold)
+    for symbol in findings.cleared:
+        tx.put(tx.ledger.holds, (account, symbol), None)
+        tx.audit(AuditAction.DRIFT_CLEARED, now, account=account, message=f"{symbol} agrees again.")
+    if findings.found or findings.moved or findings.cleared:
+        tx.touch("alarm")
 
 
 def _end_of_day(order: Order, read: Read) -> Report:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bridge.core.enums import Product, ReportKind, Side
 from bridge.core.errors import IllegalTransitionError
-from bridge.core.events import FillsMissing
+from bridge.core.events import BookWanted
 from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import CLOSED, TABLE, OrderEventKind, OrderStatus
@@ -120,7 +120,7 @@ def test_an_end_that_has_overtaken_fills_closes_nothing_until_they_are_there(ben
     end = make_report(order, kind, cum_qty=Decimal(4))
     bench.apply(end)
     assert bench.order(order).leaves_qty == order.intent.order_qty
-    assert FillsMissing(account="paper") in bench.store.seen
+    assert BookWanted(account="paper") in bench.store.seen
     bench.apply(make_report(order, ReportKind.FILL, exec_id=f"{order.tag}-1", last_qty=Decimal(3), last_px=Decimal(1)), end)
     assert not bench.order(order).status.is_closed
     bench.apply(make_report(order, ReportKind.FILL, exec_id=f"{order.tag}-2", last_qty=Decimal(1), last_px=Decimal(1)), end)
@@ -269,7 +269,7 @@ def test_a_second_order_under_our_tag_neither_takes_over_nor_ends_the_one_we_fol
     bench.store.seen.clear()
     bench.apply(make_report(order, kind, broker_order_id="SECOND"))
     assert bench.order(order) == order
-    assert FillsMissing(account="paper") in bench.store.seen
+    assert BookWanted(account="paper") in bench.store.seen
 
 
 def test_fills_of_a_second_order_under_our_tag_are_booked(bench: Bench) -> None:
@@ -284,7 +284,7 @@ def test_an_answer_with_another_id_does_not_take_over_the_order_that_is_followed
     order = bench.new_order(status=OrderStatus.PLACED, broker_order_id="FIRST")
     bench.store.seen.clear()
     assert bench.write(lambda tx: adopt_broker_id(tx, order, "SECOND", NOON)) == order
-    assert FillsMissing(account="paper") in bench.store.seen
+    assert BookWanted(account="paper") in bench.store.seen
 
 
 @pytest.mark.parametrize(("qty", "px"), [(0, 100), (-5, 100), (5, 0), (5, -3), ("NaN", 100), (5, "Infinity")])

@@ -18,7 +18,7 @@ from tests.support.clocks import RunningClock
 from tests.support.plays import play
 from tests.support.rigs import Rig, ScriptedBridge, abandoned, copy_of, make_settings, running
 from tests.support.samples import SBIN
-from tests.support.scripted_broker import LOST, LOST_BUT_THERE
+from tests.support.scripted_broker import ACCEPT, IDLE, LOST, LOST_BUT_THERE, REFUSE_BUT_THERE
 from tests.support.waiting import until
 
 LIMIT = {"order_type": "LIMIT", "price": "700"}
@@ -637,5 +637,158 @@ def test_a_difference_is_seen_although_the_clock_was_set_back(tmp_path: Path) ->
         rig.broker.held[SBIN, "MIS"] = Decimal(3)
         found = await look(rig, after_s=10)
         assert [symbol for symbol, _hold in found.drift] == [SBIN]
+
+    tell(tmp_path, story)
+
+
+async def pass_time(rig: Rig, seconds: int) -> None:
+    """Let the look-ups of doubts run on while time goes by."""
+    for _ in range(seconds):
+        reads = rig.broker.reads
+        rig.clock.jump(seconds=1)
+        if any(order.status is OrderStatus.IN_DOUBT for order in rig.orders()):
+            await until(lambda reads=reads: rig.broker.reads > reads + 1, "a look-up")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("turn", ["reload", "clock set back"])
+def test_an_empty_book_settles_no_doubt_whatever_was_found_earlier_that_day(tmp_path: Path, turn: str) -> None:
+    """Nothing was acknowledged in the morning; by now something was, though memory has dropped it or dates it to come."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.book_lags = True
+        assert (await look(rig)).readable
+        rig.broker.book_lags = False
+        await bought(rig)
+        if turn == "reload":
+            rig.bridge.store.writer._stale = True  # what a commit leaves of which nobody knows whether it is on disk
+            await rig.bridge.store.write(lambda _tx: None)
+            await until(lambda: rig.ledger.orders.values == {}, "the reload")
+        else:
+            rig.clock.set_wrong(seconds=-1800)
+        rig.broker.book_lags = True
+        rig.broker.answers.append(LOST_BUT_THERE)
+        alert_id = await rig.accept(action="buy", quantity="7")
+        await rig.order_in(alert_id, "IN_DOUBT")
+        sent = len(rig.broker.sent)
+        await pass_time(rig, 30)
+        assert [order.status for order in rig.orders(alert_id)] == [OrderStatus.IN_DOUBT]
+        assert len(rig.broker.sent) == sent
+        rig.broker.book_lags = False
+        await until(lambda: not any(order.status is OrderStatus.IN_DOUBT for order in rig.orders()), "the doubt to end")
+        assert len(rig.broker.sent) == sent
+
+    tell(tmp_path, story)
+
+
+def test_after_the_clock_was_set_back_missing_orders_and_zombies_are_still_told(tmp_path: Path) -> None:
+    """Their last change lies in a time to come: that is long past, not moments ago."""
+
+    async def story(rig: Rig) -> None:
+        missing, ended = await resting(rig), await resting(rig)
+        await rig.broker.tell(rig.broker.report(ended.tag, ReportKind.CANCELLED))
+        rig.clock.set_wrong(seconds=-1800)
+        rig.broker.hidden.add(missing.tag)
+        assert not (await look(rig)).readable
+        for _ in range(3):
+            await look(rig, after_s=20)
+        assert sorted("still works" in told for told in rig.alarms()) == [False, True]
+        assert any(f"{missing.cl_ord_id} was acknowledged" in told for told in rig.alarms())
+
+    tell(tmp_path, story)
+
+
+# -- half an answer ---------------------------------------------------------------------------------------------------
+
+
+def test_a_book_that_can_be_read_is_taken_over_although_positions_cannot(tmp_path: Path) -> None:
+    """Ends and fills are booked; of positions nothing is said, no hold comes or goes; when it lasts, that is an alarm."""
+
+    async def story(rig: Rig) -> None:
+        order, filled = await resting(rig), await resting(rig)
+        rig.broker.positions_readable = False
+        rig.broker.end(order.tag, OrderStatus.CANCELLED)
+        rig.broker.execute(filled.tag, Decimal(5), Decimal(700))
+        found = await look(rig)
+        assert (found.readable, found.is_unsure, "positions cannot be read" in found.message) == (False, True, True)
+        assert rig.ledger.orders.get(order.cl_ord_id).status is OrderStatus.CANCELLED
+        assert rig.quantity() == 5
+        for _ in range(4):
+            assert lists(rig) == []
+            await look(rig, after_s=20)
+        assert [told for told in rig.alarms() if "positions cannot be read" in told] == rig.alarms()
+        assert len(rig.alarms()) == 1
+        rig.broker.positions_readable = True
+        assert (await look(rig, after_s=20)).readable
+        assert lists(rig) == []
+
+    tell(tmp_path, story)
+
+
+def test_without_positions_an_order_of_an_earlier_day_is_neither_over_nor_sent_again(tmp_path: Path) -> None:
+    """The next day's book lacks it for certain; only positions tell what it did."""
+
+    async def story(rig: Rig) -> None:
+        order = await resting(rig)
+        rig.broker.answers.append(LOST)
+        rig.broker.hidden.add(order.tag)
+        rig.broker.positions_readable = False
+        doubt = await rig.order_in(await rig.accept(action="buy", quantity="7", **LIMIT), "IN_DOUBT")
+        rig.clock.jump(days=1)
+        sent = len(rig.broker.sent)
+        for _ in range(4):
+            await look(rig, after_s=20)
+            await pass_time(rig, 3)
+        assert rig.ledger.orders.get(order.cl_ord_id).status is OrderStatus.PLACED
+        assert rig.ledger.orders.get(doubt.cl_ord_id).status is OrderStatus.IN_DOUBT
+        assert len(rig.broker.sent) == sent
+        assert len([told for told in rig.alarms() if doubt.cl_ord_id in told and "positions cannot be read" in told]) == 1
+
+    tell(tmp_path, story)
+
+
+# -- what the broker said and did not do ------------------------------------------------------------------------------
+
+
+def test_a_cancel_that_was_accepted_and_never_carried_out_is_asked_again_and_told_once(tmp_path: Path) -> None:
+    """Two looks and half a minute; once per such time, until the book says that it ended."""
+
+    async def story(rig: Rig) -> None:
+        order = await resting(rig)
+        rig.broker.cancels += [IDLE, IDLE, ACCEPT]
+        await rig.ended(await rig.accept(action="cancel"))
+        await until(lambda: len(rig.broker.cancelled) == 1, "the first request")
+        await look(rig)
+        await look(rig, after_s=20)
+        assert (len(rig.broker.cancelled), rig.alarms()) == (1, [])
+        await look(rig, after_s=11)
+        await until(lambda: len(rig.broker.cancelled) == 2, "the second request")
+        (told,) = rig.alarms()
+        assert f"{order.cl_ord_id} was to be cancelled and still works" in told
+        await look(rig, after_s=20)
+        await look(rig, after_s=20)
+        assert len(rig.broker.cancelled) == 2
+        await look(rig, after_s=31)
+        await rig.order_in(order.intent.alert_id, "CANCELLED")
+        assert len(rig.broker.cancelled) == 3
+        assert rig.alarms() == [told]
+
+    tell(tmp_path, story)
+
+
+def test_an_order_that_was_refused_and_works_all_the_same_is_looked_for_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fills are booked by the next tick, and that it works is an alarm in moments, without the timer."""
+    monkeypatch.setattr("bridge.worker.TICK_S", 0.02)
+
+    async def story(rig: Rig) -> None:
+        await rig.bridge.reconciler.compare("paper")
+        rig.broker.answers.append(REFUSE_BUT_THERE)
+        order = await rig.order_in(await rig.accept(action="buy", quantity="5", **LIMIT), "REJECTED")
+        rig.broker.execute(order.tag, Decimal(2), Decimal(700))
+        rig.clock.jump(seconds=6)
+        await until(lambda: rig.quantity() == 2, "the fill")
+        rig.clock.jump(seconds=6)
+        await until(lambda: any("still works at the broker" in told for told in rig.alarms()), "the alarm")
 
     tell(tmp_path, story)

@@ -17,6 +17,8 @@ from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 ACCEPT, REFUSE, NOT_SENT = "accept", "refuse", "not sent"
 LOST, LOST_BUT_THERE = "lost", "lost, but there"  # no answer; in the second case the order did arrive
 RAISE, HANG, BUSY = "raise", "hang", "busy"  # busy: a 429 that names a wait
+REFUSE_BUT_THERE = "refuse, but there"  # the order arrives all the same
+IDLE = "idle"  # a cancel that is accepted and never carried out
 SLOW = "slow"  # accepts once the test sets `released`
 _ENDS = {
     OrderStatus.CANCELLED: ReportKind.CANCELLED,
@@ -107,6 +109,8 @@ class ScriptedBroker:
         if how == LOST:
             return Outcome(kind=OutcomeKind.UNKNOWN, message="no answer")
         row = self.take(order)
+        if how == REFUSE_BUT_THERE:
+            return Outcome(kind=OutcomeKind.REFUSED, message="no")
         if how == LOST_BUT_THERE:
             return Outcome(kind=OutcomeKind.UNKNOWN, message="no answer")
         if self.fill_px is not None:
@@ -122,6 +126,8 @@ class ScriptedBroker:
             return Outcome(kind=OutcomeKind.REFUSED, message="too late")
         if how in (NOT_SENT, BUSY):
             return self._not_sent(how)
+        if how == IDLE:
+            return Outcome(kind=OutcomeKind.ACCEPTED)
         if how == ACCEPT:
             asyncio.get_running_loop().call_soon(self._end_soon, order.tag)
             return Outcome(kind=OutcomeKind.ACCEPTED)

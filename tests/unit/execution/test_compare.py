@@ -70,7 +70,7 @@ def read_of(held: dict[tuple[str, Product], int], *rows: BookRow) -> Read:
         BrokerPosition(symbol=symbol, product=product, quantity=Decimal(quantity))
         for (symbol, product), quantity in held.items()
     )
-    return Read(account="paper", began=NOON, began_s=0, rows=rows, positions=positions)
+    return Read(account="paper", began=NOON, began_s=0, ended=NOON, rows=rows, positions=positions)
 
 
 def look(ledger: Ledger, read: Read, past: Past | None = None, at: float = 0) -> Findings:
@@ -157,7 +157,7 @@ def test_the_same_product_in_several_lines_is_one_position() -> None:
     """A broker may list day and carried quantities apart."""
     ledger = ledger_with({("NSE:A", Product.MIS): 5})
     parts = tuple(BrokerPosition(symbol="NSE:A", product=Product.MIS, quantity=Decimal(n)) for n in (2, 3))
-    assert look(ledger, Read(account="paper", began=NOON, began_s=0, rows=(), positions=parts)).found == {}
+    assert look(ledger, Read(account="paper", began=NOON, began_s=0, ended=NOON, rows=(), positions=parts)).found == {}
 
 
 # -- the book ---------------------------------------------------------------------------------------------------------

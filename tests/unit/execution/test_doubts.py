@@ -52,7 +52,7 @@ def in_doubt(**values: Any) -> Order:
 
 def read_of(held: int = 0) -> Read:
     position = BrokerPosition(symbol=SBIN, product=Product.MIS, quantity=Decimal(held))
-    return Read(account="paper", began=NOON - timedelta(seconds=1), began_s=-1, rows=(), positions=(position,))
+    return Read(account="paper", began=NOON - timedelta(seconds=1), began_s=-1, ended=NOON, rows=(), positions=(position,))
 
 
 def test_a_look_for_an_earlier_send_never_settles_a_later_one(tmp_path):
