@@ -91,14 +91,7 @@ class Bridge:
         }
         self.logins = Logins(self.sessions, store=self.store, clock=self.clock, hours=self.calendar.hours)
         self.feed = self._make_feed()
-        self.lists = ListKeeper(
-            folder=settings.instruments_dir(),
-            file=settings.instruments_file(),
-            catalog=self.catalog,
-            calendar=self.calendar,
-            clock=self.clock,
-            on_fault=self.on_fault,
-        )
+        self.lists = self._make_lists()
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
@@ -181,6 +174,16 @@ class Bridge:
             return found.token if (found := self.catalog.get(symbol)) else None
 
         return Feed(store=self.store, token_of=token_of, on_fault=self.on_fault, asked=asked)
+
+    def _make_lists(self) -> ListKeeper:
+        return ListKeeper(
+            folder=self.settings.instruments_dir(),
+            file=self.settings.instruments_file(),
+            catalog=self.catalog,
+            calendar=self.calendar,
+            clock=self.clock,
+            on_fault=self.on_fault,
+        )
 
     def _make_catalog(self) -> Catalog:
         """The newest list that was fetched from a broker, else the file of the settings."""

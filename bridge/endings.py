@@ -1,14 +1,16 @@
 """How an alert ends: from each reason and each closed order to the one disposition, with a sentence for the trader."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from bridge.core.alert import Ending
+from bridge.core.alert import Alert, Ending
 from bridge.core.decision import Denied
 from bridge.core.enums import Disposition
 from bridge.core.money import to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
-from bridge.core.reasons import Reason
+from bridge.core.reasons import AuditAction, Reason
+from bridge.store.tx import Tx
 
 # Where several accounts share an alert, the ending that most needs a person's eye is the alert's own.
 _WORST_FIRST = (Disposition.FAILED, Disposition.DENIED, Disposition.EXPIRED, Disposition.DONE, Disposition.NOOP)
@@ -73,3 +75,13 @@ def worst_of(parts: Sequence[tuple[str, Ending]]) -> Ending:
 
 def _ending(disposition: Disposition, reason: Reason, message: str) -> Ending:
     return Ending(disposition=disposition, code=reason.value, message=message)
+
+
+def tell_intent(
+    tx: Tx, action: AuditAction, alert: Alert, account: str, ending: Ending, now: datetime, denied: Denied | None = None
+) -> None:
+    """Put into the audit what became of one account's wish, with the numbers of a denial."""
+    data: dict[str, object] = {"disposition": ending.disposition.value}
+    if denied is not None:
+        data |= {"scope": denied.scope, "limit": denied.limit, "observed": denied.observed}
+    tx.audit(action, now, alert_id=alert.alert_id, account=account, code=ending.code, message=ending.message, data=data)

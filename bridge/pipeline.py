@@ -35,7 +35,7 @@ from bridge.core.report import Outcome, Report
 from bridge.core.scope import account_scope, strategy_scope
 from bridge.core.signal import OrderIntent, Signal
 from bridge.core.trade import TradeEventKind
-from bridge.endings import cancel_ending, denied_ending, worst_of
+from bridge.endings import cancel_ending, denied_ending, tell_intent, worst_of
 from bridge.execution.orders import adopt_broker_id, ask_cancel, open_order, queue_order, record, shrink
 from bridge.execution.throttle import Throttle
 from bridge.following import Following, after_close, alert_ending, cancel_if_wished
@@ -347,19 +347,19 @@ class Pipeline:
         """Put one account's wish to the risk engine: an order comes of it, or an ending."""
         if isinstance(sized, Nothing):
             ending = Ending(disposition=Disposition.NOOP, code=sized.reason.value, message=sized.message)
-            self._tell(tx, AuditAction.INTENT_NOOP, alert, account, ending, now)
+            tell_intent(tx, AuditAction.INTENT_NOOP, alert, account, ending, now)
             return ending
         wished = sized.close if isinstance(sized, Reversal) else sized
         decision = wished if isinstance(wished, Denied) else check_risk(self._risk_context(tx, account, wished, now))
         if isinstance(decision, Denied):
             ending = denied_ending(decision)
-            self._tell(tx, AuditAction.INTENT_DENIED, alert, account, ending, now, decision)
+            tell_intent(tx, AuditAction.INTENT_DENIED, alert, account, ending, now, decision)
             self._trip(tx, account, alert.signal.strategy, decision, now)
             return ending
         order = open_order(tx, decision, now)
         if decision.capped_by is not None:
             ending = denied_ending(decision.capped_by)
-            self._tell(tx, AuditAction.INTENT_CAPPED, alert, account, ending, now, decision.capped_by)
+            tell_intent(tx, AuditAction.INTENT_CAPPED, alert, account, ending, now, decision.capped_by)
             self._trip(tx, account, alert.signal.strategy, decision.capped_by, now)
         if isinstance(sized, Reversal):
             message = split_message(order, sized.rest)
@@ -429,7 +429,7 @@ class Pipeline:
             self._end(tx, alert.alert_id, told, now)
             return
         for half in halves_due(tx, alert):
-            self._tell(tx, AuditAction.INTENT_NOOP, alert, half.account, told, now)
+            tell_intent(tx, AuditAction.INTENT_NOOP, alert, half.account, told, now)
         self._end_if_through(tx, alert.alert_id, now)
 
     # -- begin_send: the last gate before the broker ------------------------------------------------------------------
@@ -584,21 +584,6 @@ class Pipeline:
             data={"disposition": ending.disposition.value},
         )
         tx.touch("alert")
-
-    def _tell(
-        self,
-        tx: Tx,
-        action: AuditAction,
-        alert: Alert,
-        account: str,
-        ending: Ending,
-        now: datetime,
-        denied: Denied | None = None,
-    ) -> None:
-        data: dict[str, object] = {"disposition": ending.disposition.value}
-        if denied is not None:
-            data |= {"scope": denied.scope, "limit": denied.limit, "observed": denied.observed}
-        tx.audit(action, now, alert_id=alert.alert_id, account=account, code=ending.code, message=ending.message, data=data)
 
     def _known(self, symbol: str) -> Instrument:
         instrument = self._instrument(symbol)

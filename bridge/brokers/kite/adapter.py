@@ -128,7 +128,7 @@ class KiteBroker:
         if not self._is_started:
             return BrokerStatus(connected=False, message=STOPPED)
         if self._tokens.token() is None:
-            return BrokerStatus(connected=False, message=self._tokens.why())
+            return BrokerStatus(connected=False, message=self._tokens.why(), session_lost=True)
         return BrokerStatus(connected=True)
 
     def poke(self, reason: str) -> None:
