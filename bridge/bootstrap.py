@@ -1,12 +1,14 @@
 """The only file that names concrete classes: settings in, wired bridge out."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import TYPE_CHECKING
 
-from bridge.brokers.base import Broker, BrokerStatus, LoginSession
+from bridge.brokers.base import Broker, LoginSession
 from bridge.brokers.paper.adapter import PaperBroker
 from bridge.brokers.paper.rows import PAPER_CODECS
 from bridge.brokers.paper.shelves import PaperShelves
@@ -46,6 +48,9 @@ from bridge.vault import Vault, api_token
 from bridge.web.live import Hub
 from bridge.worker import Worker, announce
 
+if TYPE_CHECKING:
+    from bridge.brokers.kite.client import TokenSource
+
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
 STOP_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
@@ -73,8 +78,14 @@ class Bridge:
             name: self._make_session(name, account) for name, account in settings.accounts.items() if account.broker == "kite"
         }
         self.logins = Logins(self.sessions, store=self.store, clock=self.clock, hours=self.calendar.hours)
+        # By account, how long its broker's limits over minutes let no order out.
+        self._order_waits: dict[str, Callable[[datetime], float]] = {}
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
+        }
+        self.throttles = {
+            name: Throttle(account.orders_per_second, self._order_waits.get(name))
+            for name, account in settings.accounts.items()
         }
         news = GuardNews(on_breaker=self._on_breaker, on_alarm=self._alarm_of_account, on_fault=self.on_fault)
         self.guarded = {name: GuardedBroker(name, broker, self.clock, news) for name, broker in self.brokers.items()}
@@ -153,7 +164,7 @@ class Bridge:
             assert account.root is not None
             return VenueBroker(name, root=account.root, token=account.token, latest_price=latest_price, clock=self.clock)
         if account.broker == "kite":
-            raise ConfigError(f"accounts.{name}: this build has no orders at Kite yet")
+            return self._make_kite(name, account)
         return PaperBroker(
             name,
             cash=account.cash,
@@ -169,6 +180,24 @@ class Bridge:
             instrument=self.catalog.get,
             clock=self.clock,
         )
+
+    def _make_kite(self, name: str, account: AccountSettings) -> Broker:
+        from bridge.brokers.kite.adapter import KiteBroker, KitePolicy  # the vendor's client brings all of Twisted along
+
+        policy = KitePolicy(
+            api_key=account.api_key,
+            root=account.root or KITE_ROOT,
+            updates=account.updates,
+            protection=account.market_protection,
+        )
+        tokens = self._make_kite_tokens(name, account)
+        broker = KiteBroker(name, policy=policy, tokens=tokens, clock=self.clock, tell=partial(self._alarm_of_account, name))
+        self._order_waits[name] = broker.wait_s
+        return broker
+
+    def _make_kite_tokens(self, name: str, _account: AccountSettings) -> "TokenSource":
+        """Where an account's access token comes from."""
+        return self.sessions[name]
 
     def _make_pipeline(self) -> Pipeline:
         settings = self.settings
@@ -201,7 +230,7 @@ class Bridge:
             always_open=capabilities.is_paper and account.session == "always",
             limits=self.settings.account_limits(name),
             leverage={product.value: account.leverage.get(product, ONE) for product in Product},
-            throttle=Throttle(account.orders_per_second),
+            throttle=self.throttles[name],
             max_in_flight=capabilities.max_in_flight,
             reverses_in_one=capabilities.reverses_in_one,
         )
@@ -263,6 +292,7 @@ class Bridge:
         api_token(self.settings)  # made on the first run, so that whoever wants to use the API finds it
         await asyncio.to_thread(self.store.open)
         self._check_accounts_known()
+        self._remember_sent()
         self.started_at = self.clock.now()
         self._loop = asyncio.get_running_loop()
         self.store.writer.bind(self._loop)
@@ -280,6 +310,12 @@ class Bridge:
         working = {order.intent.account for order in ledger.orders.values.values() if not order.status.is_closed}
         for name in sorted((holding | working) - set(self.settings.accounts)):
             raise ConfigError(f"accounts.{name}: has open orders or positions and is not in the settings; put it back")
+
+    def _remember_sent(self) -> None:
+        """A second's orders count on, whichever process sent them."""
+        for order in self.store.ledger.orders.values.values():
+            if order.sent_at is not None and order.intent.account in self.throttles:
+                self.throttles[order.intent.account].remember(order.sent_at)
 
     def _set_starting_states(self, tx: Tx) -> None:
         for name, broker in self.brokers.items():
@@ -386,7 +422,7 @@ class Bridge:
         ledger, now = self.store.ledger, self.clock.now()
         views = []
         for name, broker in self.guarded.items():
-            status, funds = self._status_of(name), ledger.funds.get(name)
+            status, funds = broker.status(), ledger.funds.get(name)
             views.append(
                 AccountView(
                     name=name,
@@ -408,12 +444,6 @@ class Bridge:
         kept = self.store.ledger.external.values
         return [external_view(name, row) for name in self.settings.accounts for row in kept.get(name, ())]
 
-    def _status_of(self, name: str) -> BrokerStatus:
-        """A missing login comes first: whatever else is wrong, that is what a person has to mend."""
-        session = self.sessions.get(name)
-        why = session.why() if session is not None else ""
-        return BrokerStatus(connected=False, message=why) if why else self.guarded[name].status()
-
     def ready(self) -> dict[str, tuple[bool, str]]:
         """By part, whether it works and what is wrong; asks the database, so call it in a worker thread."""
         parts: dict[str, tuple[bool, str]] = {}
@@ -426,7 +456,7 @@ class Bridge:
             parts["store"] = (False, type(error).__name__)
         if trouble := self.store.writer.trouble:  # what can be read can still be full
             parts["store"] = (False, trouble)
-        for name in self.guarded:
-            status = self._status_of(name)
+        for name, broker in self.guarded.items():
+            status = broker.status()
             parts[f"broker {name}"] = (status.connected, status.message)
         return parts

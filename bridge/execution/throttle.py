@@ -1,18 +1,25 @@
 """Orders per calendar second, as exchanges count them: not a bucket, whose burst may straddle two seconds' limits."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 
 class Throttle:
-    """At most `per_second` orders in any calendar second of the bridge's clock; None means no limit."""
+    """At most `per_second` orders in any calendar second of the bridge's clock; None means no limit.
 
-    def __init__(self, per_second: int | None):
+    `wait_s` says how long a broker's longer limits let nothing out, whatever is left of this second.
+    """
+
+    def __init__(self, per_second: int | None, wait_s: Callable[[datetime], float] | None = None):
         self._limit = per_second
+        self._wait_s = wait_s
         self._second = 0
         self._used = 0
 
     def take(self, now: datetime) -> float:
         """Take a place: 0 when it may go now, else the seconds until the next calendar second begins."""
+        if self._wait_s is not None and (wait_s := self._wait_s(now)):
+            return wait_s
         if self._limit is None:
             return 0
         stamp = now.timestamp()
@@ -23,3 +30,11 @@ class Throttle:
             return max(self._second + 1 - stamp, 0) or 1
         self._used += 1
         return 0
+
+    def remember(self, sent_at: datetime) -> None:
+        """Count an order that left before this process began: the second it left in may not be over."""
+        second = int(sent_at.timestamp())
+        if second > self._second:
+            self._second, self._used = second, 0
+        if second == self._second:
+            self._used += 1

@@ -1,15 +1,18 @@
 """An account of the settings: which broker it is at, and where that one is."""
 
+import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from bridge.core.errors import ConfigError
 from bridge.intake.scope import account_env
-from bridge.settings import AccountSettings
+from bridge.settings import AccountSettings, load_settings
 from tests.support.rigs import ROOT, make_settings
 
 
@@ -21,6 +24,7 @@ def test_a_venue_is_named_by_the_address_of_its_server(root: str) -> None:
     assert AccountSettings(broker="venue", root=root).root == root.rstrip("/")
 
 
+KITE: dict[str, Any] = {"broker": "kite", "api_key": "abc", "api_secret": "hush"}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"broker": "venue"}, "root is missing"),
     ({"broker": "venue", "root": ""}, "not the address"),
@@ -38,15 +42,20 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"broker": "paper", "token": "abc"}, "for broker: venue"),
     ({"broker": "zerodha"}, "'paper', 'venue' or 'kite'"),
     ({"broker": "kite"}, "api_key is missing"),
-    ({"broker": "kite", "api_secret": "s"}, "api_key is missing"),
-    ({"broker": "kite", "api_key": "k"}, "api_secret is missing"),
-    ({"broker": "kite", "api_key": "k", "api_secret": ""}, "api_secret is missing"),
-    ({"broker": "kite", "api_key": "k k", "api_secret": "s"}, "pattern"),
-    ({"broker": "kite", "api_key": "k", "api_secret": "s", "token": "t"}, "comes by logging in"),
-    ({"broker": "kite", "api_key": "k", "api_secret": "s", "login_root": "kite.zerodha.com"}, "not the address of a page"),
-    ({"broker": "kite", "api_key": "k", "api_secret": "s", "login_root": "https://a/b?c=d"}, "not the address of a page"),
-    ({"broker": "paper", "api_key": "k"}, "for broker: kite"),
-    ({"broker": "venue", "root": "http://a", "api_secret": "s"}, "for broker: kite"),
+    ({"broker": "kite", "api_key": "abc"}, "api_secret is missing.*BRIDGE_ACCOUNTS__<NAME>__API_SECRET"),
+    ({**KITE, "api_key": "two words"}, "api_key"),
+    ({**KITE, "root": "https://api.kite.trade/oms"}, "not the address"),
+    ({**KITE, "login_root": "kite.zerodha.com"}, "not the address of a page"),
+    ({**KITE, "stream_root": "https://ws.kite.trade"}, "not the address of a stream"),
+    ({**KITE, "token": "abc"}, "comes by logging in"),
+    ({**KITE, "session": "always"}, "for paper accounts"),
+    ({**KITE, "orders_per_second": 11}, "orders_per_second is at most 10"),
+    ({**KITE, "orders_per_second": None}, "orders_per_second is at most 10"),
+    ({**KITE, "market_protection": "0"}, "above 0 up to 100"),
+    ({**KITE, "market_protection": "-2"}, "above 0 up to 100"),
+    ({**KITE, "updates": "push"}, "'stream', 'postback' or 'poll'"),
+    ({"broker": "paper", "updates": "poll"}, "updates is for broker: kite"),
+    ({"broker": "venue", "root": "http://a", "api_key": "abc"}, "api_key is for broker: kite"),
 ]
 
 
@@ -69,4 +78,42 @@ def test_a_bridge_without_a_venue_does_not_load_what_it_needs_for_one() -> None:
     """httpx is a tenth of a second and some megabytes."""
     look = "import sys, bridge.bootstrap; print([name for name in ('httpx', 'bridge.brokers.venue') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
+
+
+def test_a_kite_account_has_real_money_and_the_vendors_addresses_and_limits(tmp_path: Path) -> None:
+    """Nothing but the key and the secret has to be named."""
+    account = AccountSettings(**KITE)
+    assert not account.is_paper
+    assert (account.root, account.stream_root) == ("https://api.kite.trade", "wss://ws.kite.trade")
+    assert account.updates == "stream"
+    assert account.orders_per_second == 8
+    assert account.market_protection == Decimal(-1)
+    with pytest.raises(ValidationError, match="paper accounts only"):
+        make_settings(tmp_path, accounts={"zerodha": KITE}, strategies={"demo": {"accounts": ["zerodha"]}})
+
+
+def test_the_secret_of_an_app_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the settings nor what is wrong with them say it."""
+    assert "hush" not in repr(AccountSettings(**KITE))
+    monkeypatch.setenv("BRIDGE_ACCOUNTS__ZERODHA__API_SECRET", "hush")
+    monkeypatch.setenv("BRIDGE_ACCOUNTS__ZERODHA__BROKER", "kite")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert "accounts.zerodha: api_key is missing" in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_bridge_without_a_kite_account_does_not_load_the_vendors_client(tmp_path: Path) -> None:
+    """It would bring requests, Twisted and forty megabytes along."""
+    look = (
+        "import sys, bridge.cli, bridge.app, bridge.settings, bridge.bootstrap;"
+        "bridge.bootstrap.Bridge(bridge.settings.load_settings());"
+        "print([name for name in sys.modules if name.split('.')[0] in ('kiteconnect', 'requests', 'twisted', 'autobahn')"
+        " or name.startswith('bridge.brokers.kite')])"
+    )
+    where = {**os.environ, "BRIDGE_DATA_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, env=where, capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout == "[]\n"

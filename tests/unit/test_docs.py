@@ -204,6 +204,8 @@ def test_settings_in_the_docs_load(example, tmp_path, monkeypatch):
     path = tmp_path / "bridge.yaml"
     path.write_text(yaml.safe_dump(whole))
     monkeypatch.setenv(CONFIG_VARIABLE, str(path))
+    if "broker: kite" in path.read_text():
+        monkeypatch.setenv("BRIDGE_ACCOUNTS__ZERODHA__API_SECRET", "what an environment holds and no file does")
     assert isinstance(load_settings(), Settings)
 
 

@@ -62,6 +62,8 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "httpx": ("bridge.cli", "bridge.commands", "bridge.brokers", "bridge.notify"),
     "jinja2": ("bridge.web", "bridge.notify"),
     "kiteconnect": ("bridge.brokers.kite",),
+    "requests": ("bridge.brokers.kite.client",),  # what the vendor's client speaks by
+    "urllib3": ("bridge.brokers.kite.client",),
     "markupsafe": ("bridge.web",),
     "numpy": ("bridge.scanner",),
     "orjson": ("bridge.store",),
@@ -114,6 +116,7 @@ FLOAT_ALLOWANCES: dict[tuple[str, str], str] = {}  # (module, literal or "float(
 BROAD_EXCEPTS: dict[str, str] = {
     "bridge.bootstrap:Bridge.ready": "whatever a driver says, that part is not ready",
     "bridge.brokers.paper.delivery:Delivery._hand_over": "a stream's edge: the reports are still to be told, and counted",
+    "bridge.brokers.kite.adapter:KiteBroker._hand_over": "a stream's edge: the reports are still to be told; logged",
     "bridge.brokers.venue.adapter:VenueBroker._hand_over": "a stream's edge: the reports are still to be told; logged",
     "bridge.execution.outbox:Lane._run": "a lane outlives a fault with one order; it is counted and tried again",
     "bridge.execution.guard:GuardedBroker._command": "an adapter that raises has proved nothing: the outcome is unknown",

@@ -1,0 +1,319 @@
+"""KiteBroker: one account at Zerodha. Orders, cancels and reads have a line each, so that none waits behind another kind."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
+
+from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
+from bridge.brokers.http_outcomes import TOO_MANY, judge_answer, judge_failure, read_retry_after
+from bridge.brokers.kite.client import Answer, KiteClient, TokenSource
+from bridge.brokers.kite.limits import OTHERS_PER_SECOND, PER_MINUTE, OrderCount, Pace
+from bridge.brokers.kite.mapping import (
+    STATUSES,
+    UNREADABLE,
+    VARIETY,
+    ForeignError,
+    is_maybe_ours,
+    read_funds,
+    read_placed_at,
+    read_positions,
+    read_row,
+    read_tag,
+    write_order,
+)
+from bridge.core.clock import IST, Clock
+from bridge.core.enums import OutcomeKind
+from bridge.core.money import ZERO
+from bridge.core.order import Order
+from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report, reports_of
+from bridge.log import log_event
+
+T = TypeVar("T")
+Updates = Literal["stream", "postback", "poll"]
+
+# Nothing at the vendor keeps orders in the order in which they left; the lane is where they wait.
+MAX_IN_FLIGHT = 1
+# Between two looks of our own: while something is open, while nothing is, and where pokes bring the news.
+BUSY_S, IDLE_S, SAFETY_S = 1.0, 5.0, 30.0
+# Two looks of two requests each are not nearer than this, whoever pokes: the rest of ten a second is for others.
+GAP_S = 0.3
+# After a look that saw nothing, and before looking whether somebody has logged in.
+UNREADABLE_PAUSE_S = 2.0
+LOGIN_POLL_S = 0.5
+# A 429 names no time; a second is what its limits are counted by.
+TOO_MANY_WAIT_S = 1.0
+MAX_BATCH = 512
+MAX_TOLD = 1_000
+# The event loop gets a turn after so many rows of the book.
+ROWS_PER_TURN = 100
+START_S = 3.0
+STOPPED = "The session with Kite is closed."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KitePolicy:
+    """How an account is used. `protection` is the percent beyond the last price that a market order may go; -1 for Kite's."""
+
+    api_key: str
+    root: str
+    updates: Updates = "stream"
+    protection: Decimal = Decimal(-1)
+
+
+class KiteBroker:
+    """One account. `tell` is called with what a person must look at, from the event loop."""
+
+    def __init__(
+        self, account: str, *, policy: KitePolicy, tokens: TokenSource, clock: Clock, tell: Callable[[str], None]
+    ) -> None:
+        self.account = account
+        self.capabilities = Capabilities(name="kite", is_paper=False, max_in_flight=MAX_IN_FLIGHT)
+        self.count = OrderCount()
+        self._policy = policy
+        self._tokens = tokens
+        self._clock = clock
+        self._tell = tell
+        self._pace = Pace(OTHERS_PER_SECOND)
+        self._orders, self._cancels, self._reads = (self._make_line() for _ in range(3))
+        self._told_rows: dict[str, BookRow] = {}
+        self._told_words: set[str] = set()
+        self._is_busy = False
+        self._is_started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
+
+    def _make_line(self) -> KiteClient:
+        return KiteClient(api_key=self._policy.api_key, root=self._policy.root, tokens=self._tokens)
+
+    # -- the session --------------------------------------------------------------------------------------------------
+
+    async def start(self, sink: ReportSink) -> None:
+        """Follow the book from now on. Without a login nothing is asked until there is one."""
+        self._loop = asyncio.get_running_loop()
+        self._is_started = True
+        self._following = self._loop.create_task(self._follow(sink), name=f"kite-{self.account}")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), START_S)
+
+    async def stop(self) -> None:
+        """Deliver nothing afterwards."""
+        self._is_started = False
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        for line in (self._orders, self._cancels, self._reads):
+            line.close()
+
+    def status(self) -> BrokerStatus:
+        """Connected while somebody is logged in; whether the vendor answers at all is the guard's to know."""
+        if not self._is_started:
+            return BrokerStatus(connected=False, message=STOPPED)
+        if self._tokens.token() is None:
+            return BrokerStatus(connected=False, message=self._tokens.why())
+        return BrokerStatus(connected=True)
+
+    def poke(self, reason: str) -> None:
+        """Something changed at the broker: look soon. Any number of pokes make one look; safe from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def wait_s(self, now: datetime) -> float:
+        """Seconds for which no further order may leave, because the minute is used up; for the lane's throttle."""
+        wait_s = self.count.wait_s(now)
+        if wait_s:
+            self.poke("the minute is used up")
+        return wait_s
+
+    async def place(self, order: Order) -> Outcome:
+        """Send the order as a regular one; what becomes of it comes through the sink."""
+        now = self._clock.now()
+        if self._tokens.token() is None:
+            return Outcome(kind=OutcomeKind.NOT_SENT, message=self._tokens.why())
+        full = self.count.why_full(now)
+        if full:
+            return Outcome(kind=OutcomeKind.REFUSED, message=full)
+        try:
+            words = write_order(order, self._policy.protection)
+        except ValueError as error:
+            return Outcome(kind=OutcomeKind.REFUSED, message=str(error))
+        self.count.note_sent(order.tag, now)
+        outcome = self._judge(await self._orders.call("place_order", **words))
+        if outcome.kind is OutcomeKind.NOT_SENT:
+            self.count.forget(order.tag)
+        self.poke("placed")
+        return outcome
+
+    async def cancel(self, order: Order) -> Outcome:
+        """Ask to cancel by the broker's id, which the book knows when we do not."""
+        ident = order.broker_order_id
+        if ident is None:
+            try:
+                ident = next((row.broker_order_id for row in await self.book() if row.tag == order.tag), None)
+            except BookUnreadableError as error:
+                return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
+        if ident is None:
+            return Outcome(kind=OutcomeKind.REFUSED, message="Kite has no such order.")
+        await asyncio.sleep(self._pace.take(self._clock.now()))
+        outcome = self._judge(await self._cancels.call("cancel_order", VARIETY, ident))
+        self.poke("cancelled")  # a refusal may mean that it has ended
+        return outcome
+
+    def _judge(self, answer: Answer) -> Outcome:
+        if answer.http is None:
+            assert answer.failure is not None
+            return judge_failure(answer.failure, answer.message)
+        outcome = judge_answer(answer.http, lambda told: told["data"]["order_id"], self._clock.now())
+        if answer.status == TOO_MANY and outcome.retry_after_s is None:
+            return replace(outcome, retry_after_s=TOO_MANY_WAIT_S)
+        return outcome
+
+    # -- reads --------------------------------------------------------------------------------------------------------
+
+    async def book(self) -> list[BookRow]:
+        """All orders of the day with their executions; the trades are read last, so that none is missed."""
+        orders, trades = await self._read_list("orders"), await self._read_list("trades")
+        by_order: dict[Any, list[Any]] = defaultdict(list)
+        for trade in trades:
+            by_order[self._parse(lambda trade=trade: trade["order_id"])].append(trade)  # type: ignore[misc]
+        rows: list[BookRow] = []
+        for number, told in enumerate(orders, start=1):
+            row = self._parse(lambda told=told: self._read_row(told, by_order))  # type: ignore[misc]
+            if row is not None:
+                rows.append(row)
+            if number % ROWS_PER_TURN == 0:
+                await asyncio.sleep(0)
+        self._parse(lambda: self.count.note_book(((read_tag(one), read_placed_at(one)) for one in orders), self._clock.now()))
+        return rows
+
+    def _read_row(self, told: Any, trades: dict[Any, list[Any]]) -> BookRow | None:
+        status = told.get("status")
+        if isinstance(status, str) and status not in STATUSES:
+            self._tell_once(f"Kite has a status that is not known here, {status[:40]!r}; such an order is followed as working")
+        try:
+            return read_row(self.account, told, trades.get(told["order_id"], []))
+        except ForeignError as error:
+            if is_maybe_ours(told):
+                raise
+            self._tell_once(f"an order placed elsewhere is left out of the book: {error}")
+            return None
+
+    async def positions(self) -> list[BrokerPosition]:
+        """Net positions that are not flat."""
+        told = await self._read("positions")
+        positions, foreign = self._parse(lambda: read_positions(told))
+        for words in foreign:
+            self._tell_once(f"{words}; it is left out")
+        return positions
+
+    async def funds(self) -> Funds:
+        """Money of the equity segment, not older than the question."""
+        asked_at = self._clock.now()
+        told = await self._read("margins")
+        return self._parse(lambda: read_funds(self.account, told, asked_at))
+
+    async def _read_list(self, name: str) -> list[Any]:
+        told = await self._read(name)
+        if not isinstance(told, list):
+            raise BookUnreadableError(f"Kite's answer cannot be read ({name}: no list).")
+        return told
+
+    async def _read(self, name: str) -> Any:
+        """What Kite says; BookUnreadableError for everything but a whole success."""
+        if not self._is_started:
+            raise BookUnreadableError(STOPPED)
+        if self._tokens.token() is None:
+            raise BookUnreadableError(self._tokens.why())
+        await asyncio.sleep(self._pace.take(self._clock.now()))
+        answer = await self._reads.call(name)
+        if answer.data is None:
+            wait_s = None
+            if answer.http is not None and answer.status == TOO_MANY:
+                wait_s = read_retry_after(answer.http.headers.get("retry-after"), self._clock.now()) or TOO_MANY_WAIT_S
+            raise BookUnreadableError(answer.message or f"Kite's answer cannot be read ({name}).", retry_after_s=wait_s)
+        return answer.data
+
+    def _parse(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except UNREADABLE as error:
+            message = f"Kite's answer cannot be read: {type(error).__name__} {error}."
+            raise BookUnreadableError(message[:300]) from None
+
+    async def on_price(self, symbol: str, price: Decimal) -> None:
+        """Kite has prices of its own."""
+
+    # -- reports ------------------------------------------------------------------------------------------------------
+
+    async def _follow(self, sink: ReportSink) -> None:
+        """Look into the book when poked, and by the clock, for ever."""
+        while True:
+            self._wake.clear()
+            wait_s = await self._look(sink)
+            self._looked.set()
+            await asyncio.sleep(GAP_S if wait_s is None else wait_s)
+            if wait_s is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause_s()):
+                        await self._wake.wait()
+
+    async def _look(self, sink: ReportSink) -> float | None:
+        """One look; None when all of it is told, else the seconds before it is tried again, poked or not."""
+        if self._tokens.token() is None:
+            return LOGIN_POLL_S
+        try:
+            rows = await self.book()
+        except BookUnreadableError as error:
+            return error.retry_after_s or UNREADABLE_PAUSE_S
+        self._tell_full_minute()
+        news = [row for row in rows if row.tag and self._told_rows.get(row.broker_order_id) != row]
+        self._is_busy = any(row.tag and _is_open(row) for row in rows)
+        reports = [report for row in news for report in reports_of(self.account, row)]
+        for start in range(0, len(reports), MAX_BATCH):
+            if not await self._hand_over(sink, reports[start : start + MAX_BATCH]):
+                return GAP_S
+        self._told_rows = {row.broker_order_id: row for row in rows if row.tag}
+        return None
+
+    def _pause_s(self) -> float:
+        if self._policy.updates != "poll":
+            return SAFETY_S
+        return BUSY_S if self._is_busy else IDLE_S
+
+    async def _hand_over(self, sink: ReportSink, reports: list[Report]) -> bool:
+        try:
+            await sink(reports)
+        except Exception as error:  # whatever went wrong there, the reports are still to be told
+            log_event("kite_reports_not_taken", account=self.account, waiting=len(reports), kind=type(error).__name__)
+            return False
+        return True
+
+    # -- what a person must know --------------------------------------------------------------------------------------
+
+    def _tell_once(self, message: str) -> None:
+        if message not in self._told_words:
+            if len(self._told_words) >= MAX_TOLD:
+                self._told_words.clear()
+            self._told_words.add(message)
+            self._tell(f"Account {self.account}: {message}.")
+
+    def _tell_full_minute(self) -> None:
+        now = self._clock.now()
+        wait_s = self.count.wait_s(now)
+        if wait_s:
+            self._tell_once(
+                f"Kite's {PER_MINUTE} orders of the minute {now.astimezone(IST):%H:%M} are used up; the next one waits"
+            )
+
+
+def _is_open(row: BookRow) -> bool:
+    """True while something may still come of it: it works, or not all of its executions are told."""
+    return not row.status.is_closed or sum((fill.last_qty for fill in row.fills), ZERO) < row.cum_qty

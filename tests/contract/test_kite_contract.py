@@ -1,0 +1,96 @@
+"""The Kite adapter passes the cards of every broker: the vendor's client over HTTP, against the sandbox."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from decimal import Decimal
+from itertools import count
+
+import pytest
+
+from bridge.brokers.kite import adapter
+from bridge.brokers.kite.adapter import KiteBroker, KitePolicy
+from bridge.brokers.kite.client import HeldToken
+from bridge.core.clock import SystemClock
+from bridge.core.enums import OrdType, Product, Side, TimeInForce
+from bridge.core.order import Order
+from bridge.core.report import Report
+from tests.contract.broker_cards import CARDS, Card, Rig, deal
+from tests.support.kite import open_desk
+from tests.support.samples import SBIN
+from tests.unit.brokers.paper_kit import make_order
+
+START = "1000"
+
+
+class KiteRig:
+    """A sandbox of its own for each card."""
+
+    def __init__(self) -> None:
+        self.account = "kite"
+        self.symbol = SBIN
+        self.reports: list[Report] = []
+        self._stack = ExitStack()
+        self._desk = self._stack.enter_context(open_desk(SystemClock()))
+        self._desk.price(START)
+        self._numbers = count(1)
+        tokens = HeldToken(str(self._desk.client.access_token))
+        policy = KitePolicy(api_key=self._desk.box.sessions.api_key, root=self._desk.server.root, updates="poll")
+        self.broker = KiteBroker(self.account, policy=policy, tokens=tokens, clock=SystemClock(), tell=lambda _message: None)
+
+    async def open(self) -> None:
+        await self.broker.start(self._sink)
+
+    async def _sink(self, reports: list[Report]) -> None:
+        self.reports.extend(reports)
+
+    async def close(self) -> None:
+        await self.broker.stop()
+        self._stack.close()
+
+    def order(
+        self,
+        side: Side,
+        qty: int,
+        *,
+        ord_type: OrdType = OrdType.MARKET,
+        price: str | None = None,
+        trigger_price: str | None = None,
+        time_in_force: TimeInForce = TimeInForce.DAY,
+        product: Product = Product.MIS,
+        symbol: str | None = None,
+    ) -> Order:
+        prices = {"price": price, "trigger_price": trigger_price}
+        return make_order(
+            next(self._numbers),
+            side,
+            qty,
+            account=self.account,
+            symbol=symbol or self.symbol,
+            ord_type=ord_type,
+            time_in_force=time_in_force,
+            product=product,
+            **{name: Decimal(value) for name, value in prices.items() if value is not None},
+        )
+
+    async def move_price(self, price: str) -> None:
+        self._desk.price(price)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the stream would bring at once is looked for often."""
+    monkeypatch.setattr(adapter, "GAP_S", 0.02)
+    monkeypatch.setattr(adapter, "BUSY_S", 0.02)
+    monkeypatch.setattr(adapter, "OTHERS_PER_SECOND", 1_000)
+
+
+@pytest.fixture
+def make_rig() -> Callable[[], Rig]:
+    """A fresh sandbox for each card."""
+    return KiteRig
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.__name__)
+def test_kite_broker_passes(card: Card, make_rig: Callable[[], Rig]):
+    """One card each; its docstring is the rule."""
+    deal(card, make_rig)

@@ -1,0 +1,35 @@
+"""Orders per calendar second."""
+
+from datetime import datetime, timedelta
+
+from bridge.execution.throttle import Throttle
+from tests.support.clocks import NOON
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def test_a_second_lets_out_its_number() -> None:
+    """The wait is until the next one begins."""
+    throttle = Throttle(2)
+    assert [throttle.take(after(0.25)) for _ in range(3)] == [0, 0, 0.75]
+    assert throttle.take(after(1)) == 0
+
+
+def test_orders_that_left_before_a_restart_count() -> None:
+    """A crash and a quick start must not let out twice the number in one second; older ones do not count."""
+    throttle = Throttle(2)
+    for at in (after(-5), after(0.1), after(-1), after(0.2)):
+        throttle.remember(at)
+    assert throttle.take(after(0.5)) == 0.5
+    assert throttle.take(after(1)) == 0
+
+
+def test_a_brokers_longer_limit_goes_first_and_takes_no_place() -> None:
+    """Also where there is no limit a second."""
+    waits = [7.0, 0.0, 0.0]
+    throttle = Throttle(1, lambda _now: waits.pop(0))
+    assert [throttle.take(after(0.5)) for _ in range(3)] == [7, 0, 0.5]
+    assert Throttle(None, lambda _now: 3.0).take(NOON) == 3
+    assert Throttle(None).take(NOON) == 0
