@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bridge.brokers.base import Broker, BrokerStatus, LoginSession
+from bridge.brokers.base import Broker, LoginSession
 from bridge.brokers.paper.adapter import PaperBroker
 from bridge.brokers.paper.rows import PAPER_CODECS
 from bridge.brokers.paper.shelves import PaperShelves
@@ -493,7 +493,7 @@ class Bridge:
         ledger, now = self.store.ledger, self.clock.now()
         views = []
         for name, broker in self.guarded.items():
-            status, funds = self._status_of(name), ledger.funds.get(name)
+            status, funds = broker.status(), ledger.funds.get(name)
             views.append(
                 AccountView(
                     name=name,
@@ -515,12 +515,6 @@ class Bridge:
         kept = self.store.ledger.external.values
         return [external_view(name, row) for name in self.settings.accounts for row in kept.get(name, ())]
 
-    def _status_of(self, name: str) -> BrokerStatus:
-        """A missing login comes first: whatever else is wrong, that is what a person has to mend."""
-        session = self.sessions.get(name)
-        why = session.why() if session is not None else ""
-        return BrokerStatus(connected=False, message=why) if why else self.guarded[name].status()
-
     def ready(self) -> dict[str, tuple[bool, str]]:
         """By part, whether it works and what is wrong; asks the database, so call it in a worker thread."""
         parts: dict[str, tuple[bool, str]] = {}
@@ -533,8 +527,8 @@ class Bridge:
             parts["store"] = (False, type(error).__name__)
         if trouble := self.store.writer.trouble:  # what can be read can still be full
             parts["store"] = (False, trouble)
-        for name in self.guarded:
-            status = self._status_of(name)
+        for name, broker in self.guarded.items():
+            status = broker.status()
             parts[f"broker {name}"] = (status.connected, status.message)
         if trouble := self.lists.trouble():
             parts["instruments"] = (False, trouble)

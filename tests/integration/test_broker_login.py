@@ -18,7 +18,7 @@ from bridge.sandbox.kite.box import API_SECRET, USER_ID
 from bridge.web.auth import set_password
 from tests.support.clocks import RunningClock
 from tests.support.kite import Desk, open_desk
-from tests.support.logins import ACCOUNT, LoginBridge, login_settings
+from tests.support.logins import ACCOUNT, login_settings
 from tests.support.waiting import wait_for
 from tests.support.web import WebBox
 
@@ -51,7 +51,7 @@ def desk(clock: RunningClock) -> Iterator[Desk]:
 
 @pytest.fixture
 def box(tmp_path: Path, desk: Desk, clock: RunningClock) -> Iterator[WebBox]:
-    with WebBox(login_settings(tmp_path, desk), clock, LoginBridge) as running:
+    with WebBox(login_settings(tmp_path, desk), clock) as running:
         desk.turn(redirect_url=running.url + CALLBACK)
         yield running
 
@@ -61,7 +61,7 @@ def locked(tmp_path: Path, desk: Desk, clock: RunningClock) -> Iterator[WebBox]:
     """A bridge with a password."""
     settings = login_settings(tmp_path, desk)
     set_password(settings, PASSWORD)
-    with WebBox(settings, clock, LoginBridge) as running:
+    with WebBox(settings, clock) as running:
         desk.turn(redirect_url=running.url + CALLBACK)
         yield running
 
@@ -130,7 +130,7 @@ def test_the_token_is_the_brokers_and_a_restart_keeps_it(tmp_path, box, desk, cl
     current = desk.server.do(lambda sandbox: sandbox.sessions.current)
     assert token == current.access_token
     box.stop()
-    with WebBox(login_settings(tmp_path, desk), clock, LoginBridge) as again:
+    with WebBox(login_settings(tmp_path, desk), clock) as again:
         assert again.bridge.sessions[ACCOUNT].token() == token
         assert again.api("GET", SESSION).json()["logged_in"] is True
         assert browse(again, "/readyz").status_code == 200
@@ -279,6 +279,19 @@ def test_a_dropped_session_shows_at_once_on_page_and_readiness(box):
     assert "is not logged in: Zerodha ended the session" in browse(box, "/parts/alarms").text
 
 
+def test_the_brokers_403_ends_the_session_and_a_new_login_mends_it(box, desk):
+    """Found by whatever the bridge asks next; nothing but the login is needed to go on."""
+    browse(box, LOGIN)
+    wait_for(lambda: browse(box, "/readyz").status_code == 200, "the first answers")
+    desk.server.do(lambda sandbox: sandbox.sessions.end())
+    wait_for(lambda: len(logins_told(box)) == 3, "the broker's word", limit_s=20)
+    part = browse(box, "/readyz").json()["parts"][f"broker {ACCOUNT}"]
+    assert part["message"].startswith("not logged in: Zerodha ended the session (Incorrect `api_key` or `access_token`).")
+    browse(box, LOGIN)
+    wait_for(lambda: browse(box, "/readyz").status_code == 200, "the broker's answers", limit_s=20)
+    assert [step for step, _ in logins_told(box)][-1] == "broker_logged_in"
+
+
 def test_the_button_comes_back_on_the_day_on_which_the_session_ends(box, clock):
     """After midnight, with the time; and at six it is over."""
     browse(box, LOGIN)
@@ -313,7 +326,7 @@ def test_half_an_hour_before_the_market_opens_a_missing_login_is_an_alarm_once_a
     (first,) = alarms(box)
     assert first.startswith(f"The market opens at 09:15 IST, and {ACCOUNT} is not logged in: nobody has")
     box.stop()
-    with WebBox(login_settings(tmp_path, desk), clock, LoginBridge) as again:
+    with WebBox(login_settings(tmp_path, desk), clock) as again:
         again.run(again.bridge.worker.tick())
         move_to(clock, 12)
         again.run(again.bridge.worker.tick())

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge import bootstrap, cli
+from bridge import cli
 from bridge.commands.client import CommandError
 from bridge.commands.login import find_token
 from bridge.sandbox.kite.box import API_KEY, API_SECRET, USER_ID
 from bridge.settings import Settings
 from tests.support.clocks import RunningClock
 from tests.support.kite import Desk, open_desk
-from tests.support.logins import ACCOUNT, LoginBridge, login_settings
+from tests.support.logins import ACCOUNT, login_settings
 from tests.support.web import WebBox
 
 
@@ -27,10 +27,9 @@ def desk() -> Iterator[Desk]:
 @pytest.fixture
 def settings(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The same settings here and, by the environment, for the command."""
-    monkeypatch.setattr(bootstrap, "Bridge", LoginBridge)
     made = login_settings(tmp_path / "data", desk)
     root = desk.server.root
-    ravi = {"broker": "kite", "api_key": API_KEY, "root": root, "login_root": f"{root}/connect/login"}
+    ravi = {"broker": "kite", "api_key": API_KEY, "root": root, "login_root": f"{root}/connect/login", "updates": "poll"}
     accounts = {ACCOUNT: ravi, "paper": {"broker": "paper", "session": "always"}}
     config = {
         "data_dir": str(made.data_dir), "database": {"url": made.database.url}, "accounts": accounts,
@@ -53,13 +52,13 @@ def test_without_a_running_bridge_the_token_is_kept_for_the_next_one(settings, d
     told = capsys.readouterr().out
     assert f"{ACCOUNT} is logged in to Zerodha as {USER_ID} until " in told
     assert " 06:00 in India." in told
-    with WebBox(settings, RunningClock(), LoginBridge) as box:
+    with WebBox(settings, RunningClock()) as box:
         assert box.bridge.sessions[ACCOUNT].token() == desk.server.do(lambda kite: kite.sessions.current.access_token)
 
 
 def test_with_a_running_bridge_the_login_is_in_use_at_once(settings, token, capsys, monkeypatch):
     """The whole address that the page led to will do; what is pasted is not shown again."""
-    with WebBox(settings, RunningClock(), LoginBridge) as box:
+    with WebBox(settings, RunningClock()) as box:
         box.bridge.lock.write({"pid": 1, "host": "127.0.0.1", "port": box.port})
         given = token()
         pasted = f"http://127.0.0.1:1/brokers/ravi/callback?action=login&status=success&request_token={given}&x=y\n"

@@ -19,7 +19,7 @@ from bridge.store.tx import Tx
 from bridge.web.auth import set_password
 from tests.support.clocks import NOON, RunningClock
 from tests.support.kite import open_desk
-from tests.support.logins import ACCOUNT, LoginBridge, login_settings
+from tests.support.logins import ACCOUNT, login_settings
 from tests.support.waiting import wait_for
 from tests.support.web import WebBox, make_settings
 
@@ -315,7 +315,7 @@ def test_a_login_at_the_broker_comes_back_over_another_site_with_its_session(chr
         login_root = f"http://localhost:{desk.server.port}/connect/login"
         settings = login_settings(tmp_path, desk, login_root=login_root)
         set_password(settings, PASSWORD)
-        with WebBox(settings, clock, LoginBridge) as box:
+        with WebBox(settings, clock) as box:
             desk.turn(redirect_url=f"{box.url}/brokers/{ACCOUNT}/callback")
             context = chromium.new_context(base_url=box.url, viewport=PHONE)
             page = context.new_page()

@@ -4,12 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.bootstrap import Bridge
-from bridge.brokers.base import Broker
 from bridge.brokers.kite.session import KiteSession
 from bridge.core.clock import Clock
 from bridge.sandbox.kite.box import API_KEY, API_SECRET
-from bridge.settings import AccountSettings, Settings
+from bridge.settings import Settings
 from bridge.store.store import Store
 from bridge.vault import Vault
 from tests.support.kite import Desk
@@ -27,18 +25,12 @@ def make_session(
     return KiteSession(ACCOUNT, root=root, store=store, vault=vault, clock=clock, on_change=on_change, **given)
 
 
-class LoginBridge(Bridge):
-    """A bridge whose account at Kite logs in there and trades on paper: what is tested is the login."""
-
-    def _make_broker(self, name: str, account: AccountSettings) -> Broker:
-        return super()._make_broker(name, AccountSettings(broker="paper") if account.broker == "kite" else account)
-
-
 def login_settings(folder: Path, desk: Desk | None = None, **changes: Any) -> Settings:
     """One account at the sandbox and one on paper; `changes` are of the first."""
     root = desk.server.root if desk else NOWHERE
     ravi = {
         "broker": "kite", "api_key": API_KEY, "api_secret": API_SECRET, "root": root, "login_root": f"{root}/connect/login",
+        "updates": "poll",
     }  # fmt: skip
     accounts = {ACCOUNT: {**ravi, **changes}, "paper": {"broker": "paper", "session": "always"}}
     return make_settings(folder, accounts=accounts, strategies={"demo": {"accounts": ["paper"]}})

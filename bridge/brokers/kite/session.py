@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
+from bridge.brokers.kite.client import Answer, KiteClient
 from bridge.core.clock import IST, Clock
 from bridge.core.errors import ConfigError, RefusedError, StoreError
 from bridge.core.login import NOT_LOGGED_IN, BrokerSession, LoginView
@@ -21,11 +22,10 @@ from bridge.vault import Vault
 
 # "The access token is valid until 6 AM the next day (regulatory requirement)": kite.trade/docs/connect/v3/user
 DIES_AT_HOUR = 6
-EXCHANGE_TIMEOUT_S = 10.0
-# An answer that trickles in has no end of its own.
-LOGIN_WITHIN_S = 25.0
 MAX_REASON_CHARS = 200
 _TOKEN = re.compile(r"[!-~]{4,256}")
+# Errors whose sentence says what a person did wrong.
+_QUOTED = frozenset({"TokenException", "InputException", "UserException", "PermissionException"})
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -162,12 +162,12 @@ class KiteSession:
             raise _refusal("That is not a request token.", self._mend())
         # By the clock before the call: a token that is made while it turns six then counts as dead rather too early.
         asked_at = self._clock.now()
+        client = KiteClient(api_key=self._api_key, root=self._root)  # its own, which dies with what it has learnt
         try:
-            async with asyncio.timeout(LOGIN_WITHIN_S):
-                told = await asyncio.to_thread(self._generate, request_token)
-        except TimeoutError:
-            raise _refusal("Zerodha gave no answer in time.", "Log in again in a moment.") from None
-        access_token, user_id = told
+            answer = await client.call("generate_session", request_token, self._api_secret)
+        finally:
+            client.close()
+        access_token, user_id = self._read_answer(answer, request_token)
         record = self._record()
         if record is not None and record.user_id != user_id and not new_user:
             raise _refusal(
@@ -184,31 +184,20 @@ class KiteSession:
             expires_at=next_death(asked_at),
         )
 
-    def _generate(self, request_token: str) -> tuple[str, str]:
-        """(access token, user id); runs in a thread, with a client of its own, which dies with what it has learnt."""
-        from kiteconnect import KiteConnect  # with Twisted and requests: only where an account is at Kite
-        from kiteconnect.exceptions import KiteException
+    def _read_answer(self, answer: Answer, request_token: str) -> tuple[str, str]:
+        """(access token, user id); RefusedError with the mend that the answer points to. Odd answers are not quoted."""
+        if answer.failure is not None:
+            raise _refusal(answer.message, f"Check the network and accounts.{self.account}.root, then log in again.")
+        if answer.error_type in _QUOTED:
+            raise self._judge(self._clean(answer.message, request_token))
+        data = answer.data if isinstance(answer.data, dict) else {}
+        access_token, user_id = data.get("access_token"), data.get("user_id")
+        if not (_is_like(_TOKEN, access_token) and _is_like(_USER_ID, user_id)):
+            told = f"Zerodha did not carry out the login (HTTP {answer.status} {answer.error_type}".rstrip() + ")."
+            raise _refusal(told, "Log in again in a moment.")
+        return str(access_token), str(user_id)
 
-        client = KiteConnect(self._api_key, root=self._root, timeout=EXCHANGE_TIMEOUT_S)
-        try:
-            return _read_answer(client.generate_session(request_token, self._api_secret))
-        except KiteException as error:
-            raise self._judge(error, request_token) from None
-        except OSError as error:  # what `requests` raises is one
-            told = f"Zerodha could not be reached ({type(error).__name__})."
-            raise _refusal(told, f"Check the network and accounts.{self.account}.root, then log in again.") from None
-        except (LookupError, TypeError, ValueError, AttributeError) as error:  # the client's ways with an odd answer
-            told = f"Zerodha's answer could not be understood ({type(error).__name__})."
-            raise _refusal(told, "Log in again in a moment.") from None
-        finally:
-            client.reqsession.close()
-
-    def _judge(self, error: Any, request_token: str) -> RefusedError:
-        """The refusal that an error of the client is, with the mend that its message points to."""
-        kind, code = type(error).__name__, error.code
-        if kind == "DataException" or code not in (400, 403):  # its message may quote an answer, with a token in it
-            return _refusal(f"Zerodha did not carry out the login ({kind}, {code}).", "Log in again in a moment.")
-        message = self._clean(str(error), request_token)
+    def _judge(self, message: str) -> RefusedError:
         if "checksum" in message.lower():
             hint = f"The api_secret is not that of the api_key: correct BRIDGE_ACCOUNTS__{self.account.upper()}__API_SECRET."
         elif "api_key" in message.lower():
@@ -303,11 +292,8 @@ def next_death(at: datetime) -> datetime:
     return (death if death > local else death + timedelta(days=1)).astimezone(at.tzinfo)
 
 
-def _read_answer(told: Any) -> tuple[str, str]:
-    access_token, user_id = told["access_token"], told["user_id"]
-    if not (_TOKEN.fullmatch(access_token) and _USER_ID.fullmatch(user_id)):
-        raise ValueError("no token, or nobody's")
-    return access_token, user_id
+def _is_like(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def _refusal(message: str, hint: str) -> RefusedError:
