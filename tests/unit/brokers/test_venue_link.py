@@ -371,9 +371,7 @@ def test_news_with_a_number_that_is_none_do_not_end_the_following(number: bytes)
     tell(server, story)
 
 
-def test_a_fault_in_the_following_is_logged_and_not_the_end_of_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_fault_in_the_following_is_logged_and_not_the_end_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower that has died is seen by nobody while commands still work."""
     server = Odd(reports=http(NEWS), orders=http(b'{"orders":[]}'))
     faults = [RecursionError("too deep")]
@@ -384,7 +382,11 @@ def test_a_fault_in_the_following_is_logged_and_not_the_end_of_it(
             raise faults.pop()
         return await read(self, path, **values)
 
+    logged: list[tuple[str, str]] = []
     monkeypatch.setattr(link.Link, "read", faulty)
+    monkeypatch.setattr(
+        "bridge.brokers.venue.adapter.log_fault", lambda where, error: logged.append((where, type(error).__name__))
+    )
 
     async def sink(_reports: list[Report]) -> None:
         return
@@ -395,7 +397,7 @@ def test_a_fault_in_the_following_is_logged_and_not_the_end_of_it(
         await until(lambda: broker.status().connected, "contact")
 
     tell(server, story)
-    assert "RecursionError" in capsys.readouterr().err
+    assert logged == [("venue", "RecursionError")]
 
 
 def test_of_prices_that_wait_only_the_newest_of_each_symbol_goes(monkeypatch: pytest.MonkeyPatch) -> None:
