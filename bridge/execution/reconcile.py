@@ -388,7 +388,8 @@ class Reconciler:
             await self._tell_doubts(rows.order.intent.account, [rows.order], why)
 
     async def _note_absent(self, watch: _Watch, order: Order, read: Read) -> None:
-        key, at, symbol = (order.cl_ord_id, order.sends), self._clock.monotonic(), order.intent.symbol
+        # When it was asked, not when the answer is weighed: a machine that slept in between has seen nothing meanwhile.
+        key, at, symbol = (order.cl_ord_id, order.sends), read.began_s, order.intent.symbol
         gaps: tuple[Gap, ...] | None = None
         if not is_of_today(order, read.began):
             if read.positions is None:
