@@ -264,6 +264,7 @@ class _Judged:
     moved: dict[str, Hold] = field(default_factory=dict)
     cleared: list[str] = field(default_factory=list)
     suspects: dict[str, Differences] = field(default_factory=dict)
+    skipped: bool = False
 
 
 def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: Past) -> _Judged:
@@ -280,7 +281,9 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
         if order.status is not OrderStatus.NEW:
             sent[order.intent.symbol].add(order.status)
     for symbol in sorted({*ours, *theirs, *holds}):
-        if sent[symbol] & UNACKNOWLEDGED or has_moved(ledger, account, symbol, read.began_s):
+        is_unsaid = bool(sent[symbol] & UNACKNOWLEDGED) or has_moved(ledger, account, symbol, read.began_s)
+        if is_unsaid:
+            judged.skipped = judged.skipped or bool(find_gaps(ours.get(symbol, {}), theirs.get(symbol, {})))
             continue
         gaps = find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
         hold, now = holds.get(symbol), make_hold(symbol, gaps)
@@ -330,7 +333,9 @@ def judge(
     if late_run is not None and late_run.lasts(at) and (fault or read.unread or not read.rows):
         alarms.append(Alarm(key=("late", account), message=f"{account}: {late}"))
     is_young = any(_is_young(rows, read) for rows in zombies)
-    is_unsure = bool(judged.suspects or over or is_young or (problem and not (late_run and late_run.lasts(at))))
+    is_unsure = bool(
+        judged.skipped or judged.suspects or over or is_young or (problem and not (late_run and late_run.lasts(at)))
+    )
     return Findings(
         problem=problem,
         past=Past(
