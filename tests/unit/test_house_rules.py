@@ -65,7 +65,7 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "requests": ("bridge.brokers.kite.client",),  # what the vendor's client speaks by
     "urllib3": ("bridge.brokers.kite.client",),
     "markupsafe": ("bridge.web",),
-    "numpy": ("bridge.scanner",),
+    "numpy": ("bridge.scanner", "bridge.replay", "bridge.reports", "bridge.market.bars"),
     "orjson": ("bridge.store",),
     "prometheus_client": ANYWHERE,  # one module only, see ONE_PLACE
     "psycopg": ("bridge.store",),
