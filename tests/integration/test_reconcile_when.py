@@ -371,6 +371,7 @@ def test_a_broker_that_answers_nothing_is_one_alarm_and_not_two(tmp_path: Path, 
             look = await rig.bridge.reconciler.compare("paper")
             assert (look.readable, "does not answer" in look.message) == (False, True)
         assert rig.broker.reads == reads
+        await until(rig.alarms, "the alarm")  # written down in the background
         (told,) = rig.alarms()
         assert "Nothing leaves" in told
         rig.broker.readable = True
