@@ -51,6 +51,7 @@ from bridge.store.tx import Tx
 from bridge.vault import Vault, api_token
 from bridge.web.live import Hub
 from bridge.web.port import Postback
+from bridge.withdrawals import Withdrawals, halted_entries
 from bridge.worker import Worker, announce
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class Bridge:
         self.pipeline = self._make_pipeline()
         self.reconciler = self._make_reconciler()
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
+        self.withdrawals = Withdrawals(
+            clock=self.clock, store=self.store, cancel=self.pipeline.cancel, searches=[halted_entries]
+        )
         self.worker = Worker(
             clock=self.clock,
             store=self.store,
@@ -115,7 +119,7 @@ class Bridge:
             publish=self.hub.publish,
             on_fault=self.on_fault,
             on_alarm=self._on_alarm,
-            on_tick=self.logins.tick if self.sessions else None,
+            on_tick=self._tick,
         )
         self.desk = Desk(
             settings=settings,
@@ -461,6 +465,12 @@ class Bridge:
 
     def _alarm_of_account(self, account: str, message: str) -> None:
         self.worker.raise_alarm(account, message)
+
+    async def _tick(self) -> None:
+        """What the worker does each second besides its own."""
+        await self.withdrawals.tick()
+        if self.sessions:
+            await self.logins.tick()
 
     def _on_session_ended(self) -> None:
         """In any thread: show it at once, and write it down; if that fails, the worker's next tick does it."""

@@ -135,6 +135,8 @@ def _add_trading(commands: "Commands") -> None:
         scope.add_argument("--strategy", metavar="S", help="only this strategy")
         told = "let nothing out but cancels, exits neither" if name == "halt" else "taken for symmetry with halt"
         command.add_argument("--all", action="store_true", help=told)
+        if name == "halt":
+            command.add_argument("--cancel", action="store_true", help="also cancel entries that rest at the broker")
     flatten = _add(commands, "flatten", "trading:flatten", "close every position, and tell what became of each")
     flatten.add_argument("--account", metavar="A", help="only this account's")
     reconcile = _add(commands, "reconcile", "trading:reconcile", "compare our books with the brokers'; fails where they differ")

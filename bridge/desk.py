@@ -28,6 +28,7 @@ from bridge.settings import Settings
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 from bridge.vault import Vault
+from bridge.withdrawals import halted_entries
 
 WEBHOOK_PATH = "/webhook/tradingview"
 
@@ -56,16 +57,17 @@ class Desk:
 
     # -- trading state ------------------------------------------------------------------------------------------------
 
-    async def halt(self, scope: Scope, *, stop_all: bool, by: str) -> TradingState:
+    async def halt(self, scope: Scope, *, stop_all: bool, by: str, cancel: bool = False) -> TradingState:
         """Let only exits out, or with `stop_all` nothing but cancels; when this returns it is on disk and in force.
 
-        StoreError: it is in force, for as long as this process lives, and says so.
+        With `cancel` entries that rest are cancelled in the same commit, and later those that turn up while it is in force.
+        StoreError: it is in force, for as long as this process lives, and says so; no cancel was asked for.
         """
         self._check_scope(scope)
         command = HaltCommand.HALT_ALL if stop_all else HaltCommand.HALT
         self._gate.close(scope, MODES[command], self._clock.now())  # at once; the record follows
         try:
-            return await self._set_state(scope, command, by)
+            return await self._set_state(scope, command, by, cancel=cancel)
         except StoreError as error:
             raise StoreError(f"The halt is in force, but could not be written down: {error}. Halt again.") from error
 
@@ -78,16 +80,19 @@ class Desk:
             self._gate.open(scope)
         return state
 
-    async def _set_state(self, scope: Scope, command: HaltCommand, by: str) -> TradingState:
+    async def _set_state(self, scope: Scope, command: HaltCommand, by: str, *, cancel: bool = False) -> TradingState:
         def change(tx: Tx) -> TradingState:
             now = self._clock.now()
             current = tx.ledger.states.get(scope)
-            state = next_state(scope, command, current=current, at=now, by=by, message="")
+            state = next_state(scope, command, current=current, at=now, by=by, message="", cancels=cancel)
             if state is not current:
                 tx.put(tx.ledger.states, scope, state)
             action = AuditAction.TRADING_RESUMED if command is HaltCommand.RESUME else AuditAction.TRADING_HALTED
-            tx.audit(action, now, code=state.mode.value, message=f"{scope}: {state.mode.value} by {by}")
+            told = ", entries that rest are cancelled" if state.cancels else ""
+            tx.audit(action, now, code=state.mode.value, message=f"{scope}: {state.mode.value} by {by}{told}")
             tx.touch("state")
+            for order, why in halted_entries(tx.ledger) if cancel else ():
+                self._pipeline.cancel(tx, order, why, now)
             return state
 
         return await self._store.write(change)

@@ -230,7 +230,7 @@ class Pipeline:
         if len(wishes) < len(sized):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)  # until an order or alert before it ends, or the wait is over
             return
-        if not any(_is_overtaken(wish) for _account, wish in wishes):
+        if not any(isinstance(wish, Denied) and wish.reason is Reason.OVERTAKEN for _account, wish in wishes):
             if tx.ledger.is_newest(alert):
                 tx.put(tx.ledger.newest, newest_key(signal), alert)
             for key in tx.ledger.closings_of(alert):
@@ -247,8 +247,12 @@ class Pipeline:
         for cl_ord_id in [name for wait in waits for name in wait.cancel]:
             order = tx.ledger.orders.get(cl_ord_id)
             if order is not None:
-                ask_cancel(tx, order, now, f"in the way of alert {alert.alert_id}")
-                self._settle(tx, cl_ord_id, now)
+                self.cancel(tx, order, f"in the way of alert {alert.alert_id}", now)
+
+    def cancel(self, tx: Tx, order: Order, message: str, now: datetime) -> None:
+        """Withdraw an open order: at once while it is unsent, else through the broker as soon as that has it."""
+        ask_cancel(tx, order, now, message)
+        self._settle(tx, order.cl_ord_id, now)
 
     def _hand_over(self, tx: Tx, orders: Sequence[Order], now: datetime) -> None:
         """Give new orders to their lanes, with leave to send where nothing is before them."""
@@ -390,7 +394,9 @@ class Pipeline:
         if denied.trips_halt:
             scope = strategy_scope(strategy) if denied.scope == str(strategy_scope(strategy)) else account_scope(account)
             current = tx.ledger.states.get(scope)
-            state = next_state(scope, HaltCommand.HALT, current=current, at=now, by="risk", message=denied.message)
+            state = next_state(
+                scope, HaltCommand.HALT, current=current, at=now, by="risk", message=denied.message, cancels=True
+            )
             if state is not current:
                 tx.put(tx.ledger.states, scope, state)
                 tx.audit(AuditAction.TRADING_HALTED, now, account=account, code=denied.reason, message=denied.message)
@@ -590,7 +596,3 @@ class Pipeline:
         if instrument is None:
             raise LookupError(f"{symbol} is no longer in the list of instruments")
         return instrument
-
-
-def _is_overtaken(wish: Sized) -> bool:
-    return isinstance(wish, Denied) and wish.reason is Reason.OVERTAKEN

@@ -18,13 +18,14 @@ MEANINGS = {
 }
 # An exit at market is done in a second or two; a broker that takes longer is told about instead of waited for.
 FLATTEN_WITHIN_S = 30.0
+CANCEL_WITHIN_S = 10.0
 POLL_S = 0.05
 _GOOD_ENDS = (Disposition.DONE, Disposition.NOOP)
 
 
 def halt(arguments: argparse.Namespace) -> int:
-    """Stop adding exposure, or with --all everything but cancels."""
-    return asyncio.run(_set_mode("/halt", arguments))
+    """Stop adding exposure, or with --all everything but cancels; with --cancel also what rests already."""
+    return asyncio.run(_set_mode("/halt", arguments, cancel=arguments.cancel))
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -32,11 +33,24 @@ def resume(arguments: argparse.Namespace) -> int:
     return asyncio.run(_set_mode("/resume", arguments))
 
 
-async def _set_mode(path: str, arguments: argparse.Namespace) -> int:
-    body: dict[str, object] = {"all": arguments.all}
+async def _set_mode(path: str, arguments: argparse.Namespace, *, cancel: bool = False) -> int:
+    body: dict[str, object] = {"all": arguments.all} | ({"cancel": True} if cancel else {})
     body |= {name: value for name in ("account", "strategy") if (value := getattr(arguments, name)) is not None}
-    async with reach(load_settings()) as bridge:
+    async with reach(load_settings(), trading=cancel) as bridge:
         print(_state_line(await bridge.post(path, body)))
+        return await _wait_for_cancels(bridge) if cancel else 0
+
+
+async def _wait_for_cancels(bridge: Client) -> int:
+    """Wait until the broker has answered; 1 when a cancel is still on its way, which the bridge goes on asking for."""
+    clock: Clock = SystemClock()
+    until = clock.monotonic() + CANCEL_WITHIN_S
+    while waiting := [row for row in await bridge.get("/orders?limit=500") if row["status"] == "CANCEL_PENDING"]:
+        if clock.monotonic() > until:
+            for row in waiting:
+                print(f"not yet cancelled: {row['account']} {row['side']} {row['order_qty']} {row['symbol']}")
+            return 1
+        await asyncio.sleep(POLL_S)
     return 0
 
 

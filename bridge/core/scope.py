@@ -35,10 +35,14 @@ def strategy_scope(name: str) -> Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradingState:
-    """The mode of a scope, since when, by whom and why."""
+    """The mode of a scope, since when, by whom and why.
+
+    `cancels`: while it is halted no entry may rest at the broker either; what turns up there is cancelled.
+    """
 
     scope: Scope
     mode: TradingMode
     since: datetime
     by: str
     message: str = ""
+    cancels: bool = False

@@ -9,6 +9,7 @@ from bridge.core.decision import Denied
 from bridge.core.enums import TradingMode
 from bridge.core.reasons import Reason
 from bridge.core.scope import Scope, TradingState, account_scope
+from bridge.core.values import evolve
 
 
 class HaltCommand(StrEnum):
@@ -55,12 +56,21 @@ def next_state(
     at: datetime,
     by: str,
     message: str = "",
+    cancels: bool = False,
 ) -> TradingState:
     """The state of `scope` after a command; a halt never loosens a stricter one, only a resume does."""
     mode = MODES[command]
-    if current is not None and command is not HaltCommand.RESUME and current.mode.strictness >= mode.strictness:
-        return current
-    return TradingState(scope=scope, mode=mode, since=at, by=by, message=message)
+    if current is None or command is HaltCommand.RESUME:
+        return TradingState(scope=scope, mode=mode, since=at, by=by, message=message, cancels=cancels)
+    cancels = cancels or current.cancels
+    if current.mode.strictness >= mode.strictness:
+        return current if cancels is current.cancels else evolve(current, cancels=cancels)
+    return TradingState(scope=scope, mode=mode, since=at, by=by, message=message, cancels=cancels)
+
+
+def cancels_entries(states: Iterable[TradingState]) -> TradingState | None:
+    """The state, if any, under which no order that adds exposure may rest at the broker."""
+    return next((state for state in states if state.cancels and state.mode is not TradingMode.ACTIVE), None)
 
 
 def starting_state(account: str, *, live: bool, at: datetime) -> TradingState:

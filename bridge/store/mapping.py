@@ -166,12 +166,14 @@ def decode_trade(row: Row) -> tuple[PositionKey, Trade]:
 
 
 def _encode_state(scope: Scope, state: TradingState) -> tuple[Any, ...]:
-    return (scope.kind, scope.name, state.mode._value_, to_us(state.since), state.by, state.message)
+    return (scope.kind, scope.name, state.mode._value_, to_us(state.since), state.by, state.message, int(state.cancels))
 
 
 def _decode_state(row: Row) -> tuple[Scope, TradingState]:
     scope = Scope(row[0], row[1])
-    return scope, TradingState(scope=scope, mode=TradingMode(row[2]), since=from_us(row[3]), by=row[4], message=row[5])
+    return scope, TradingState(
+        scope=scope, mode=TradingMode(row[2]), since=from_us(row[3]), by=row[4], message=row[5], cancels=bool(row[6])
+    )
 
 
 def _encode_day(_account: str, day: Day) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 from bridge.core.errors import ConfigError, StoreError
 from bridge.store.backend import Backend
 
-HEAD = "0003"
+HEAD = "0004"
 _FOLDER = Path(__file__).parent / "migrations"
 
 

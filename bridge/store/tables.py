@@ -184,6 +184,7 @@ class StateRow(SQLModel, table=True):
     since: int = Field(sa_column=_us())
     by: str = Field(sa_column=_text())
     message: str = Field(sa_column=_text())
+    cancels: int = Field(sa_column=Column(SmallInteger, nullable=False))
 
 
 class DayRow(SQLModel, table=True):

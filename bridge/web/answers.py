@@ -174,6 +174,7 @@ def state_row(state: TradingState) -> dict[str, object]:
         "since": state.since,
         "by": state.by,
         "message": state.message,
+        "cancels": state.cancels,
     }
 
 

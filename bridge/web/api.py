@@ -197,9 +197,10 @@ class Api:
     # --- commands ---
 
     async def halt(self, request: Request) -> Response:
-        """Let only exits out, with `all` nothing; answered once it is on disk and in force."""
-        body = await read_json(request, "account", "strategy", "all")
-        state = await self._bridge.desk.halt(_scope(body), stop_all=_flag(body, "all"), by=BY)
+        """Let only exits out, with `all` nothing, and with `cancel` cancel entries; answered once on disk and in force."""
+        body = await read_json(request, "account", "strategy", "all", "cancel")
+        stop_all, cancel = _flag(body, "all"), _flag(body, "cancel")
+        state = await self._bridge.desk.halt(_scope(body), stop_all=stop_all, cancel=cancel, by=BY)
         return answer_json(state_row(state))
 
     async def resume(self, request: Request) -> Response:

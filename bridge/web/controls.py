@@ -23,7 +23,7 @@ HEADLINES: dict[TradingMode, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """One button with its question. `action` is the form's address, `stop_all` its field."""
+    """One button with its question. `action` is the form's address, `stop_all` and `cancel` its fields."""
 
     ident: str
     action: str
@@ -34,6 +34,7 @@ class Control:
     question: str
     confirm: str
     tone: str
+    cancel: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ def make_state(states: Sequence[TradingState], accounts: Iterable[str], strategi
         headline=headline,
         sentence=sentence,
         note=_note(current, now),
-        controls=_controls(GLOBAL, mode),
+        controls=_controls(GLOBAL, current),
         limited=tuple(line for line in lines if line.kind + line.name in is_limited),
         others=tuple(line for line in lines if line.kind + line.name not in is_limited),
     )
@@ -104,24 +105,26 @@ def _scope_line(scope: Scope, state: TradingState | None, now: datetime) -> Scop
         name=scope.name,
         chip=MODE_CHIPS[mode],
         note=_note(state, now),
-        controls=_controls(scope, mode),
+        controls=_controls(scope, state),
     )
 
 
 def _note(state: TradingState | None, now: datetime) -> str:
     if state is None:
         return ""
-    note = f"Since {short_time(state.since, now)}, by {state.by}."
+    cancels = " Entries that rest are cancelled." if state.cancels else ""
+    note = f"Since {short_time(state.since, now)}, by {state.by}.{cancels}"
     return f"{note} {state.message}" if state.message else note
 
 
-def _controls(scope: Scope, mode: TradingMode) -> tuple[Control, ...]:
-    halt, stop, resume = _halt(scope), _stop(scope), _resume(scope)
+def _controls(scope: Scope, state: TradingState | None) -> tuple[Control, ...]:
+    halt, cancel, stop, resume = _halt(scope), _cancel(scope), _stop(scope), _resume(scope)
+    cancels = () if state is not None and state.cancels else (cancel,)
     return {
-        TradingMode.ACTIVE: (halt, stop),
-        TradingMode.REDUCING: (resume, stop),
-        TradingMode.HALTED: (resume,),
-    }[mode]
+        TradingMode.ACTIVE: (halt, cancel, stop),
+        TradingMode.REDUCING: (resume, *cancels, stop),
+        TradingMode.HALTED: (resume, *cancels),
+    }[_mode(state)]
 
 
 def _where(scope: Scope) -> str:
@@ -139,6 +142,22 @@ def _halt(scope: Scope) -> Control:
         label="Halt",
         question=question,
         confirm="Halt now",
+        tone="warn",
+    )
+
+
+def _cancel(scope: Scope) -> Control:
+    question = f"From now on only exits leave{_where(scope)}, and entries that rest at the broker are cancelled."
+    return Control(
+        ident=f"cancel-{scope.kind}-{scope.name}",
+        action="/halt",
+        stop_all=False,
+        cancel=True,
+        kind=scope.kind,
+        name=scope.name,
+        label="Halt and cancel",
+        question=question,
+        confirm="Halt and cancel now",
         tone="warn",
     )
 

@@ -225,10 +225,11 @@ class Pages:
     # --- acting ---
 
     async def halt(self, request: Request) -> Response:
-        """The halt buttons: only exits leave, or nothing but cancels."""
+        """The halt buttons: only exits leave, or nothing but cancels; entries that rest stay or are cancelled."""
         scope, fields = await self._command(request)
         try:
-            await self._bridge.desk.halt(scope, stop_all=fields.get("all") == "yes", by=BY)
+            stop_all, cancel = fields.get("all") == "yes", fields.get("cancel") == "yes"
+            await self._bridge.desk.halt(scope, stop_all=stop_all, cancel=cancel, by=BY)
         except StoreError as error:  # it holds all the same, which the general message would deny
             raise PageError(503, "Halted, but not written down", str(error)) from None
         return RedirectResponse("/", 303)

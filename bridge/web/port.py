@@ -39,8 +39,8 @@ class Desk(Protocol):
     RefusedError: the request is wrong, and says where. StoreError: nothing was written, so nothing was done.
     """
 
-    async def halt(self, scope: Scope, *, stop_all: bool, by: str) -> TradingState:
-        """Let only exits out, or with `stop_all` nothing but cancels."""
+    async def halt(self, scope: Scope, *, stop_all: bool, by: str, cancel: bool = False) -> TradingState:
+        """Let only exits out, or with `stop_all` nothing but cancels; with `cancel` no entry may rest either."""
         ...
 
     async def resume(self, scope: Scope, *, by: str) -> TradingState:

@@ -371,3 +371,15 @@ def test_commands_keep_off_a_database_that_a_bridge_elsewhere_works_on(tmp_path,
     assert there.run("flatten").code == 0
     assert there.run("check").code == 0
     wait_for(lambda: there.run("halt").code == 0, "the lock of the bridge that has ended")
+
+
+def test_the_kill_switch_reaches_the_broker_also_without_a_running_bridge(terminal):
+    """The command works the lanes itself then, and waits for the broker's answer."""
+    with terminal.serve() as bridge:
+        alert = {"action": "buy", "quantity": "1", "order_type": "LIMIT", "price": "500"}
+        assert bridge.alert(new_token(terminal)["token"], **alert).json()["status"] == "accepted"
+        assert bridge.stop() == 0
+    done = terminal.run("halt", "--all", "--cancel")
+    assert (done.code, "HALTED" in done.out) == (0, True), done.err
+    with closing(sqlite3.connect(terminal.folder / "data" / "bridge.db")) as base:
+        assert base.execute("SELECT status FROM orders").fetchall() == [("CANCELLED",)]

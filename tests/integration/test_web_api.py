@@ -340,6 +340,8 @@ def test_a_token_is_made_used_and_revoked(fresh):
         ("/halt", {"account": ""}, "account"),
         ("/halt", {"account": 5}, "account"),
         ("/halt", {"all": "yes"}, "all"),
+        ("/halt", {"cancel": "yes"}, "cancel"),
+        ("/resume", {"cancel": True}, "cancel"),
         ("/resume", {"acount": "paper"}, "acount"),
         ("/resume", {"all": 1}, "all"),
         ("/flatten", {"account": "nobody"}, "account"),

@@ -252,11 +252,16 @@ def test_the_buttons_halt_stop_and_resume(fresh):
     for path, fields, mode in (
         ("/halt", {}, "REDUCING"),
         ("/halt", {"all": "yes"}, "HALTED"),
+        ("/halt", {"cancel": "yes"}, "HALTED"),
+        ("/resume", {}, "ACTIVE"),
+        ("/halt", {"cancel": "yes"}, "REDUCING"),
         ("/resume", {}, "ACTIVE"),
     ):
         answer = send(fresh, path, csrf=token, kind="global", name="", **fields)
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
-        assert fresh.api("GET", "/status").json()["mode"] == mode
+        status = fresh.api("GET", "/status").json()
+        assert status["mode"] == mode
+        assert [s["cancels"] for s in status["states"] if s["scope"] == "global"] == [fields == {"cancel": "yes"}]
     send(fresh, "/halt", csrf=token, kind="strategy", name="demo")
     assert "Trading is on" in (page := fresh.ask("GET", "/").text)
     assert "with the exceptions below" in page

@@ -186,8 +186,8 @@ class Rig:
             if (p.account, p.symbol) == (account, symbol)
         )  # fmt: skip
 
-    async def halt(self, scope: Scope = GLOBAL, *, stop_all: bool = False) -> None:
-        await self.bridge.desk.halt(scope, stop_all=stop_all, by="test")
+    async def halt(self, scope: Scope = GLOBAL, *, stop_all: bool = False, cancel: bool = False) -> None:
+        await self.bridge.desk.halt(scope, stop_all=stop_all, cancel=cancel, by="test")
 
     async def resume(self, scope: Scope = GLOBAL) -> None:
         await self.bridge.desk.resume(scope, by="test")

@@ -89,6 +89,17 @@ def test_halt_never_loosens_a_stricter_state(current, command):
     assert next_state(GLOBAL, command, current=before, at=LATER, by="risk") is before
 
 
+@pytest.mark.parametrize("mode", [REDUCING, HALTED])
+def test_a_halt_that_cancels_adds_the_wish_and_keeps_it_until_a_resume(mode):
+    """It is a tightening of its own: neither a plain halt nor a stricter one takes it back."""
+    before = state(mode)
+    wished = next_state(GLOBAL, HaltCommand.HALT, current=before, at=LATER, by="me", cancels=True)
+    assert (wished.mode, wished.since, wished.cancels) == (mode, NOW, True)
+    assert next_state(GLOBAL, HaltCommand.HALT, current=wished, at=LATER, by="me") is wished
+    assert next_state(GLOBAL, HaltCommand.HALT_ALL, current=wished, at=LATER, by="me").cancels
+    assert not next_state(GLOBAL, HaltCommand.RESUME, current=wished, at=LATER, by="me").cancels
+
+
 @pytest.mark.parametrize(("live", "mode"), [(True, REDUCING), (False, ACTIVE)])
 def test_account_starts_reducing_when_live_and_active_otherwise(live, mode):
     """With real money a person must resume the account first."""

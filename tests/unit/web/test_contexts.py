@@ -1,6 +1,6 @@
 """What the templates are given."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -232,9 +232,9 @@ def state(scope: Scope, mode: TradingMode, message: str = "") -> TradingState:
 @pytest.mark.parametrize(
     ("mode", "labels", "tone"),
     [
-        (TradingMode.ACTIVE, ["Halt", "Stop everything"], "good"),
-        (TradingMode.REDUCING, ["Resume", "Stop everything"], "warn"),
-        (TradingMode.HALTED, ["Resume"], "bad"),
+        (TradingMode.ACTIVE, ["Halt", "Halt and cancel", "Stop everything"], "good"),
+        (TradingMode.REDUCING, ["Resume", "Halt and cancel", "Stop everything"], "warn"),
+        (TradingMode.HALTED, ["Resume", "Halt and cancel"], "bad"),
     ],
 )
 def test_each_mode_offers_the_ways_out_of_it(mode, labels, tone):
@@ -243,6 +243,14 @@ def test_each_mode_offers_the_ways_out_of_it(mode, labels, tone):
     assert [control.label for control in part.controls] == labels
     assert part.tone == tone
     assert part.note == "Since 10:30:00, by operator."
+
+
+def test_a_halt_that_cancels_says_so_and_offers_it_no_more():
+    """The way to where one is would be no way."""
+    halted = replace(state(GLOBAL, TradingMode.REDUCING), cancels=True)
+    part = controls.make_state([halted], ["paper"], ["demo"], NOON)
+    assert [control.label for control in part.controls] == ["Resume", "Stop everything"]
+    assert part.note.endswith("Entries that rest are cancelled.")
 
 
 def test_without_any_state_trading_is_on():
@@ -266,13 +274,14 @@ def test_every_control_has_an_id_of_its_own():
     """Else the page could not keep an open question open."""
     part = controls.make_state([], ["a", "b"], ["a", "b"], NOON)
     idents = [c.ident for line in part.others for c in line.controls] + [c.ident for c in part.controls]
-    assert len(set(idents)) == len(idents) == 10
+    assert len(set(idents)) == len(idents) == 15
 
 
 def test_stopping_everything_is_the_only_control_that_stops_exits():
     """A plain halt lets them out."""
     part = controls.make_state([], [], [], NOON)
-    assert [(control.action, control.stop_all) for control in part.controls] == [("/halt", False), ("/halt", True)]
+    told = [(control.action, control.stop_all, control.cancel) for control in part.controls]
+    assert told == [("/halt", False, False), ("/halt", False, True), ("/halt", True, False)]
 
 
 @pytest.mark.parametrize(
