@@ -40,6 +40,7 @@ from bridge.market.instruments import Catalog
 from bridge.market.keeper import ListKeeper
 from bridge.market.lists import open_newest
 from bridge.metrics import Metrics
+from bridge.notify.dispatch import Notifier
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.portfolio.book import day_pnl
 from bridge.risk.halt import starting_state
@@ -90,7 +91,7 @@ class Bridge:
         self.sessions: dict[str, LoginSession] = {
             name: self._make_session(name, account) for name, account in settings.accounts.items() if account.broker == "kite"
         }
-        self.logins = Logins(self.sessions, store=self.store, clock=self.clock, hours=self.calendar.hours)
+        self.logins = self._make_logins()
         self.feed = self._make_feed()
         self.lists = self._make_lists()
         self.brokers: dict[str, Broker] = {
@@ -121,6 +122,7 @@ class Bridge:
             on_alarm=self._on_alarm,
             on_tick=self._tick,
         )
+        self.notifier = self._make_notifier()
         self.desk = Desk(
             settings=settings,
             clock=self.clock,
@@ -166,6 +168,28 @@ class Bridge:
             vault=self.vault,
             clock=self.clock,
             on_change=self._on_session_ended,
+        )
+
+    def _make_logins(self) -> Logins:
+        minutes = self.settings.notify.login_reminder_minutes
+        return Logins(
+            self.sessions,
+            store=self.store,
+            clock=self.clock,
+            hours=self.calendar.hours,
+            page=self.settings.public_url(),
+            remind_before=[timedelta(minutes=before) for before in minutes],
+        )
+
+    def _make_notifier(self) -> Notifier:
+        return Notifier(
+            self.settings.notify,
+            page=self.settings.public_url(),
+            store=self.store,
+            clock=self.clock,
+            on_result=self.metrics.notified,
+            on_trouble=partial(self._alarm_of_account, ""),
+            on_fault=self.on_fault,
         )
 
     def _make_feed(self) -> Feed:
@@ -330,6 +354,7 @@ class Bridge:
 
     def _on_events(self, events: list[Event]) -> None:
         self.worker.on_events(events)
+        self.notifier.wake()
 
     def _is_revoked(self, token_id: str) -> bool:
         token = self.store.ledger.tokens.get(token_id)
@@ -369,6 +394,7 @@ class Bridge:
             await stream.start()
         await self.feed.start()
         await self.worker.start()
+        await self.notifier.start()
         self.lists.start()
 
     def _check_accounts_known(self) -> None:
@@ -436,6 +462,7 @@ class Bridge:
     async def stop(self) -> None:
         """Lay work down: what is at a broker gets a while to answer, everything is written, the rest waits on disk."""
         await self.drain()
+        await self.notifier.stop()
         await self.lists.stop()
         await self.reconciler.stop()
         await self.feed.stop()
@@ -519,6 +546,10 @@ class Bridge:
                 )
             )
         return views
+
+    def troubles(self) -> list[str]:
+        """What stands in nobody's way and needs a person all the same, a sentence each."""
+        return self.notifier.troubles()
 
     def external_orders(self) -> list[ExternalView]:
         """Orders at the brokers that are not ours, as last seen: by account, the latest first."""

@@ -17,6 +17,7 @@ from bridge.core.decision import Denied
 from bridge.core.enums import Disposition, OutcomeKind
 from bridge.core.limits import CAREFUL, LIMIT_NAMES
 from bridge.core.money import to_text
+from bridge.core.news import NEWS, USUAL, NewsKind
 from bridge.core.order_states import BY_FILL, CLOSED, TABLE, WORKING, OrderStatus
 from bridge.core.reasons import AuditAction, Reason, RefusalCode
 from bridge.core.trade import TRADE_TABLE, TradeStatus
@@ -86,6 +87,12 @@ SETTINGS: dict[str, str] = {
     "instruments": "CSV in the columns of Kite's instrument dump: everything that can be traded.",
     "calendar": "A newer calendar file than the shipped one.",
     "freeze_quantities": "A newer file of freeze quantities than the shipped one, `bridge/market/data/freeze-nse.json`.",
+    "notify.channels": "Ways to reach a person, by name; see [Notifications](#notifications).",
+    "notify.channels.<name>.url": "Address in [apprise's form](https://appriseit.com/services/), such as `tgram://TOKEN/CHAT`. "
+    "A secret: by environment, `BRIDGE_NOTIFY__CHANNELS__<NAME>__URL`.",
+    "notify.channels.<name>.events": "What it is told: `alarm`, `login`, `halt`, `reject`, `fill`, `bridge`.",
+    "notify.repeat_minutes": "How long a text that was told is only counted when it comes again.",
+    "notify.login_reminder_minutes": "How long before the market opens a missing login at a broker is told, each once.",
     "api.token": "Bearer token of the API, 16 characters or more, in place of the file `api.token`. Best by environment.",
     "operator.password_hash": "Argon2 hash of the pages' password; in place of what `bridge operator password` keeps.",
     "risk.profile": "`careful` or `none` as the base of the limits named beside it; `none` is for paper accounts only.",
@@ -220,7 +227,7 @@ def _keys_of(model: Any, prefix: str) -> Iterator[tuple[str, str]]:
         elif branch is None:
             yield key, _shown_default(field)
         elif get_args(field.annotation):
-            yield key, "required"
+            yield key, "required" if field.is_required() else "none"
             yield from _keys_of(branch, f"{key}.<name>.")
         else:
             yield from _keys_of(branch, f"{key}.")
@@ -381,6 +388,15 @@ def audit_table() -> str:
     return _table(("record", "meaning"), [(f"`{action}`", action.sentence) for action in AuditAction])
 
 
+def news_table() -> str:
+    """What a channel may be told, and by which records."""
+    rows = []
+    for kind in NewsKind:
+        actions = ", ".join(f"`{action}`" for action, its in NEWS.items() if its is kind)
+        rows.append((f"`{kind}`", "yes" if kind in USUAL else "no", kind.sentence, actions))
+    return _table(("event", "unless told otherwise", "what it tells", "records"), rows)
+
+
 def commands_table() -> str:
     """Every command with its options, from the parser itself."""
     rows = [(f"`bridge {name}`", what, "<br>".join(options)) for name, what, options in command_lines(make_parser())]
@@ -470,6 +486,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "outcomes": outcomes_table,
     "breaker-diagram": breaker_diagram,
     "audit": audit_table,
+    "news": news_table,
     "commands": commands_table,
     "metrics": metrics_table,
     "charges": charges_table,

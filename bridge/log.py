@@ -35,7 +35,7 @@ def _logger() -> Any:
 
 def log_event(event: str, **fields: object) -> None:
     """Something the operator may want to know later."""
-    with suppress(OSError):  # a log on a full disk must not stop what is told in it
+    with suppress(OSError, ValueError):  # a log on a full disk, or closed, must not stop what is told in it
         _logger().info(event, **fields)
 
 
@@ -43,5 +43,5 @@ def log_fault(where: str, error: BaseException) -> None:
     """A fault of ours or a dependency that was contained: its kind and place, not its text, which may quote a body."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     told = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
-    with suppress(OSError):  # raised here, it would make a contained fault one that stops the writer
+    with suppress(OSError, ValueError):  # raised here, it would make a contained fault one that stops the writer
         _logger().error("fault", where=where, kind=type(error).__name__, at=told)

@@ -1,7 +1,7 @@
 """Logins at brokers that want a person every day: who is logged in, logging in, and the alarm when nobody has in time."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from bridge.brokers.base import LoginSession
@@ -11,21 +11,33 @@ from bridge.core.login import NOT_LOGGED_IN, LoginView
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.store.store import Store
 
-# A person needs a few minutes for password and second factor, and may have to be found first.
-WARN_BEFORE_OPEN = timedelta(minutes=30)
 ALARMS_LOOKED_AT = 200
 Hours = Callable[[date], tuple[datetime, datetime] | None]
 
 
 class Logins:
-    """The sessions by account; accounts whose brokers want no login have none. `hours` are the market's of a day."""
+    """The sessions by account; accounts whose brokers want no login have none. `hours` are the market's of a day.
 
-    def __init__(self, sessions: Mapping[str, LoginSession], *, store: Store, clock: Clock, hours: Hours):
+    Nobody logged in is told `remind_before` the market opens, once for each, with the address of the status page.
+    """
+
+    def __init__(
+        self,
+        sessions: Mapping[str, LoginSession],
+        *,
+        store: Store,
+        clock: Clock,
+        hours: Hours,
+        page: str,
+        remind_before: Sequence[timedelta],
+    ):
         self._sessions = sessions
         self._store = store
         self._clock = clock
         self._hours = hours
-        self._warned: dict[str, date] = {}
+        self._page = page
+        self._remind_before = remind_before
+        self._warned: dict[str, datetime] = {}  # by account, the latest reminder that is settled
 
     def view(self, account: str) -> LoginView | None:
         """How the login of an account stands; None where none is wanted."""
@@ -62,28 +74,27 @@ class Logins:
             await self._warn_if_due(account, session)
 
     async def _warn_if_due(self, account: str, session: LoginSession) -> None:
-        """Once per trading day, from half an hour before the market opens until it has closed."""
+        """Each reminder of a trading day once, until the market has closed; late rather than never."""
         now = self._clock.now()
-        today = now.astimezone(IST).date()
-        if self._warned.get(account) == today:
+        hours = self._hours(now.astimezone(IST).date())
+        if hours is None or now >= hours[1]:
             return
-        hours = self._hours(today)
-        if hours is None or not hours[0] - WARN_BEFORE_OPEN <= now < hours[1]:
+        due = max((at for before in self._remind_before if (at := hours[0] - before) <= now), default=None)
+        if due is None or self._warned.get(account) == due:
             return
         why = session.why()
         if not why:
             return
-        if not await asyncio.to_thread(self._was_warned, account, today):
-            told = f"{account} is {why}"
+        if not await asyncio.to_thread(self._was_warned, account, due):
+            told = f"{account} is {why} Status page: {self._page}"
             if now < hours[0]:
                 told = f"The market opens at {hours[0].astimezone(IST):%H:%M} IST, and {told}"
             await self._store.write(
                 lambda tx: tx.audit(AuditAction.ALARM_RAISED, now, account=account, code=NOT_LOGGED_IN, message=told)
             )
-        self._warned[account] = today
+        self._warned[account] = due
 
-    def _was_warned(self, account: str, today: date) -> bool:
-        """Whether this bridge, before a restart, or the end of the session itself has told it today."""
-        midnight = datetime(today.year, today.month, today.day, tzinfo=IST)
-        alarms = self._store.reads.recent([AuditAction.ALARM_RAISED], ALARMS_LOOKED_AT, midnight)
+    def _was_warned(self, account: str, since: datetime) -> bool:
+        """Whether this bridge, before a restart, or the end of the session itself has told it since then."""
+        alarms = self._store.reads.recent([AuditAction.ALARM_RAISED], ALARMS_LOOKED_AT, since)
         return any((alarm.account, alarm.code) == (account, NOT_LOGGED_IN) for alarm in alarms)

@@ -44,10 +44,20 @@ class Metrics:
         self.postbacks = Counter(
             "bridge_postbacks", "Postbacks of brokers, by what they were taken for.", ["answer"], registry=self.registry
         )
+        self.notifications = Counter(
+            "bridge_notifications",
+            "Messages to a person, by channel and result.",
+            ["channel", "result"],
+            registry=self.registry,
+        )
         self.breakers: Callable[[], dict[str, BreakerState]] = dict
         self.backlogs: Callable[[], dict[str, int]] = dict
         self._sent: dict[str, Counter] = {}
         self._answered: dict[tuple[str, str], Counter] = {}
+
+    def notified(self, channel: str, sent: bool) -> None:  # noqa: FBT001 - one fact, named by the method
+        """Count a try to send a message."""
+        self.notifications.labels(channel, "sent" if sent else "failed").inc()
 
     def answered(self, answer: Answer, received_at: datetime) -> None:
         """Called with each answer to a delivery."""

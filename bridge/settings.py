@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.core.enums import Product
 from bridge.core.errors import ConfigError
 from bridge.core.limits import CAREFUL, LIMIT_NAMES, OFF, Limits
+from bridge.core.news import USUAL, NewsKind
 
 ENV_PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
@@ -253,6 +254,23 @@ class OperatorSettings(Section):
     password_hash: str | None = None
 
 
+class ChannelSettings(Section):
+    """A way to reach a person: an address in apprise's form, which is a secret, and what it is told."""
+
+    url: SecretStr = Field(min_length=1)
+    events: tuple[NewsKind, ...] = USUAL
+
+
+class NotifySettings(Section):
+    """Notifications. `repeat_minutes`: the same text is only counted for so long. `login_reminder_minutes`: how long before the
+    market opens a missing login is told.
+    """
+
+    channels: Mapping[Name, ChannelSettings] = {}
+    repeat_minutes: int = Field(default=10, ge=0, le=1_440)
+    login_reminder_minutes: tuple[Annotated[int, Field(ge=1, le=600)], ...] = (30, 10)
+
+
 class Settings(BaseSettings):
     """The whole tree. Relative paths are relative to the working directory."""
 
@@ -271,6 +289,7 @@ class Settings(BaseSettings):
     instruments: Path = DEFAULT_INSTRUMENTS
     calendar: Path | None = None
     freeze_quantities: Path | None = None
+    notify: NotifySettings = NotifySettings()
     api: ApiSettings = ApiSettings()
     operator: OperatorSettings = OperatorSettings()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from bridge.log import configure
 from tests.support.postgres import PostgresBox, run_postgres
 
 # No deadline: a test must not fail because the machine was busy. Fixtures are per test function, which is what is meant.
@@ -13,6 +14,13 @@ settings.register_profile(
     "bridge", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 settings.load_profile("bridge")
+
+
+@pytest.fixture(autouse=True)
+def fresh_log() -> Iterator[None]:
+    """The log goes to the standard error of the test that logs, and not to that of one which is over."""
+    yield
+    configure()
 
 
 @pytest.fixture(scope="session")

@@ -165,9 +165,9 @@ class Ledger:
     target that was processed, by its own time, of each strategy, symbol and product. `closings` is the latest one received of
     each position, and `cancels` the latest cancel of each account, strategy and symbol, both carried out. `external` are
     orders at the broker that are not ours, by account, as last seen; `told` what has been alarmed about and need not be told
-    again. `last_fill_s` is when each account's last fill was booked, `filled_s` the same by account and symbol; they only ever
-    make a broker's word count as too old, so nothing has to take them back. Monotonic, since a clock that is set back must not
-    make it wait.
+    again. `told_to` is the number of the latest audit record that each notification channel is through with. `last_fill_s` is
+    when each account's last fill was booked, `filled_s` the same by account and symbol; they only ever make a broker's word
+    count as too old, so nothing has to take them back. Monotonic, since a clock that is set back must not make it wait.
     """
 
     def __init__(self, monotonic: Callable[[], float] = lambda: 0) -> None:
@@ -182,6 +182,7 @@ class Ledger:
         self.holds: Shelf[tuple[str, str], Hold] = Shelf("holds")
         self.tokens: Shelf[str, TokenRecord] = Shelf("tokens")
         self.broker_sessions: Shelf[str, BrokerSession] = Shelf("broker_sessions")
+        self.told_to: Shelf[str, int] = Shelf("told_to")
         self.waiting = WaitingShelf()
         self.newest: Shelf[tuple[str, str, str], Alert] = Shelf("newest", volatile=True)
         self.closings: Shelf[PositionKey, Alert] = Shelf("closings", volatile=True)

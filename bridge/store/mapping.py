@@ -247,4 +247,5 @@ LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
     "marks": RowMap(tables.MarkRow, _encode_mark, _decode_mark),
     "holds": RowMap(tables.HoldRow, _encode_hold, decode_hold),
     "broker_sessions": RowMap(tables.BrokerSessionRow, _encode_broker_session, decode_broker_session),
+    "told_to": RowMap(tables.ToldRow, lambda channel, seq: (channel, seq), lambda row: (row[0], row[1])),
 }

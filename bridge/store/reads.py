@@ -11,6 +11,7 @@ from bridge.core.clock import from_us, to_us
 from bridge.core.hold import Hold
 from bridge.core.login import BrokerSession
 from bridge.core.money import average
+from bridge.core.news import News
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
 from bridge.core.views import (
@@ -82,6 +83,20 @@ class Reads:
         if since is not None:
             query = query.where(_AUDIT.c.at >= to_us(since))
         return [_step(row) for row in self._rows(query.order_by(_AUDIT.c.seq.desc()).limit(min(limit, MAX_LIMIT)))]
+
+    def newest_record(self) -> int:
+        """The number of the latest audit record; 0 when there is none."""
+        rows = self._rows(select(_AUDIT.c.seq).order_by(_AUDIT.c.seq.desc()).limit(1))
+        return int(rows[0].seq) if rows else 0
+
+    def news(self, after: int, actions: Sequence[AuditAction], limit: int) -> list[News]:
+        """Records of some kinds after one, oldest first, with the instruments of their orders."""
+        query = (
+            select(_AUDIT, _ORDERS.c.symbol, _ORDERS.c.side)
+            .join(_ORDERS, _ORDERS.c.cl_ord_id == _AUDIT.c.cl_ord_id, isouter=True)
+            .where(_AUDIT.c.seq > after, _AUDIT.c.action.in_([action.value for action in actions]))
+        )
+        return [_news(row) for row in self._rows(query.order_by(_AUDIT.c.seq).limit(limit))]
 
     def orders(
         self, limit: int = 100, before: str | None = None, alert_id: str | None = None, *, open_only: bool = False
@@ -210,6 +225,13 @@ def _order(row: Any) -> OrderView:
         trigger_price=intent.trigger_price, reduce_only=intent.reduce_only, status=OrderStatus(order.status),
         broker_order_id=order.broker_order_id, message=order.message, received_at=intent.received_at,
         created_at=order.created_at, sent_at=order.sent_at, updated_at=order.updated_at,
+    )  # fmt: skip
+
+
+def _news(row: Any) -> News:
+    return News(
+        seq=row.seq, at=from_us(row.at), action=AuditAction(row.action), account=row.account, code=row.code,
+        message=row.message, symbol=row.symbol or "", side=row.side or "",
     )  # fmt: skip
 
 

@@ -251,6 +251,15 @@ class BrokerSessionRow(SQLModel, table=True):
     expires_at: int = Field(sa_column=_us())
 
 
+class ToldRow(SQLModel, table=True):
+    """The latest audit record that a notification channel is through with."""
+
+    __tablename__ = "told_to"
+
+    channel: str = Field(sa_column=_text(primary_key=True))
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
 class AuditRow(SQLModel, table=True):
     """One link of the audit chain; `hash` covers the row and the hash before it."""
 

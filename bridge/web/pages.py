@@ -47,6 +47,7 @@ class Snapshot:
     accounts: list[AccountView]
     states: list[TradingState]
     external: list[ExternalView]
+    troubles: list[str]
     visitor: Visitor
 
 
@@ -177,6 +178,7 @@ class Pages:
             accounts=bridge.accounts(),
             states=bridge.mode_now(),
             external=bridge.external_orders(),
+            troubles=bridge.troubles(),
         )
 
     def _state(self, snapshot: Snapshot) -> Mapping[str, object]:
@@ -187,7 +189,8 @@ class Pages:
     def _alarms(self, snapshot: Snapshot) -> Mapping[str, object]:
         alarms = self._reads.recent(ALARMS, ALARMS_SHOWN, snapshot.now - ALARMS_LAST)
         holds = [contexts.make_hold(account, symbol, hold) for account, symbol, hold in self._reads.holds()]
-        return {"alarms": [contexts.make_alarm(view, snapshot.now) for view in alarms], "holds": holds}
+        lines = [contexts.make_alarm(view, snapshot.now) for view in alarms]
+        return {"alarms": lines, "holds": holds, "troubles": snapshot.troubles}
 
     def _accounts(self, snapshot: Snapshot) -> Mapping[str, object]:
         return {"accounts": [contexts.make_account(view, snapshot.now) for view in snapshot.accounts]}

@@ -204,6 +204,10 @@ class Bridge(Protocol):
         """Orders at the brokers that are not ours, as last seen."""
         ...
 
+    def troubles(self) -> list[str]:
+        """What stands in nobody's way and needs a person all the same, a sentence each."""
+        ...
+
     def mode_now(self) -> list[TradingState]:
         """Every trading state that is set; scopes without one are ACTIVE."""
         ...

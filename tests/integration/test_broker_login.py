@@ -321,8 +321,8 @@ def alarms(box: WebBox) -> list[str]:
     return [message for _step, message in told(box, AuditAction.ALARM_RAISED)]
 
 
-def test_half_an_hour_before_the_market_opens_a_missing_login_is_an_alarm_once_a_day(tmp_path, box, desk, clock):
-    """Not earlier, not again after a restart, and again on the next trading day; paper accounts are nobody's business."""
+def test_before_the_market_opens_a_missing_login_is_an_alarm_at_each_reminder(tmp_path, box, desk, clock):
+    """At 08:45 and at 09:05, not again after a restart, and again on the next trading day; paper accounts need none."""
     to_trading_day(box, clock, 8, 44)
     box.run(box.bridge.worker.tick())
     assert alarms(box) == []
@@ -330,15 +330,33 @@ def test_half_an_hour_before_the_market_opens_a_missing_login_is_an_alarm_once_a
     box.run(box.bridge.worker.tick())
     (first,) = alarms(box)
     assert first.startswith(f"The market opens at 09:15 IST, and {ACCOUNT} is not logged in: nobody has")
+    assert first.endswith("Status page: http://127.0.0.1:0")
     box.stop()
     with WebBox(login_settings(tmp_path, desk), clock) as again:
         again.run(again.bridge.worker.tick())
-        move_to(clock, 12)
+        move_to(clock, 9, 4)
         again.run(again.bridge.worker.tick())
         assert alarms(again) == [first]
-        to_trading_day(again, clock, 8, 46)
+        move_to(clock, 9, 5)
+        for _ in range(2):
+            again.run(again.bridge.worker.tick())
+        assert alarms(again) == [first, first]
+        move_to(clock, 12)
         again.run(again.bridge.worker.tick())
         assert len(alarms(again)) == 2
+        to_trading_day(again, clock, 8, 46)
+        again.run(again.bridge.worker.tick())
+        assert len(alarms(again)) == 3
+
+
+def test_a_login_before_the_second_reminder_makes_it_needless(box, clock):
+    """Who has logged in is left alone for the rest of the day."""
+    to_trading_day(box, clock, 8, 45)
+    box.run(box.bridge.worker.tick())
+    browse(box, LOGIN)
+    move_to(clock, 9, 5)
+    box.run(box.bridge.worker.tick())
+    assert len(alarms(box)) == 1
 
 
 def test_with_a_login_on_a_holiday_or_in_the_evening_there_is_no_alarm(box, clock):

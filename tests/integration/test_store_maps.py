@@ -96,6 +96,7 @@ ITEMS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "marks": marks.map(lambda one: (one.symbol, one)),
     "holds": st.tuples(st.tuples(names, names), holds),
     "broker_sessions": broker_sessions.map(lambda one: (one.account, one)),
+    "told_to": st.tuples(names, st.integers(0, 2**62)),
 }
 
 
