@@ -305,6 +305,7 @@ class Bridge:
             session=self.calendar.session,
             send_within=timedelta(seconds=SEND_WITHIN * settings.webhook.freshness_s),
             multipliers=self.catalog.multipliers,
+            freeze_qty=self.catalog.freeze_qty,
         )
         pipeline.on_fault = self.on_fault
         pipeline.on_answer = self.metrics.answered

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bridge.core.alert import Alert, Ending
-from bridge.core.decision import Denied
+from bridge.core.decision import Approved, Denied
 from bridge.core.enums import Disposition
-from bridge.core.money import to_text
+from bridge.core.money import ZERO, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction, Reason
@@ -62,6 +62,12 @@ def cancel_ending(asked: int, found: int) -> Ending:
         )
     noun = "order was" if asked == 1 else "orders were"
     return _ending(Disposition.DONE, Reason.CANCELS_SENT, f"{asked} open {noun} cancelled, or the broker was asked to.")
+
+
+def sliced_message(parts: Sequence[Approved]) -> str:
+    """What the alert's page says of an order that is sent in parts."""
+    most, whole = parts[0].intent.order_qty, sum((part.intent.order_qty for part in parts), ZERO)
+    return f"{to_text(whole)} {parts[0].intent.symbol} go in {len(parts)} orders of at most {to_text(most)}."
 
 
 def worst_of(parts: Sequence[tuple[str, Ending]]) -> Ending:

@@ -11,7 +11,7 @@ from bridge.core.events import BookWanted
 from bridge.core.fill import Fill
 from bridge.core.instrument import Instrument
 from bridge.core.money import ONE, to_text
-from bridge.core.order import Order
+from bridge.core.order import Order, whole_of
 from bridge.core.order_states import UNACKNOWLEDGED, OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import AuditAction
@@ -19,6 +19,7 @@ from bridge.core.report import Report
 from bridge.core.trade import TradeEventKind
 from bridge.endings import order_ending, worst_of
 from bridge.execution.orders import adopt_broker_id, ask_cancel, is_of_another, record, record_fill
+from bridge.halves import by_leg
 from bridge.portfolio.book import book_fill, note_exit
 from bridge.risk.overtaking import cancelled_by
 from bridge.store.tx import Tx
@@ -180,7 +181,9 @@ def after_close(tx: Tx, order: Order, now: datetime) -> None:
     """An exit that ended without closing what it should leaves the round trip open again, and says so."""
     intent = order.intent
     key = PositionKey(intent.account, intent.symbol, intent.product)
-    if not intent.reduce_only or order.status is OrderStatus.FILLED or not tx.ledger.position_qty(key):
+    if not intent.reduce_only or not tx.ledger.position_qty(key):
+        return
+    if whole_of(tx.ledger.parts_of(order)).status is OrderStatus.FILLED:
         return
     working = tx.ledger.open_orders(key.account, key.symbol)
     has_other = any(other.intent.reduce_only and other.intent.product == key.product for other in working)
@@ -191,7 +194,7 @@ def after_close(tx: Tx, order: Order, now: datetime) -> None:
 
 def alert_ending(tx: Tx, alert: Alert, orders: Sequence[Order], *, is_split: bool) -> Ending:
     """The ending of an alert whose orders are all closed; with a reversal in two halves either may have been denied."""
-    parts = [(order.intent.account, order_ending(order)) for order in orders]
+    parts = [(order.intent.account, order_ending(order)) for _leg, order in by_leg(orders)]
     if is_split or len(alert.signal.accounts) > len(parts):
         parts += _denied_parts(tx, alert)
     return worst_of(parts)

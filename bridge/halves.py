@@ -3,13 +3,15 @@
 What is known of it is what is written down anyway: the order that closes, and the audit's word that it was split.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 
 from bridge.core.alert import Alert
 from bridge.core.decision import Denied
 from bridge.core.money import to_text
-from bridge.core.order import Order
+from bridge.core.order import Order, whole_of
 from bridge.core.reasons import AuditAction, Reason
 from bridge.store.tx import Tx
 
@@ -40,7 +42,7 @@ def halves_due(tx: Tx, alert: Alert) -> list[Half]:
         return []
     split -= {step.account for step in steps if step.action in _DECIDED}
     accounts = alert.signal.accounts
-    orders = {order.intent.leg: order for order in tx.ledger.orders_of(alert)}
+    orders = dict(by_leg(tx.ledger.orders_of(alert)))
     return [
         Half(account=account, leg=len(accounts) + leg, closing=orders[leg])
         for leg, account in enumerate(accounts, start=1)
@@ -48,6 +50,12 @@ def halves_due(tx: Tx, alert: Alert) -> list[Half]:
     ]
 
 
-def split_message(closing: Order, rest: Decimal) -> str:
+def by_leg(orders: Sequence[Order]) -> list[tuple[int, Order]]:
+    """The orders of an alert, those that are parts of one put together again: (leg, order)."""
+    legs = groupby(orders, key=lambda order: order.intent.leg)
+    return [(leg, whole_of(list(parts))) for leg, parts in legs]
+
+
+def split_message(closes: Decimal, rest: Decimal) -> str:
     """What the alert's page says of the split."""
-    return f"{to_text(closing.intent.order_qty)} close first; {to_text(rest)} open when that has filled."
+    return f"{to_text(closes)} close first; {to_text(rest)} open when that has filled."

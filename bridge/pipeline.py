@@ -25,28 +25,24 @@ from bridge.core.events import BookWanted, PriceSeen
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import newest_key
 from bridge.core.limits import Limits
-from bridge.core.market import ALWAYS_OPEN, Mark, SessionQuestion, SessionState
-from bridge.core.money import ONE, ZERO, to_text
+from bridge.core.market import Mark, SessionQuestion, SessionState
+from bridge.core.money import ZERO, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import UNACKNOWLEDGED, OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import AuditAction, Reason, RefusalCode
 from bridge.core.report import Outcome, Report
-from bridge.core.scope import account_scope, strategy_scope
 from bridge.core.signal import OrderIntent, Signal
-from bridge.core.trade import TradeEventKind
-from bridge.endings import cancel_ending, denied_ending, tell_intent, worst_of
-from bridge.execution.orders import adopt_broker_id, ask_cancel, open_order, queue_order, record, shrink
+from bridge.deciding import Deciding
+from bridge.endings import cancel_ending, tell_intent, worst_of
+from bridge.execution.orders import adopt_broker_id, ask_cancel, queue_order, record, shrink
 from bridge.execution.throttle import Throttle
 from bridge.following import Following, after_close, alert_ending, cancel_if_wished
-from bridge.halves import Half, halves_due, split_message
+from bridge.halves import Half, halves_due
 from bridge.intake.admit import Admission, Intake, Refusal
 from bridge.intake.verify import Delivery
-from bridge.portfolio.book import note_exit
 from bridge.queueing import Queue
-from bridge.risk.context import RiskContext
-from bridge.risk.engine import check_risk
-from bridge.risk.halt import HaltCommand, may_send, next_state
+from bridge.risk.halt import may_send
 from bridge.risk.overtaking import overtaken, unsent_overtaken, unsettled_entry, withdrawal_of
 from bridge.risk.sizing import size_signal
 from bridge.risk.turns import EXIT_WAIT, check_turn, exit_before, withdrawn_by
@@ -105,6 +101,7 @@ class Pipeline:
         session: Callable[[SessionQuestion], SessionState],
         send_within: timedelta,
         multipliers: Mapping[str, Decimal],
+        freeze_qty: Callable[[str], Decimal | None],
     ):
         self._clock = clock
         self._store = store
@@ -112,9 +109,16 @@ class Pipeline:
         self._accounts = accounts
         self._strategies = strategies
         self._instrument = instrument
-        self._session = session
         self._send_within = send_within
-        self._multipliers = multipliers
+        self._deciding = Deciding(
+            accounts=accounts,
+            strategies=strategies,
+            instrument=self._known,
+            session=session,
+            send_within=send_within,
+            multipliers=multipliers,
+            freeze_qty=freeze_qty,
+        )
         self._following = Following(self._settle, accounts, instrument)
         self._queue = Queue(clock, self._process, self._end, lambda error: self.on_fault("process", error))
         self._is_stopping = False
@@ -235,8 +239,8 @@ class Pipeline:
                 tx.put(tx.ledger.newest, newest_key(signal), alert)
             for key in tx.ledger.closings_of(alert):
                 tx.put(tx.ledger.closings, key, alert)
-        endings = [self._decide(tx, alert, account, wish, now) for account, wish in wishes]
-        orders = [order for order in endings if isinstance(order, Order)]
+        endings = [self._deciding.decide(tx, alert, account, wish, now) for account, wish in wishes]
+        orders = [order for made in endings if isinstance(made, list) for order in made]
         self._hand_over(tx, orders, now)
         if not orders:
             parts = [(account, end) for (account, _), end in zip(sized, endings, strict=True) if isinstance(end, Ending)]
@@ -268,8 +272,8 @@ class Pipeline:
         if any(isinstance(wish, Wait) for _half, wish in found):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)
         wishes = [(half.account, wish) for half, wish in found if not isinstance(wish, Wait)]
-        decided = [self._decide(tx, alert, account, wish, now) for account, wish in wishes]
-        self._hand_over(tx, [order for order in decided if isinstance(order, Order)], now)
+        decided = [self._deciding.decide(tx, alert, account, wish, now) for account, wish in wishes]
+        self._hand_over(tx, [order for made in decided if isinstance(made, list) for order in made], now)
         self._end_if_through(tx, alert.alert_id, now)
 
     def _note_price(self, tx: Tx, alert: Alert) -> None:
@@ -289,8 +293,7 @@ class Pipeline:
         turn = check_turn(tx.ledger, alert, now)
         if turn is not None:
             return [(account, turn) for account in signal.accounts]
-        if elapsed(alert.received_at, now) >= EXIT_WAIT:
-            self._withdraw_overtaken(tx, alert, now)
+        self._withdraw_overtaken(tx, alert, now)
         may_be_behind = signal.symbol in tx.ledger.waiting.by_symbol and signal.action in (Action.BUY, Action.SELL)
         sized = []
         for leg, account in enumerate(signal.accounts, start=1):
@@ -308,9 +311,13 @@ class Pipeline:
         return wish if entry is None else Wait(message=f"What became of the entry {entry.cl_ord_id} is not known yet.")
 
     def _withdraw_overtaken(self, tx: Tx, alert: Alert, now: datetime) -> None:
-        """An exit or target has waited long enough for the entries before it: those that have not left never will."""
+        """The entries before an exit or target that have not left when it has waited long enough never will.
+
+        Of an entry in parts none leaves any more as soon as the exit is here: it would wait for one after the other.
+        """
+        has_waited = elapsed(alert.received_at, now) >= EXIT_WAIT
         for account in alert.signal.accounts:
-            while order := unsent_overtaken(tx.ledger, alert, account):
+            while order := unsent_overtaken(tx.ledger, alert, account, parts_only=not has_waited):
                 self._withdraw(tx, order, OrderEventKind.CANCELLED, overtaken(alert), now)
 
     def _size_half(self, tx: Tx, alert: Alert, half: Half, now: datetime) -> Sized:
@@ -344,63 +351,6 @@ class Pipeline:
     def _reverses_in_one(self, account: str, product: Product) -> bool:
         """Whether one order may go through zero; a product that cannot be short never gets there."""
         return product in self._accounts[account].reverses_in_one or not product.may_short
-
-    def _decide(
-        self, tx: Tx, alert: Alert, account: str, sized: OrderIntent | Reversal | Nothing | Denied, now: datetime
-    ) -> Order | Ending:
-        """Put one account's wish to the risk engine: an order comes of it, or an ending."""
-        if isinstance(sized, Nothing):
-            ending = Ending(disposition=Disposition.NOOP, code=sized.reason.value, message=sized.message)
-            tell_intent(tx, AuditAction.INTENT_NOOP, alert, account, ending, now)
-            return ending
-        wished = sized.close if isinstance(sized, Reversal) else sized
-        decision = wished if isinstance(wished, Denied) else check_risk(self._risk_context(tx, account, wished, now))
-        if isinstance(decision, Denied):
-            ending = denied_ending(decision)
-            tell_intent(tx, AuditAction.INTENT_DENIED, alert, account, ending, now, decision)
-            self._trip(tx, account, alert.signal.strategy, decision, now)
-            return ending
-        order = open_order(tx, decision, now)
-        if decision.capped_by is not None:
-            ending = denied_ending(decision.capped_by)
-            tell_intent(tx, AuditAction.INTENT_CAPPED, alert, account, ending, now, decision.capped_by)
-            self._trip(tx, account, alert.signal.strategy, decision.capped_by, now)
-        if isinstance(sized, Reversal):
-            message = split_message(order, sized.rest)
-            tx.audit(AuditAction.INTENT_SPLIT, now, alert_id=alert.alert_id, account=account, message=message)
-            tx.put(tx.ledger.waiting, alert.alert_id, alert)  # for the half that opens
-        if order.intent.reduce_only:
-            note_exit(tx, key_of(order.intent), TradeEventKind.EXIT_SENT)
-        return order
-
-    def _risk_context(self, tx: Tx, account: str, intent: OrderIntent, now: datetime) -> RiskContext:
-        rules, instrument = self._accounts[account], self._known(intent.symbol)
-        question = SessionQuestion(instrument=instrument, ord_type=intent.ord_type, time_in_force=intent.time_in_force, at=now)
-        return RiskContext(
-            intent=intent,
-            instrument=instrument,
-            ledger=tx.ledger,
-            now=now,
-            session=ALWAYS_OPEN if rules.always_open else self._session(question),
-            account_limits=rules.limits,
-            strategy_limits=self._strategies[intent.strategy].limits,
-            leverage=rules.leverage.get(intent.product, ONE),
-            max_age_s=int(self._send_within.total_seconds()),
-            multipliers=self._multipliers,
-        )
-
-    def _trip(self, tx: Tx, account: str, strategy: str, denied: Denied, now: datetime) -> None:
-        """A limit that ends the day halts its account, or its strategy if it was that one's own, until a person resumes it."""
-        if denied.trips_halt:
-            scope = strategy_scope(strategy) if denied.scope == str(strategy_scope(strategy)) else account_scope(account)
-            current = tx.ledger.states.get(scope)
-            state = next_state(
-                scope, HaltCommand.HALT, current=current, at=now, by="risk", message=denied.message, cancels=True
-            )
-            if state is not current:
-                tx.put(tx.ledger.states, scope, state)
-                tx.audit(AuditAction.TRADING_HALTED, now, account=account, code=denied.reason, message=denied.message)
-                tx.touch("state")
 
     def _cancel_orders(self, tx: Tx, alert: Alert, now: datetime) -> None:
         """Withdraw the strategy's open orders of the instrument, once the broker has answered for all of them."""
@@ -557,6 +507,8 @@ class Pipeline:
             return
         after_close(tx, order, now)
         alert = tx.ledger.alerts.get(order.intent.alert_id)
+        if order.status is OrderStatus.REJECTED and order.intent.parts > 1:
+            self._withdraw_other_parts(tx, order, now)
         if alert is not None and self._is_split(order) and halves_due(tx, alert):
             tx.put(tx.ledger.waiting, alert.alert_id, alert)  # the half that opens is sized by this end
         self._end_if_through(tx, order.intent.alert_id, now)
@@ -571,6 +523,15 @@ class Pipeline:
         if all(order.status.is_closed for order in orders):
             is_split = any(self._is_split(order) for order in orders)
             self._end(tx, alert_id, alert_ending(tx, alert, orders, is_split=is_split), now)
+
+    def _withdraw_other_parts(self, tx: Tx, rejected: Order, now: datetime) -> None:
+        """A broker that rejects one part of an entry would reject the others; of an exit each part that goes helps."""
+        if rejected.intent.reduce_only:
+            return
+        why = Denied(reason=Reason.PART_REJECTED, message=f"Part {rejected.intent.part} was rejected: {rejected.message}")
+        for order in tx.ledger.parts_of(rejected):
+            if order.status is OrderStatus.NEW:
+                self._withdraw(tx, order, OrderEventKind.CANCELLED, why, now)
 
     def _is_split(self, order: Order) -> bool:
         """True for an order that may be the closing half of a reversal in two orders."""

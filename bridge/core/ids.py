@@ -48,9 +48,9 @@ def make_alert_id(received_at: datetime, content: bytes) -> str:
     return _encode(millis << 80 | int.from_bytes(content[:10], "big"), _CROCKFORD_PAIRS, 26)
 
 
-def make_cl_ord_id(alert_id: str, leg: int) -> str:
-    """The order's own id: the alert and the number of the leg, so that processing again makes the same order."""
-    return f"{alert_id}-{leg}"
+def make_cl_ord_id(alert_id: str, leg: int, part: int = 1) -> str:
+    """The order's own id: alert, leg, and part where it is not the first, so that processing again makes the same order."""
+    return f"{alert_id}-{leg}" if part == 1 else f"{alert_id}-{leg}.{part}"
 
 
 def make_tag(cl_ord_id: str, created_at: datetime) -> str:

@@ -223,13 +223,21 @@ class Ledger:
         return buys, sells
 
     def orders_of(self, alert: Alert) -> list[Order]:
-        """The orders of an open alert, by leg; all of them are in memory until the alert has ended.
+        """The orders of an open alert, by leg and part; all of them are in memory until the alert has ended.
 
         Leg n is of the n-th account; beyond the accounts come, in the same order, the second halves of reversals.
         """
         legs = range(1, 2 * len(alert.signal.accounts) + 1)
-        found = (self.orders.get(make_cl_ord_id(alert.alert_id, leg)) for leg in legs)
-        return [order for order in found if order is not None]
+        firsts = [self.orders.get(make_cl_ord_id(alert.alert_id, leg)) for leg in legs]
+        return [order for first in firsts if first is not None for order in self.parts_of(first)]
+
+    def parts_of(self, order: Order) -> list[Order]:
+        """The orders that were wished as one, in order: mostly the order alone."""
+        intent = order.intent
+        if intent.parts == 1:
+            return [order]
+        ids = (make_cl_ord_id(intent.alert_id, intent.leg, part) for part in range(1, intent.parts + 1))
+        return [found for cl_ord_id in ids if (found := self.orders.get(cl_ord_id)) is not None]
 
     def is_newest(self, alert: Alert) -> bool:
         """Whether a processed alert is the one that `newest` has to hold; only times that senders gave are compared."""

@@ -1,5 +1,6 @@
 """Order: ours from approval on; changed only by events that its state table allows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -66,7 +67,7 @@ class Order:
 def create_order(approved: Approved, created_at: datetime) -> Order:
     """The order of an approved intent; its id and tag derive from the alert, so a replay makes the same ones."""
     intent = approved.intent
-    cl_ord_id = make_cl_ord_id(intent.alert_id, intent.leg)
+    cl_ord_id = make_cl_ord_id(intent.alert_id, intent.leg, intent.part)
     return Order(
         cl_ord_id=cl_ord_id,
         tag=make_tag(cl_ord_id, created_at),
@@ -74,6 +75,25 @@ def create_order(approved: Approved, created_at: datetime) -> Order:
         status=OrderStatus.NEW,
         created_at=created_at,
         updated_at=created_at,
+    )
+
+
+def whole_of(parts: Sequence[Order]) -> Order:
+    """The order that was wished, as its parts stand: all quantities together, and the state of the part that tells most.
+
+    That is one that is open, else one that has not filled, else the last. Parts come in order; one alone is itself.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    telling = next((order for order in parts if not order.status.is_closed), None) or next(
+        (order for order in parts if order.status is not OrderStatus.FILLED), parts[-1]
+    )
+    return evolve(
+        telling,
+        cl_ord_id=parts[0].cl_ord_id,
+        intent=evolve(parts[0].intent, order_qty=sum((order.intent.order_qty for order in parts), ZERO)),
+        cum_qty=sum((order.cum_qty for order in parts), ZERO),
+        cum_value=sum((order.cum_value for order in parts), ZERO),
     )
 
 

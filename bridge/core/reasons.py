@@ -94,6 +94,8 @@ class Reason(StrEnum):
     EQUITY_UNKNOWN = "EQUITY_UNKNOWN"
     POSITION_UNSURE = "POSITION_UNSURE"
     TOKEN_NOTIONAL = "TOKEN_NOTIONAL"
+    FREEZE_QTY = "FREEZE_QTY"
+    PART_REJECTED = "PART_REJECTED"
     OVERTAKEN = "OVERTAKEN"
     EXIT_UNFINISHED = "EXIT_UNFINISHED"
     # expired
@@ -148,6 +150,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.EQUITY_UNKNOWN: "The day's opening equity is not known.",
     Reason.POSITION_UNSURE: "The broker's position and ours differ; entries wait until that is cleared.",
     Reason.TOKEN_NOTIONAL: "The order is worth more than the token allows.",
+    Reason.FREEZE_QTY: "The order would have to be sent in too many parts.",
+    Reason.PART_REJECTED: "The broker rejected another part of the same entry.",
     Reason.OVERTAKEN: "A newer exit or target of the strategy was processed already.",
     Reason.EXIT_UNFINISHED: "The exit before this entry did not end in time, or did not close what it should.",
     Reason.STALE_BEFORE_SEND: "The signal became too old before the order could be sent.",
@@ -172,6 +176,7 @@ class AuditAction(StrEnum):
     INTENT_CAPPED = "intent_capped"
     INTENT_NOOP = "intent_noop"
     INTENT_SPLIT = "intent_split"
+    INTENT_SLICED = "intent_sliced"
     ORDER_NEW = "order_new"
     ORDER_SENDING = "order_sending"
     ORDER_NOT_SENT = "order_not_sent"
@@ -220,6 +225,7 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.INTENT_CAPPED: "The order was made smaller.",
     AuditAction.INTENT_NOOP: "There was nothing to do.",
     AuditAction.INTENT_SPLIT: "The reversal is made in two orders: one closes, and one opens when that has filled.",
+    AuditAction.INTENT_SLICED: "The order is more than the exchange takes at once, so it is sent in parts.",
     AuditAction.ORDER_NEW: "The risk engine approved an order.",
     AuditAction.ORDER_SENDING: "The order is on its way to the broker.",
     AuditAction.ORDER_NOT_SENT: "The order did not leave; it will be sent again.",

@@ -42,7 +42,8 @@ class OrderIntent:
     """An order as wished, for one account; becomes an Order only with an Approved of the risk engine.
 
     `reduce_only` says that it may never open or enlarge a position; sizing has capped it at the live position.
-    `signal_at` is the alert's own time, `received_at` when the bridge got it.
+    `signal_at` is the alert's own time, `received_at` when the bridge got it. Where the exchange takes only so much in one
+    order it is one of `parts`, the `part`-th, counted from 1.
     """
 
     alert_id: str
@@ -61,3 +62,5 @@ class OrderIntent:
     signal_at: datetime
     received_at: datetime
     max_notional: Decimal | None = None
+    part: int = 1
+    parts: int = 1

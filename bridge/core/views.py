@@ -44,7 +44,7 @@ class StepView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderView:
-    """An order as it stands."""
+    """An order as it stands; the `part`-th of the `parts` in which it was sent."""
 
     cl_ord_id: str
     tag: str
@@ -68,6 +68,8 @@ class OrderView:
     created_at: datetime
     sent_at: datetime | None
     updated_at: datetime
+    part: int
+    parts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,9 @@ def describe(order: Order) -> str:
     if intent.trigger_price is not None:
         how += f" when {to_text(intent.trigger_price)} trades"
     closing = ", closing only" if intent.reduce_only else ""
-    return f"{intent.side.value.capitalize()} {to_text(intent.order_qty)} {intent.symbol} {how}, {intent.product}{closing}."
+    part = f", part {intent.part} of {intent.parts}" if intent.parts > 1 else ""
+    what = f"{intent.side.value.capitalize()} {to_text(intent.order_qty)} {intent.symbol}"
+    return f"{what} {how}, {intent.product}{closing}{part}."
 
 
 def queue_order(tx: Tx, order: Order, *, granted: bool) -> None:

@@ -20,11 +20,16 @@ from bridge.risk.turns import EXIT_WAIT, ends_soon
 from bridge.risk.usage import key_of
 
 
-def unsent_overtaken(ledger: Ledger, alert: Alert, account: str) -> Order | None:
-    """An unsent entry received before the exit or target `alert`, which that leaves no room for; None when there is none."""
-    unsent = ledger.orders.unsent[account].values()
-    found = (o for o in unsent if o.intent.received_at < alert.received_at and _leaves_no_room(ledger, alert, o))
-    return next(found, None)
+def unsent_overtaken(ledger: Ledger, alert: Alert, account: str, *, parts_only: bool) -> Order | None:
+    """An unsent entry received before the exit or target `alert`, which that leaves no room for; None when there is none.
+
+    `parts_only` leaves out those that are an order by themselves.
+    """
+    for order in ledger.orders.unsent[account].values():
+        is_asked = order.intent.parts > 1 or not parts_only
+        if is_asked and order.intent.received_at < alert.received_at and _leaves_no_room(ledger, alert, order):
+            return order
+    return None
 
 
 def withdrawal_of(ledger: Ledger, order: Order, now: datetime) -> Denied | None:

@@ -30,8 +30,8 @@ def load_order_times(connection: Any, ledger: Ledger, now: datetime, mark: str) 
     # The primary key is time-ordered, so the latest orders are at its end; no index on created_at is needed.
     sql = (
         "SELECT created_at, account, strategy, symbol FROM "  # noqa: S608
-        f"(SELECT cl_ord_id, created_at, account, strategy, symbol FROM orders ORDER BY cl_ord_id DESC LIMIT 5000) AS latest "
-        f"WHERE created_at > {mark} ORDER BY created_at"
+        f"(SELECT part, created_at, account, strategy, symbol FROM orders ORDER BY cl_ord_id DESC LIMIT 5000) AS latest "
+        f"WHERE created_at > {mark} AND part = 1 ORDER BY created_at"
     )
     ledger.forget_order_times()
     for created_at, account, strategy, symbol in connection.execute(sql, (since,)).fetchall():

@@ -100,7 +100,7 @@ def _encode_order(_key: str, order: Order) -> tuple[Any, ...]:
         order.status._value_, int(not order.status.is_closed), to_text(order.cum_qty), to_text(order.cum_value),
         to_text(order.avg_px), order.broker_order_id, ",".join(order.exec_ids), order.sends,
         _maybe_us(order.sent_at), order.code, order.message,
-        to_us(order.created_at), to_us(order.updated_at),
+        to_us(order.created_at), to_us(order.updated_at), intent.part, intent.parts,
     )  # fmt: skip
 
 
@@ -111,6 +111,7 @@ def decode_order(row: Row) -> tuple[str, Order]:
         side=Side(row[8]), ord_type=OrdType(row[9]), time_in_force=TimeInForce(row[10]), order_qty=Decimal(row[11]),
         price=_decimal(row[12]), trigger_price=_decimal(row[13]), reduce_only=bool(row[14]),
         signal_at=from_us(row[15]), received_at=from_us(row[16]), max_notional=_decimal(row[17]),
+        part=row[31], parts=row[32],
     )  # fmt: skip
     return row[0], Order(
         cl_ord_id=row[0], tag=row[1], intent=intent, status=OrderStatus(row[18]), cum_qty=Decimal(row[20]),

@@ -12,8 +12,8 @@ MAX_ROWS = 64
 # Columns that never change once a row is there: an upsert that named them would have their indexes rewritten each time.
 _FIXED: dict[str, frozenset[str]] = {
     "orders": frozenset({
-        "tag", "alert_id", "leg", "account", "strategy", "symbol", "product", "side", "ord_type", "time_in_force",
-        "price", "trigger_price", "reduce_only", "signal_at", "received_at", "max_notional", "created_at",
+        "tag", "alert_id", "leg", "part", "parts", "account", "strategy", "symbol", "product", "side", "ord_type",
+        "time_in_force", "price", "trigger_price", "reduce_only", "signal_at", "received_at", "max_notional", "created_at",
     }),
     "trades": frozenset({"account", "symbol", "product", "strategy", "side", "multiplier", "opened_at"}),
     "paper_orders": frozenset({

@@ -103,6 +103,8 @@ class OrderRow(SQLModel, table=True):
     message: str = Field(sa_column=_text())
     created_at: int = Field(sa_column=_us())
     updated_at: int = Field(sa_column=_us())
+    part: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    parts: int = Field(sa_column=Column(SmallInteger, nullable=False))
 
 
 class FillRow(SQLModel, table=True):

@@ -133,8 +133,10 @@ class Tx:
         self._audit.append((to_us(at), action._value_, alert_id, cl_ord_id, account, code, message, told))
 
     def count_order(self, order: Order, at: datetime) -> None:
-        """Count an order in the rate windows."""
+        """Count an order in the rate windows; the parts of one count once."""
         intent = order.intent
+        if intent.part > 1:
+            return
         for window in self.ledger.count_order(intent.account, intent.strategy, intent.symbol, at):
             self._undo.append((window, None, None))
 

@@ -93,6 +93,8 @@ def order_row(view: OrderView) -> dict[str, object]:
         "status": view.status.value,
         "broker_order_id": view.broker_order_id,
         "tag": view.tag,
+        "part": view.part,
+        "parts": view.parts,
     }
 
 

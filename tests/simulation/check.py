@@ -86,8 +86,11 @@ def check_rates(world: "World", files: Files) -> list[str]:
     limit = world.plan.max_orders_per_minute
     times: defaultdict[str, list[int]] = defaultdict(list)
     found = []
-    orders = {row[0]: row[1:] for row in files.rows("SELECT cl_ord_id, account, created_at, reduce_only, tag FROM orders")}
+    firsts = files.rows("SELECT cl_ord_id, account, created_at, reduce_only, tag FROM orders WHERE part = 1")
+    orders = {row[0]: row[1:] for row in firsts}
     for (cl_ord_id,) in files.rows("SELECT cl_ord_id FROM audit WHERE action = 'order_new' ORDER BY seq"):
+        if cl_ord_id not in orders:  # a later part of one
+            continue
         account, at, reduce_only, tag = orders[cl_ord_id]
         times[account].append(at)
         recent = sum(1 for other in times[account] if other > at - MINUTE_US)

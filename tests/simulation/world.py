@@ -27,11 +27,13 @@ from tests.simulation.market import Market
 from tests.simulation.plan import ACCOUNTS, STRATEGIES, SYMBOLS, Plan, PlannedAlert
 from tests.simulation.senders import Senders
 from tests.simulation.watch import Watch
-from tests.support.rigs import make_settings
+from tests.support.rigs import make_settings, write_freezes
 
 # After the storm: until the bridge is up again, until all has ended, and until one more alert has.
 START_S, QUIET_S, PROBE_S = 60.0, 500.0, 90.0
 AT_VENUE = (OrderStatus.PLACED, OrderStatus.PARTIAL)
+# Below most quantities of the plans: orders in the second symbol are sent in parts.
+FREEZE = 3
 SECRET_KEY = "c2ltdWxhdGlvbi1vbmx5LW5vLXJlYWwtc2VjcmV0LS0="
 Command = Callable[["SimBridge"], Coroutine[Any, Any, Any]]
 
@@ -371,6 +373,7 @@ def _settings(plan: Plan, folder: Path) -> Settings:
         api={"token": "simulation-only-token"},
         accounts={name: {"broker": "paper", "session": "always"} for name in ACCOUNTS},
         strategies={"alpha": {"accounts": ["one"]}, "beta": {"accounts": ["one", "two"]}},
+        freeze_quantities=write_freezes(folder, {"INFOSYS": FREEZE}),
         risk={
             "profile": "none",
             "max_position_qty": plan.max_position_qty,

@@ -60,6 +60,18 @@ def make_settings(folder: Path, **values: Any) -> Settings:
         return Settings(**{**given, **values})
 
 
+def write_freezes(folder: Path, units: Mapping[str, int]) -> Path:
+    """A file of freeze quantities at the NSE, by the name of the share, good on any day."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "freezes.json"
+    told = {
+        "title": "made up", "as_of": "2020-01-01", "good_from": "2020-01-01", "good_to": "2099-12-31",
+        "source": "the tests", "exchange": "NSE", "quantities": units,
+    }  # fmt: skip
+    file.write_text(json.dumps(told))
+    return file
+
+
 class WatchedBridge(Bridge):
     """The bridge as it is; its faults are kept for the test to look at."""
 
