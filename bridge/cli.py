@@ -65,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_servers(commands)
     _add_alert(commands)
     _add_trading(commands)
+    _add_bars(commands)
     _add_upkeep(commands)
     return parser
 
@@ -149,6 +150,29 @@ def _add_trading(commands: "Commands") -> None:
     login.add_argument("--request-token", metavar="T", help=told)
     login.add_argument("--new-user", action="store_true", help="the account is another person's at the broker from now on")
     _add(commands, "status", "trading:status", "tell what the bridge is doing; fails when none is running")
+
+
+def _add_bars(commands: "Commands") -> None:
+    bars = _add_group(commands, "bars", "the history of prices that scans and replays look at")
+    files = _add(bars, "import", "bars:import_files", "store the bars of CSV files")
+    files.add_argument("files", metavar="FILE", nargs="+", help="with a heading: symbol,time,open,high,low,close,volume")
+    files.add_argument("--symbol", metavar="NSE:SBIN", help="whose bars these are, where the file does not say")
+    fetch = _add(bars, "fetch", "bars:fetch", "ask a broker for the bars that are missing, within its limits")
+    fetch.add_argument("--account", metavar="A", help="whose broker is asked (default: the only one that has any)")
+    fetch.add_argument("--again", action="store_true", help="forget what is there and fetch it anew, as after a split")
+    made = _add(bars, "make", "bars:make", "make one-minute bars up, the same for the same seed")
+    made.add_argument("--seed", metavar="N", type=int, default=1, help="another number, another market (default: 1)")
+    made.add_argument("--count", metavar="N", type=int, default=20, help="how many, when no symbol is named (default: 20)")
+    show = _add(bars, "list", "bars:show", "list what is stored, and of how many days")
+    drop = _add(bars, "drop", "bars:drop", "forget the bars of symbols")
+    for command in (fetch, made, drop):
+        _add_repeatable(command, "--symbol", "NSE:SBIN", "of this one")
+    for command in (fetch, made):
+        command.add_argument("--from", dest="since", metavar="2026-01-01", help="first day (default: a year before the last)")
+        command.add_argument("--to", dest="until", metavar="2026-11-20", help="last day (default: today)")
+    for command in (files, fetch, drop, show):
+        needed, told = command is not show, "length of a bar: 1m 3m 5m 10m 15m 30m 60m 1d"
+        command.add_argument("--interval", metavar="I", choices=told.split()[4:], required=needed, help=told)
 
 
 def _add_upkeep(commands: "Commands") -> None:

@@ -337,6 +337,10 @@ class Settings(BaseSettings):
         """Where the lists of instruments lie that were fetched from brokers."""
         return self.data_dir / "instruments"
 
+    def bars_file(self) -> Path:
+        """Where the bars lie that scans and replays look at."""
+        return self.data_dir / "bars.db"
+
     def public_url(self) -> str:
         """What TradingView is told to call, without a slash at the end."""
         return (self.server.public_url or f"http://{self.server.host}:{self.server.port}").rstrip("/")

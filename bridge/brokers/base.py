@@ -1,11 +1,15 @@
 """The port to a broker: what every adapter, paper or live, offers the bridge, and nothing more."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
+from bridge.core.bar import Bar, Interval
 from bridge.core.enums import Product
+from bridge.core.instrument import Instrument
 from bridge.core.login import LoginView
 from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
@@ -96,6 +100,41 @@ class Broker(Protocol):
 
     async def on_price(self, symbol: str, price: Decimal) -> None:
         """A new latest price; only simulated brokers care."""
+        ...
+
+
+class HistoryTrouble(StrEnum):
+    """What becomes of a request for history that brought none."""
+
+    PASSING = "passing"  # ask again in a moment
+    SYMBOL = "symbol"  # there is none of this instrument
+    ENDED = "ended"  # nothing more can be asked until a person has done something
+
+
+class HistoryError(Exception):
+    """Past bars that could not be read; the message says why, and the mend."""
+
+    def __init__(self, trouble: HistoryTrouble, message: str):
+        super().__init__(message)
+        self.trouble = trouble
+
+
+class History(Protocol):
+    """Past bars at a broker; requests are made one after the other, and `gap_s` apart."""
+
+    gap_s: float
+
+    @property
+    def most_days(self) -> Mapping[Interval, int]:
+        """How many days one request may ask for."""
+        ...
+
+    async def read(self, instrument: Instrument, interval: Interval, begin: date, end: date) -> list[Bar]:
+        """Every bar that the broker has of the days from `begin` to `end` in India, the unfinished one too; HistoryError."""
+        ...
+
+    def close(self) -> None:
+        """Begin nothing more."""
         ...
 
 

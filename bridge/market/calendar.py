@@ -87,6 +87,10 @@ class Calendar:
         plan = self._schedule.plan(segment, day)
         return bool(plan.windows) or not plan.is_known
 
+    def knows(self, day: date) -> bool:
+        """True when the day lies in a year of which the calendar has the holidays."""
+        return day.year in self._schedule.years
+
     def _segment(self, instrument: Instrument, day: int) -> Segment | None:
         segment = _SEGMENTS.get(instrument.exchange)
         if segment is Segment.EQUITY and instrument.has_derivatives:

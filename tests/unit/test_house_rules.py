@@ -36,8 +36,9 @@ STEPS = ("intake", "risk", "execution", "portfolio", "scanner", "reports")
 
 # Concrete brokers, and who may name them besides themselves.
 ADAPTERS = ("bridge.brokers.paper", "bridge.brokers.kite", "bridge.brokers.venue")
-# The venue is the paper book behind HTTP, a program of its own, and speaks as its adapter does.
-ADAPTER_USERS = ("bridge.bootstrap", "bridge.venue", "bridge.commands.venue")
+# The venue is the paper book behind HTTP, a program of its own, and speaks as its adapter does; a backfill of bars is a
+# program of its own too, so that no order waits for it.
+ADAPTER_USERS = ("bridge.bootstrap", "bridge.venue", "bridge.commands.venue", "bridge.commands.history")
 
 # Values that only one place may make.
 MAKERS = {"Approved": ("bridge.risk",)}

@@ -195,6 +195,9 @@ class _PlainKite(KiteConnect):  # type: ignore[misc]
     def _format_response(self, data: Any) -> Any:
         return data
 
+    def _format_historical(self, data: Any) -> Any:
+        return data
+
 
 class _Session(requests.Session):
     """Keeps the last answer whole. Follows no redirect and obeys nothing in the environment, neither proxies nor .netrc."""

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from bridge.core.bar import Interval
 from bridge.market.bars.series import Prices, Series, Times
 from bridge.market.bars.store import Part
-from bridge.market.bars.times import first_second
+from bridge.market.bars.times import DAY_S, IST_S, OPENING_S, first_second
 
 Floats = NDArray[np.float64]
 MINUTES = 375  # 09:15 to 15:30
-_OPENING_S = 33_300
 MARKET = "market"
 # Tick by price in paise, from 15 April 2025: below the first bound the first step.
 _TICK_BOUNDS = np.array([25_000, 100_000, 500_000, 1_000_000, 2_000_000], np.float64)
@@ -71,11 +70,11 @@ def make_parts(plan: Plan) -> Iterator[Part]:
 
 def combine(interval: Interval, series: Series) -> Series:
     """One-minute bars as those of a longer interval."""
-    midnights = (series.times + 19_800) // 86_400 * 86_400 - 19_800
+    midnights = (series.times + IST_S) // DAY_S * DAY_S - IST_S
     if interval is Interval.DAY:
         opened = midnights
     else:
-        since = series.times - midnights - _OPENING_S
+        since = series.times - midnights - OPENING_S
         opened = series.times - since % interval.seconds
     firsts = np.flatnonzero(np.append(True, opened[1:] != opened[:-1])) if len(opened) else np.empty(0, np.int64)
     if not len(firsts):
@@ -193,7 +192,7 @@ def _volumes(traits: _Traits, kinds: Floats, moves: Floats, chances: Floats) -> 
 
 
 def _times(days: Sequence[date]) -> Times:
-    opened = np.array([first_second(day) + _OPENING_S for day in days], np.int64)
+    opened = np.array([first_second(day) + OPENING_S for day in days], np.int64)
     return (opened[:, None] + 60 * np.arange(MINUTES, dtype=np.int64)).ravel()
 
 

@@ -11,6 +11,8 @@ from bridge.core.clock import EPOCH
 # India's offset has not changed since 1945.
 IST_S = 19_800
 DAY_S = 86_400
+# Bars within a day count from 09:15.
+OPENING_S = 33_300
 _EPOCH_ORDINAL = EPOCH.toordinal()
 
 

@@ -120,6 +120,10 @@ class Market:
         self._journal.write("price", {"symbol": symbol, "price": price, "volume": volume, "at": at})
         self._keep(symbol, price, volume, at)
 
+    def record_past(self, symbol: str, points: Iterable[tuple[datetime, Decimal, int]]) -> None:
+        """Trades of the past, (time, price, units) in order: candles show them, quotes and orders do not know of them."""
+        self._points[symbol] = [*points, *self._points.get(symbol, ())]
+
     def load_line(self, content: dict[str, Any]) -> None:
         """A price out of the journal."""
         at = datetime.fromisoformat(content["at"])
