@@ -49,6 +49,8 @@ SETTINGS: dict[str, str] = {
     "server.port": "Port to bind; 0 takes a free one.",
     "server.public_url": "What TradingView and browsers call, such as `https://bridge.example.org`.",
     "server.trusted_proxies": "Addresses or networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
+    "server.echo_url": "A page that answers with the address it is asked from, and nothing else, for `bridge check`; unset: "
+    "only `--online` asks one.",
     "database.url": "`sqlite:///…` or `postgresql+psycopg://…`.",
     "database.writer": "`auto`: small commits in the event loop while the disk is fast, else in a `thread`; or `inline`.",
     "webhook.freshness_s": "Oldest alert taken, by its own `time`. An entry leaves within twice this, or never.",
@@ -73,6 +75,8 @@ SETTINGS: dict[str, str] = {
     "accounts.<name>.updates": "Kite: what brings news of orders. `poll` looks by itself, every second while one is open.",
     "accounts.<name>.market_protection": "Kite: the percentage beyond the last price that a MARKET or SL-M order may go; "
     "-1: Kite's own band.",
+    "accounts.<name>.static_address": "Kite: the address that is registered at Zerodha; `bridge check` holds the one that "
+    "orders leave from against it.",
     "accounts.<name>.cash": "Opening money of a paper account in rupees, read the first time the account is seen.",
     "accounts.<name>.slippage_bps": "Paper: hundredths of a percent against you on every fill that takes the price.",
     "accounts.<name>.fill_ratio": "Paper: the part of a resting order that each new price fills.",

@@ -28,7 +28,7 @@ KITE_LOGIN_ROOT = "https://kite.zerodha.com/connect/login"
 KITE_STREAM_ROOT = "wss://ws.kite.trade"
 # The exchange's own limit is ten for who is not registered as an algo; some room is left for orders placed elsewhere.
 KITE_PER_SECOND, KITE_MAX_PER_SECOND = 8, 10
-KITE_ONLY = ("api_key", "api_secret", "login_root", "stream_root", "updates", "market_protection")
+KITE_ONLY = ("api_key", "api_secret", "login_root", "stream_root", "updates", "market_protection", "static_address")
 # TradingView's published sender addresses (support article "How to configure webhook alerts").
 TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 
@@ -62,7 +62,7 @@ def _check_page(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment):
         return value
-    raise ValueError(f"{value!r} is not the address of a page, such as {KITE_LOGIN_ROOT}")
+    raise ValueError(f"{value!r} is not the address of a page, such as https://bridge.example.org/page")
 
 
 def _check_stream(value: str) -> str:
@@ -76,6 +76,13 @@ def _check_protection(value: Decimal) -> Decimal:
     if value == -1 or 0 < value <= 100:
         return value
     raise ValueError("is a percentage above 0 up to 100, or -1 for the broker's own")
+
+
+def _check_address(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address such as 203.0.113.7") from None
 
 
 def _check_network(value: str) -> str:
@@ -98,12 +105,15 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    """Where the bridge listens. `trusted_proxies` may name the sender in X-Forwarded-For."""
+    """Where the bridge listens. `trusted_proxies` may name the sender in X-Forwarded-For; `echo_url` answers with the address
+    that it was asked from.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     public_url: str | None = None
     trusted_proxies: tuple[Network, ...] = ()
+    echo_url: Annotated[str, AfterValidator(_check_page)] | None = None
 
 
 class DatabaseSettings(Section):
@@ -168,7 +178,7 @@ class RiskSettings(Section):
 
 class AccountSettings(Section):
     """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's, `root` and `token` the
-    venue's; `api_key`, `api_secret`, the three roots, `updates` and `market_protection` are Kite's.
+    venue's; `api_key`, `api_secret`, the three roots, `updates`, `market_protection` and `static_address` are Kite's.
 
     `leverage` is how many rupees of order one rupee of buying power carries, by product. `fill_ratio` is the part of a resting
     paper order that fills at each new price.
@@ -183,6 +193,7 @@ class AccountSettings(Section):
     stream_root: Annotated[str, AfterValidator(_check_stream)] = KITE_STREAM_ROOT
     updates: Literal["stream", "postback", "poll"] = "stream"
     market_protection: Annotated[Decimal, AfterValidator(_check_protection)] = Decimal(-1)
+    static_address: Annotated[str, AfterValidator(_check_address)] | None = None
     cash: Decimal = Field(default=Decimal(1_000_000), ge=0)
     slippage_bps: Decimal = Field(default=Decimal(1), ge=0, le=1_000)
     fill_ratio: Decimal = Field(default=Decimal(1), gt=0, le=1)

@@ -4,8 +4,10 @@ import argparse
 import os
 
 from bridge.commands.findings import Facts, Finding, Level, fail, ok
+from bridge.commands.look_egress import check_egress
 from bridge.commands.look_inside import check_calendar, check_clock, check_folder, check_instruments, check_secrets, check_store
-from bridge.commands.look_outside import check_bind, check_brokers, check_egress, check_logins, check_reach, check_webhook
+from bridge.commands.look_kite import check_kite, check_logins
+from bridge.commands.look_outside import check_bind, check_brokers, check_notify, check_reach, check_webhook
 from bridge.commands.running import find_running
 from bridge.core.clock import SystemClock
 from bridge.core.errors import BridgeError
@@ -23,7 +25,9 @@ CHECKS = (
     check_reach,
     check_brokers,
     check_logins,
+    check_kite,
     check_egress,
+    check_notify,
 )
 
 

@@ -1,10 +1,11 @@
 """What `bridge check` finds: one line each, with its mend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from bridge.commands.running import Running
+from bridge.core.clock import Clock, SystemClock
 from bridge.settings import Settings
 
 
@@ -32,12 +33,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the checks look at. `running` holds the data folder; `online` allows to ask the internet."""
+    """What the checks look at. `running` holds the data folder; `online` allows to ask the internet; `clock` is for how long
+    things take, and to be held against the brokers' own.
+    """
 
     settings: Settings
     running: Running | None
     now: datetime
     online: bool
+    clock: Clock = field(default_factory=SystemClock)
 
 
 def ok(part: str, message: str) -> Finding:

@@ -1,28 +1,19 @@
-"""Checks of how the bridge meets the world: bind, public address, proxies, secrets of senders, brokers, egress."""
+"""Checks of how the bridge meets the world: bind, public address, proxies, secrets of senders, brokers, notifications."""
 
-import socket
 from collections.abc import Iterator
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import httpx
 
 from bridge.commands.alerts import reach_hint
-from bridge.commands.client import open_reads
 from bridge.commands.findings import Facts, Finding, fail, ok, warn
 from bridge.commands.serve import PASSWORD_MEND, listen
-from bridge.core.clock import IST
 from bridge.core.errors import BridgeError
-from bridge.core.login import BrokerSession
 from bridge.intake.signatures import SignatureChecker
-from bridge.settings import is_loopback
-from bridge.vault import KEY_FILE, Vault, api_token
+from bridge.vault import api_token
 from bridge.web.auth import needs_password, password_hash
 
 ANSWER_WITHIN_S = 5.0
-# An address of documentation (RFC 5737): connecting a datagram socket to it picks a route and sends nothing.
-_ANYWHERE = ("192.0.2.1", 9)
-_WHAT_IS_MY_ADDRESS = "https://checkip.amazonaws.com"
 
 
 def check_webhook(facts: Facts) -> Iterator[Finding]:
@@ -110,62 +101,20 @@ def _ask_venues(facts: Facts) -> Iterator[Finding]:
             yield ok(f"venue {name}"[:12], f"{account.root} answers")
 
 
-def check_logins(facts: Facts) -> Iterator[Finding]:
-    """Accounts whose brokers want a person every day: keys are set, and until when a session lives. Tells no key."""
-    accounts = {name: account for name, account in facts.settings.accounts.items() if account.broker == "kite"}
-    if not accounts:
+def check_notify(facts: Facts) -> Iterator[Finding]:
+    """Somebody is told when something needs a person, and the addresses are such that apprise knows."""
+    settings = facts.settings
+    if not settings.notify.channels:
+        if any(not account.is_paper for account in settings.accounts.values()):
+            told = "no channel is set: alarms and missing logins are on the status page alone"
+            yield warn("notify", told, "set one under notify.channels; see docs/operations.md")
         return
-    try:
-        sessions = open_reads(facts.settings).broker_sessions()
-    except BridgeError:  # no database yet, or an older one: nobody has logged in with this version
-        sessions = {}
-    for name in accounts:
-        part, keys = f"login {name}"[:12], "api_key and api_secret are set"
-        session = sessions.get(name)
-        if session is None or not session.sealed or session.expires_at <= facts.now:
-            yield warn(part, f"{keys}; not logged in", f"log in on the status page, or with: bridge login {name}")
-        elif problem := _sealing_problem(facts, session):
-            yield warn(part, f"{keys}; not logged in: {problem}", f"bridge login {name}")
-        else:
-            ends = f"{session.expires_at.astimezone(IST):%Y-%m-%d %H:%M} in India"
-            yield ok(part, f"{keys}; logged in as {session.user_id} until {ends}")
+    from bridge.notify.link import Link  # all of apprise
 
-
-def _sealing_problem(facts: Facts, session: BrokerSession) -> str:
-    """Why the bridge could not open the session's token."""
-    if facts.settings.secret_key is None and not (facts.settings.data_dir / KEY_FILE).exists():
-        return "the master key is missing"  # a look would make another one
-    try:
-        Vault(facts.settings).decrypt(session.sealed)
-    except BridgeError:
-        return "the session was sealed with another master key"
-    return ""
-
-
-def check_egress(facts: Facts) -> Iterator[Finding]:
-    """Which address orders leave from; brokers in India take them only from one that is registered."""
-    local = local_address()
-    if local is None:
-        yield warn("egress", "this machine has no route to the internet", "paper needs none; a broker does")
-        return
-    if not facts.online:
-        note = "" if ip_address(local).is_global else ", behind a router: --online asks for the public one"
-        yield ok("egress", f"orders leave from {local}{note}")
-        return
-    try:
-        public = httpx.get(_WHAT_IS_MY_ADDRESS, timeout=ANSWER_WITHIN_S).raise_for_status().text.strip()[:45]
-    except httpx.HTTPError as error:
-        yield warn("egress", f"{_WHAT_IS_MY_ADDRESS} gave no answer ({type(error).__name__})", "check the network")
-        return
-    yield ok("egress", f"orders leave from {public}; register that address with brokers that want one")
-
-
-def local_address() -> str | None:
-    """The address that the route to the internet starts from; None when there is no route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    for name, channel in settings.notify.channels.items():
         try:
-            probe.connect(_ANYWHERE)
-            address: str = probe.getsockname()[0]
-        except OSError:
-            return None
-    return None if is_loopback(address) else address
+            Link(name, channel.url.get_secret_value())
+        except BridgeError as error:
+            yield fail("notify", str(error), f"correct BRIDGE_NOTIFY__CHANNELS__{name.upper()}__URL")
+        else:
+            yield ok("notify", f"{name} is told of {', '.join(sorted(channel.events))}; try it: bridge notify test")

@@ -1,16 +1,19 @@
 """`bridge check`, part by part: what each finds, and that it finds it only then."""
 
 import asyncio
+import json
 import os
 import shutil
 import socket
+import threading
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
-from bridge.commands import look_inside, look_outside
+from bridge.commands import look_egress, look_inside, look_kite, look_outside
 from bridge.commands.findings import Facts, Level, fail, ok
 from bridge.commands.running import Running
 from bridge.core.clock import SystemClock
@@ -27,6 +30,7 @@ from tests.support.stores import change, fresh_sqlite, opened
 from tests.support.terminal import ROOT
 
 MONDAY = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)  # 10:30 in India
+RAVI = {"broker": "kite", "api_key": "keyofravi", "api_secret": "secretofravi"}
 HEADING = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,"
     "tick_size,lot_size,instrument_type,segment,exchange\n"
@@ -363,8 +367,8 @@ def test_a_venue_is_asked_whether_it_is_there(facts, tmp_path):
 @pytest.mark.parametrize(("local", "level"), [("10.1.2.3", Level.OK), ("8.8.8.8", Level.OK), (None, Level.WARN)])
 def test_the_address_that_orders_leave_from_is_told_without_asking_anyone(facts, monkeypatch, local, level):
     """No packet leaves this machine unless --online says so."""
-    monkeypatch.setattr(look_outside, "local_address", lambda: local)
-    found = worst(look_outside.check_egress, facts())
+    monkeypatch.setattr(look_egress, "local_address", lambda: local)
+    found = worst(look_egress.check_egress, facts())
     assert (found[0], (local or "no route") in found[1]) == (level, True)
 
 
@@ -373,15 +377,14 @@ def test_the_address_that_orders_leave_from_is_told_without_asking_anyone(facts,
 
 def test_without_an_account_that_logs_in_nothing_is_said_of_logins(facts):
     """A paper bridge has no keys."""
-    assert look(look_outside.check_logins, facts()) == []
+    assert look(look_kite.check_logins, facts()) == []
 
 
 def test_a_login_is_told_with_its_end_and_a_missing_one_with_its_mend(facts, tmp_path):
     """Keys set, session live until when, without a bridge and without the keys themselves."""
-    ravi = {"broker": "kite", "api_key": "keyofravi", "api_secret": "secretofravi"}
-    settings = {"accounts": {"ravi": ravi}, "strategies": {"demo": {"accounts": ["ravi"]}}}
+    settings = {"accounts": {"ravi": RAVI}, "strategies": {"demo": {"accounts": ["ravi"]}}}
     told = facts(**settings)
-    assert worst(look_outside.check_logins, told)[0] is Level.WARN
+    assert worst(look_kite.check_logins, told)[0] is Level.WARN
     url = fresh_sqlite(tmp_path / "data")
 
     def sessions(sealed, now=MONDAY):
@@ -394,16 +397,133 @@ def test_a_login_is_told_with_its_end_and_a_missing_one_with_its_mend(facts, tmp
                 await store.write(lambda tx: tx.put(tx.ledger.broker_sessions, "ravi", session))
 
         asyncio.run(keep())
-        return look(look_outside.check_logins, facts(now=now, **settings))
+        return look(look_kite.check_logins, facts(now=now, **settings))
 
-    sealed = Vault(told.settings).encrypt("token")
+    def seal(**changes):
+        content = {"account": "ravi", "api_key": "keyofravi", "access_token": "token", **changes}
+        return Vault(told.settings).encrypt(json.dumps(content))
+
+    sealed = seal()
     ((level, text),) = sessions(sealed)
-    assert (level, "logged in as AB1234 until 2026-11-24 06:00 in India" in text) == (Level.OK, True)
+    assert (level, "logged in as AB1234 until 2026-11-24 06:00 in India, 19 h 30 min from now" in text) == (Level.OK, True)
     assert "ravi" not in text.replace("bridge login ravi", "")
     for found in (sessions(""), sessions(sealed, MONDAY + timedelta(hours=20))):
         ((level, text),) = found
         assert (level, "bridge login ravi" in text, "are set; not logged in" in text) == (Level.WARN, True, True)
     assert "another master key" in sessions("gAAAAA")[0][1]
+    assert "of another api_key" in sessions(seal(api_key="other"))[0][1]
+    assert "cannot be read" in sessions(Vault(told.settings).encrypt("token"))[0][1]
     (tmp_path / "data" / "secret.key").unlink()
     assert "the master key is missing" in sessions(sealed)[0][1]
     assert not (tmp_path / "data" / "secret.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"api_secret": "keyofravi"}, "the same as api_key"),
+        ({"api_secret": "secret of ravi"}, "spaces or quotes"),
+        ({"api_secret": "cut4f"}, "too short"),
+    ],
+)
+def test_keys_that_can_hardly_be_right_are_warned_of_without_being_shown(facts, keys, told):
+    """The mend names the variable."""
+    settings = {"accounts": {"ravi": {**RAVI, **keys}}, "strategies": {"demo": {"accounts": ["ravi"]}}}
+    level, text = look(look_kite.check_logins, facts(**settings))[0]
+    assert (level, told in text, "BRIDGE_ACCOUNTS__RAVI__API_SECRET" in text) == (Level.WARN, True, True)
+    assert keys["api_secret"] not in text
+
+
+# --- the address that orders leave from ---
+
+
+class Echo:
+    """A page that answers with whatever address it was given, as a service would with ours."""
+
+    def __init__(self):
+        self.says, echo = "203.0.113.7", self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(echo.says.encode() + b"\n")
+
+            def log_message(self, *_args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+
+@pytest.fixture
+def echo():
+    made = Echo()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def registered(echo_url=None, **account):
+    accounts = {"ravi": {**RAVI, "root": "http://127.0.0.1:9", **account}}
+    server = {"echo_url": echo_url} if echo_url else {}
+    return {"accounts": accounts, "strategies": {"demo": {"accounts": ["ravi"]}}, "server": server}
+
+
+def test_the_address_is_held_against_the_registered_one(facts, echo, monkeypatch):
+    """The same is well, another one fails with both ways to mend it; what is no address proves nothing."""
+    settings = registered(echo.url, static_address="203.0.113.7")
+    assert worst(look_egress.check_egress, facts(**settings)) == (Level.OK, "orders leave from 203.0.113.7, as registered ")
+    echo.says = "203.0.113.8"
+    level, text = worst(look_egress.check_egress, facts(**settings))
+    assert (level, "register 203.0.113.8 at developers.kite.trade" in text) == (Level.FAIL, True)
+    echo.says = "<html>"
+    level, text = worst(look_egress.check_egress, facts(**settings))
+    assert (level, "does not answer with an address" in text) == (Level.WARN, True)
+
+
+def test_nobody_is_asked_for_our_address_unless_named_or_allowed(facts, monkeypatch):
+    """An address of this machine's own that the world can reach needs no asking."""
+    monkeypatch.setattr(look_egress, "ask_address", lambda *_: pytest.fail("asked"))
+    settings = registered(static_address="8.8.8.8")
+    for local, level, told in (
+        ("10.1.2.3", Level.WARN, "--online"),
+        ("8.8.8.8", Level.OK, "as registered"),
+        (None, Level.WARN, ""),
+    ):
+        monkeypatch.setattr(look_egress, "local_address", lambda _family=4, local=local: local)
+        found = worst(look_egress.check_egress, facts(**settings))
+        assert (found[0], told in found[1]) == (level, True)
+
+
+def test_a_broker_that_is_reached_by_the_other_family_fails(facts, monkeypatch):
+    """A machine with both kinds of address may leave by the one that nobody has registered."""
+    monkeypatch.setattr(look_egress, "_first_family", lambda _host: 6)
+    level, text = worst(
+        look_egress.check_egress, facts(**registered(root="https://api.kite.trade", static_address="203.0.113.7"))
+    )
+    assert (level, "/etc/gai.conf" in text) == (Level.FAIL, True)
+
+
+def test_a_registered_address_that_is_not_set_is_warned_of(facts):
+    """But for a sandbox on this machine, which takes orders from anywhere."""
+    assert worst(look_egress.check_egress, facts(**registered()))[0] is Level.OK
+    level, text = worst(look_egress.check_egress, facts(**registered(root="https://api.kite.trade")))
+    assert (level, "accounts.ravi.static_address" in text) == (Level.WARN, True)
+
+
+# --- notifications ---
+
+
+def test_real_money_without_a_channel_is_warned_of_and_a_wrong_address_fails(facts):
+    """Paper needs nobody to be told."""
+    assert look(look_outside.check_notify, facts()) == []
+    live = {"accounts": {"ravi": RAVI}, "strategies": {"demo": {"accounts": ["ravi"]}}}
+    assert worst(look_outside.check_notify, facts(**live))[0] is Level.WARN
+    good = {"notify": {"channels": {"phone": {"url": "json://127.0.0.1"}}}}
+    level, text = worst(look_outside.check_notify, facts(**live, **good))
+    assert (level, "bridge notify test" in text) == (Level.OK, True)
+    bad = {"notify": {"channels": {"phone": {"url": "nosuch://hunter2"}}}}
+    level, text = worst(look_outside.check_notify, facts(**live, **bad))
+    assert (level, "BRIDGE_NOTIFY__CHANNELS__PHONE__URL" in text, "hunter2" in text) == (Level.FAIL, True, False)
