@@ -59,11 +59,12 @@ class Login:
         return self.value
 
     def why(self) -> str:
-        return AT_SIX
+        return "" if self.value else AT_SIX
 
-    def drop(self, reason: str) -> None:
-        self.dropped.append(reason)
-        self.value = None
+    def drop(self, reason: str, *, token: str | None = None) -> None:
+        if token in (None, self.value):
+            self.dropped.append(reason)
+            self.value = None
 
 
 @contextmanager
@@ -254,6 +255,27 @@ async def test_dead_token_drops_the_session_and_is_never_told(desk, keeping):
     assert token not in str(state) + str(login.dropped)
     with pytest.raises(Exception, match=AT_SIX):
         keeping.keeper.begin_sync("z")
+
+
+@played
+async def test_late_word_on_the_old_token_does_not_end_the_new_session(desk, keeping):
+    """A list that was asked for before a login, and is refused after it."""
+    login = Login("the old one")
+
+    class LogsIn(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().handle_async_request(request)
+            login.value = "the new one"
+            return answer
+
+    dump = dump_of(desk, login)
+    dump.transport = LogsIn()
+    keeping.keeper.sources["z"] = dump
+
+    state = await keeping.sync()
+
+    assert state["message"] == "the session has ended: another has begun meanwhile"
+    assert (login.value, login.dropped) == ("the new one", [])
 
 
 @played

@@ -39,8 +39,8 @@ class TokenSource(Protocol):
         """What a person must do when there is none."""
         ...
 
-    def drop(self, reason: str) -> None:
-        """The broker does not take it any more: forget it until the next login."""
+    def drop(self, reason: str, *, token: str | None = None) -> None:
+        """The broker does not take `token` any more (None: the one there is): forget it until the next login."""
         ...
 
 
@@ -63,9 +63,10 @@ class HeldToken:
         """Why there is no token, and the mend."""
         return "" if self._token else f"{self._reason} Log in to Kite."
 
-    def drop(self, reason: str) -> None:
-        """Forget it."""
-        self._token, self._reason = None, f"Kite has ended the session ({reason})."
+    def drop(self, reason: str, *, token: str | None = None) -> None:
+        """Forget it, unless another has replaced it."""
+        if token in (None, self._token):
+            self._token, self._reason = None, f"Kite has ended the session ({reason})."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,8 @@ class KiteClient:
             return Answer(failure=find_failure(error), message=message)
         answer = read_answer(http, returned)
         if token is not None and answer.status == 403 and answer.error_type == "TokenException":
-            self._drop(token, answer.message)
+            assert self._tokens is not None
+            self._tokens.drop(answer.message, token=token)  # not one that has replaced it meanwhile
         return answer
 
     def _ask(self, name: str, words: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, BaseException | None]:
@@ -143,11 +145,6 @@ class KiteClient:
             return None, error
         finally:
             self._kite.set_access_token(None)
-
-    def _drop(self, token: str, reason: str) -> None:
-        """Forget the token that was refused, but not one that has replaced it meanwhile."""
-        if self._tokens is not None and self._tokens.token() == token:
-            self._tokens.drop(reason)
 
 
 def read_answer(http: HttpAnswer, returned: Any = None) -> Answer:

@@ -32,8 +32,8 @@ class Session(Protocol):
         """What a person must do when there is none."""
         ...
 
-    def drop(self, reason: str) -> None:
-        """The broker does not know the token any more."""
+    def drop(self, reason: str, *, token: str | None = None) -> None:
+        """The broker does not know the token any more; a newer one stays."""
         ...
 
 
@@ -65,20 +65,20 @@ class KiteDump:
                 httpx.AsyncClient(timeout=timeout, transport=self.transport) as http,
                 http.stream("GET", f"{self._root}/instruments", headers=headers) as answer,
             ):
-                await self._check(answer)
+                await self._check(answer, token)
                 await _store(answer, to, tell)
         except httpx.HTTPError as error:  # its text may name the address and what lies behind it; the kind is enough
             raise ListError(f"the list cannot be fetched ({type(error).__name__})") from None
         except TimeoutError:
             raise ListError(f"the list did not arrive within {FETCH_WITHIN_S:.0f} s") from None
 
-    async def _check(self, answer: httpx.Response) -> None:
+    async def _check(self, answer: httpx.Response, token: str) -> None:
         if answer.status_code == 200 and "json" not in answer.headers.get("content-type", ""):
             return
         kind = await _error_type(answer)
         if kind == "TokenException":
-            self._session.drop("the broker refused the token when asked for the list of instruments")
-            raise ListError(f"the session has ended: {self._session.why()}")
+            self._session.drop("the broker refused the token when asked for the list of instruments", token=token)
+            raise ListError(f"the session has ended: {self._session.why() or 'another has begun meanwhile'}")
         raise ListError(f"the broker gave no list: HTTP {answer.status_code} {kind}".rstrip())
 
 
