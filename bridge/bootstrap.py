@@ -414,6 +414,9 @@ class Bridge:
         for account, sent_at in sent.values():
             if sent_at is not None and account in self.throttles:
                 self.throttles[account].remember(sent_at)
+        for account, orders in self.store.ledger.orders.sending.items():
+            for order in orders.values():
+                self.throttles[account].note_answer(order.sent_at, self.clock.now())
 
     def _set_starting_states(self, tx: Tx) -> None:
         for name, broker in self.brokers.items():

@@ -38,3 +38,12 @@ class Throttle:
             self._second, self._used = second, 0
         if second == self._second:
             self._used += 1
+
+    def note_answer(self, sent_at: datetime | None, now: datetime) -> None:
+        """Count an order in the second in which its answer came, if that is not the one it left in.
+
+        The broker counts it when it arrives, which was in either; `now` may also be a start after a crash, which is all
+        that is known of the orders whose answers nobody heard.
+        """
+        if sent_at is not None and int(sent_at.timestamp()) != int(now.timestamp()):
+            self.remember(now)

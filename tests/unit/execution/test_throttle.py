@@ -33,3 +33,15 @@ def test_a_brokers_longer_limit_goes_first_and_takes_no_place() -> None:
     assert [throttle.take(after(0.5)) for _ in range(3)] == [7, 0, 0.5]
     assert Throttle(None, lambda _now: 3.0).take(NOON) == 3
     assert Throttle(None).take(NOON) == 0
+
+
+def test_an_order_counts_in_the_second_it_left_in_and_in_the_one_its_answer_came_in() -> None:
+    """It arrived in either; an answer of the same second is not counted again."""
+    throttle = Throttle(2)
+    assert throttle.take(after(0.9)) == 0
+    throttle.note_answer(after(0.9), after(0.95))
+    assert throttle.take(after(0.96)) == 0
+    throttle.note_answer(after(0.96), after(1.25))
+    assert [throttle.take(after(1.25)) for _ in range(2)] == [0, 0.75]
+    throttle.note_answer(after(-3), after(0.5))  # a clock that went back a little makes no room
+    assert throttle.take(after(1.5)) == 0.5
