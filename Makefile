@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve check fmt lint type test sim bench docs lock clean
+.PHONY: help setup demo serve check fmt lint type test sim kite-sim bench docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 	@echo '  Options of the command behind a target go in ARGS, e.g. make demo ARGS=--once'
 
 setup: $(STAMP) ## Make .venv with the locked dependencies and the bridge itself
@@ -52,6 +52,9 @@ test: setup ## Run the tests (pytest, random order)
 
 sim: setup ## Attack the promises in SEEDS simulated worlds; REPLAY=seed tells one
 	@$(BIN)/python -m tests.simulation $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS)) $(ARGS)
+
+kite-sim: setup ## Attack a bridge at the loopback Kite in SEEDS stories of faults and kills; REPLAY=seed tells one
+	@$(BIN)/python -m tests.kite_sim $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS)) $(ARGS)
 
 bench: setup ## Measure throughput and latency against a no-op endpoint
 	@$(BIN)/python -m tests.bench $(ARGS)

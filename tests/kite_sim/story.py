@@ -1,0 +1,304 @@
+"""A story: one plan told with a loopback Kite of its own and a bridge that is killed, and what must hold afterwards."""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bridge.core.limits import LIMIT_NAMES
+from tests.kite_sim import plan as plans
+from tests.kite_sim.check import check_all
+from tests.kite_sim.life import CLOCK, CONFIG, LOG, Lives, SharedClock, is_alive
+from tests.kite_sim.plan import Plan, Step
+from tests.support.clocks import NOON
+from tests.support.kite import Desk, open_desk
+from tests.support.rigs import instruments_csv
+from tests.support.samples import SBIN
+from tests.support.server import rows_of
+from tests.support.stores import empty_database
+
+ACCOUNT = "zerodha"
+WAIT_S = 30.0
+POLL_S = 0.02
+MONEY_S = 0.5
+ROUNDS = 150
+_MEMORY_DISK = Path("/dev/shm")
+_NO_LIMITS = dict.fromkeys(name for name in LIMIT_NAMES if name.startswith(("max_", "min_")))
+
+
+class BrokenError(Exception):
+    """A promise that did not hold, in its words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What came of a plan. `broken` names what did not hold, None when all did; `counts` how much happened."""
+
+    plan: Plan
+    broken: str | None
+    journal: tuple[str, ...]
+    counts: Mapping[str, int]
+
+
+def tell(plan: Plan, lives: Lives) -> Story:
+    """Tell the story of a plan. The plan is the same each time; what meets what in it is up to real processes."""
+    with open_world(plan, lives) as world:
+        broken = None
+        try:
+            world.tell()
+        except BrokenError as error:
+            broken = str(error)
+            world.note(f"BROKEN {broken}")
+            world.journal += (world.folder / LOG).read_text().splitlines()[-60:]
+        return Story(plan=plan, broken=broken, journal=tuple(world.journal), counts=world.count())
+
+
+@contextmanager
+def open_world(plan: Plan, lives: Lives, **account: Any) -> Iterator["World"]:
+    """A world in which nothing has happened yet; `account` are settings of the bridge's one account."""
+    folder = Path(tempfile.mkdtemp(prefix="kite-sim-", dir=_MEMORY_DISK if _MEMORY_DISK.is_dir() else None))
+    try:
+        clock = SharedClock(folder / CLOCK)
+        clock.jump((NOON - clock.now()).total_seconds())
+        with open_desk(clock, **plan.knobs) as desk:
+            world = World(plan, folder, clock, desk, lives, account)
+            try:
+                yield world
+            finally:
+                world.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class World:
+    """One folder, one bridge in it that lives and dies, one loopback Kite that outlives it, one clock for both."""
+
+    def __init__(
+        self, plan: Plan, folder: Path, clock: SharedClock, desk: Desk, lives: Lives, account: Mapping[str, Any]
+    ) -> None:
+        self.plan, self.folder, self.clock, self.desk = plan, folder, clock, desk
+        self.data = folder / "data"
+        self.journal: list[str] = []
+        self.sent: dict[str, Mapping[str, Any]] = {}
+        self.counts: Counter[str] = Counter()
+        self._lives = lives
+        self._pid = 0
+        self._token = self._alert_token = ""
+        self._planned = 0
+        self._http = httpx.Client()
+        self._write_files(account)
+
+    def _write_files(self, more: Mapping[str, Any]) -> None:
+        sessions, root = self.desk.box.sessions, self.desk.server.root
+        account = {
+            "broker": "kite", "root": root, "login_root": f"{root}/connect/login", "api_key": sessions.api_key,
+            "api_secret": sessions.api_secret, "updates": self.plan.updates, **more,
+        }  # fmt: skip
+        config = {
+            "server": {"port": 0}, "accounts": {ACCOUNT: account}, "instruments": str(self.folder / "instruments.csv"),
+            "strategies": {"demo": {"accounts": [ACCOUNT], "product": "MIS"}},
+            "webhook": {"rate_per_minute": 100_000}, "risk": {"profile": "careful", **_NO_LIMITS},
+        }  # fmt: skip
+        self.data.mkdir()
+        shutil.copyfile(empty_database(), self.data / "bridge.db")
+        (self.folder / CONFIG).write_text(json.dumps(config))  # JSON is YAML
+        (self.folder / "instruments.csv").write_text(instruments_csv())
+
+    # -- the story ----------------------------------------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """From the first start to the last look."""
+        self.begin()
+        for step in self.plan.steps:
+            self.note(str(step))
+            self.do(step)
+            self.log_in_if_out()
+        self.end()
+        for fault in check_all(self):
+            raise BrokenError(fault)
+
+    def begin(self) -> None:
+        """A bridge that may trade."""
+        self.start()
+        self.log_in()
+        self.wait(self.knows_money, "the first word on money")
+        self.ask("POST", "/api/v1/resume", {"account": ACCOUNT})
+        self._alert_token = self.ask("POST", "/api/v1/tokens", {"strategy": "demo"})["token"]
+
+    def knows_money(self) -> bool:
+        """Until the bridge has heard how much there is, it lets no entry out."""
+        (account,) = self.ask("GET", "/api/v1/account")
+        return account["available"] is not None
+
+    def await_money(self) -> None:
+        """For a moment: whoever comes too early is denied, and what is denied proves nothing."""
+        ends = time.monotonic() + MONEY_S
+        while not self.knows_money() and time.monotonic() < ends:
+            self.clock.jump(1)
+            time.sleep(POLL_S)
+
+    def do(self, step: Step) -> None:
+        """Let one thing happen."""
+        if step.kind == plans.ALERT:
+            self.send(**step.values)
+        elif step.kind == plans.FAULTS:
+            self.set_faults(step.values)
+        elif step.kind == plans.PRICE:
+            self.desk.price(step.values["price"])
+        elif step.kind == plans.PAUSE:
+            time.sleep(step.s)
+        elif step.kind == plans.JUMP:
+            self.clock.jump(step.s)
+        elif step.kind == plans.CUT:
+            time.sleep(step.s)
+            self.desk.server.stop()  # with all connections
+            self.desk.server.start()
+        else:
+            time.sleep(step.s)
+            self.kill()
+            self.clock.jump(step.values["down_s"])
+            self.start()
+            self.await_money()
+
+    def set_faults(self, wanted: Mapping[str, Mapping[str, int]]) -> None:
+        """Switch faults on, and count those that are new."""
+        before = self.desk.server.do(lambda box: box.faults.show())
+        self._planned += sum(count - before[scope][kind] for scope, counts in wanted.items() for kind, count in counts.items())
+        self.desk.server.do(lambda box: box.faults.set(wanted))
+
+    def end(self) -> None:
+        """Faults are over; what rests is cancelled, and everything comes to its end."""
+        left = self.desk.server.do(lambda box: box.faults.show())
+        self.counts["faults"] = self._planned - sum(sum(kinds.values()) for kinds in left.values())
+        self.desk.server.do(lambda box: box.faults.clear())
+        self.note("faults are over")
+        for number in range(ROUNDS):
+            self.log_in_if_out()
+            self.desk.server.do(lambda box: box.book.release())
+            self.desk.price(plans.PRICES[number % len(plans.PRICES)])
+            if number % 5 == 0:
+                self.send(action="cancel")
+            self.clock.jump(1)
+            time.sleep(POLL_S * 2)
+            if self.is_over():
+                return
+        open_ones = self.rows("SELECT alert_id, action FROM alerts WHERE disposition IS NULL")
+        orders = self.rows("SELECT tag, status FROM orders WHERE is_open = 1")
+        (account,) = self.ask("GET", "/api/v1/account")
+        told = f"alerts {open_ones}, orders {orders}, at Kite {self.working_at_kite()}, account {account['message']!r}"
+        raise BrokenError(f"P3 it does not end: {told}")
+
+    def is_over(self) -> bool:
+        """Nothing is open any more, here and there."""
+        sql = "SELECT (SELECT COUNT(*) FROM alerts WHERE disposition IS NULL) + (SELECT COUNT(*) FROM orders WHERE is_open = 1)"
+        return self.rows(sql) == [(0,)] and not self.working_at_kite()
+
+    def working_at_kite(self) -> list[tuple[str, str]]:
+        """Tag and status of what has not ended there."""
+        return [(order.tag or "", str(order.status)) for order in self.desk.server.do(lambda box: box.book.working())]
+
+    # -- the bridge ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """A new process on the same folder; where it listens is told to Kite as well."""
+        self._pid = self._lives.start(self.folder)
+        found = self.wait(self._where, "the bridge to start")
+        self._http.close()
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{found['port']}", timeout=20, trust_env=False)
+        self._token = (self.data / "api.token").read_text().strip()
+        if self.plan.updates == "postback":
+            self.desk.server.do(lambda box: box.turn(postback_url=f"{self._http.base_url}/webhook/kite/{ACCOUNT}"))
+
+    def _where(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.data / "bridge.lock").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if found.get("pid") == self._pid and "port" in found else {}
+
+    def kill(self) -> None:
+        """kill -9."""
+        os.kill(self._pid, signal.SIGKILL)
+        pid, self._pid = self._pid, 0
+        self.wait(lambda: not is_alive(pid), "the killed bridge to be gone")
+        self.counts["kills"] += 1
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        if self._pid and is_alive(self._pid):
+            os.kill(self._pid, signal.SIGKILL)
+        self._http.close()
+
+    def wait(self, what: Callable[[], Any], told: str) -> Any:
+        """The first true answer of `what`; BrokenError when it does not come, or the bridge ends by itself."""
+        ends = time.monotonic() + WAIT_S
+        while not (found := what()):
+            if self._pid and not is_alive(self._pid):
+                raise BrokenError("the bridge ended by itself")
+            if time.monotonic() > ends:
+                raise BrokenError(f"waited in vain for {told}")
+            time.sleep(POLL_S / 4)
+        return found
+
+    def ask(self, method: str, path: str, content: Any = None) -> Any:
+        """The content of an answer of the bridge, which has to be a success."""
+        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            answer = self._http.request(method, path, json=content, headers=headers)
+        except httpx.TransportError as error:
+            raise BrokenError(f"P9 the bridge does not answer {path} ({type(error).__name__})") from error
+        if answer.status_code not in (200, 201):
+            raise BrokenError(f"P9 {path} is answered {answer.status_code} {answer.text[:300]}")
+        return answer.json()
+
+    def send(self, **fields: Any) -> None:
+        """Send an alert, which has to be accepted."""
+        number = len(self.sent)
+        body = {
+            "token": self._alert_token, "strategy": "demo", "symbol": SBIN, "price": "812.5",
+            "time": self.clock.now().isoformat(), "n": str(number), **fields,
+        }  # fmt: skip
+        told = self.ask("POST", "/webhook/tradingview", body)
+        if told["status"] != "accepted":
+            raise BrokenError(f"an alert is answered {told}")
+        self.sent[told["alert_id"]] = fields
+
+    def log_in(self) -> None:
+        """Somebody logs in at Kite and hands the bridge what that gave."""
+        token = self.desk.server.do(lambda box: box.sessions.give_request_token())
+        self.ask("POST", f"/api/v1/brokers/{ACCOUNT}/session", {"request_token": token})
+        self.counts["logins"] += 1
+
+    def log_in_if_out(self) -> None:
+        """The same, if the session has died."""
+        session = self.desk.box.sessions.current
+        if session is None or session.dies_at <= self.clock.now():
+            self.note("log in")
+            self.log_in()
+
+    # -- what is told and counted -------------------------------------------------------------------------------------
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What is in the bridge's database file now."""
+        return rows_of(self.data / "bridge.db", sql)
+
+    def note(self, what: str) -> None:
+        """A line of the journal."""
+        self.journal.append(f"{self.clock.now():%H:%M:%S.%f} {what}")
+
+    def count(self) -> Mapping[str, int]:
+        """How much happened."""
+        orders = self.desk.server.do(lambda box: len(box.book.orders))
+        doubts = self.rows("SELECT COUNT(*) FROM audit WHERE action = 'order_in_doubt'")[0][0]
+        refused = self.desk.server.do(lambda box: sum(n for name, n in box.limits.totals.items() if name.endswith("_refused")))
+        return {**self.counts, "alerts": len(self.sent), "orders": orders, "doubts": doubts, "refused": refused}
