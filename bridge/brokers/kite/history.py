@@ -85,7 +85,7 @@ class StoredToken:
         """What a person must do when there is none."""
         return "" if self.token() else f"{NOT_LOGGED_IN} to Zerodha. Log in with: bridge login {self._account}"
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, *, token: str | None = None) -> None:
         """Kite does not take it any more."""
         self._token = None
 
