@@ -17,6 +17,7 @@ from bridge.core.clock import IST, Clock, SystemClock
 from bridge.core.enums import Product
 from bridge.core.errors import ConfigError, StoreError
 from bridge.core.events import Changed, Event
+from bridge.core.market import never_closed
 from bridge.core.money import ONE
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import TradingState, account_scope
@@ -259,7 +260,14 @@ class Bridge:
             protection=account.market_protection,
         )
         tokens = self._make_kite_tokens(name, account)
-        broker = KiteBroker(name, policy=policy, tokens=tokens, clock=self.clock, tell=partial(self._alarm_of_account, name))
+        broker = KiteBroker(
+            name,
+            policy=policy,
+            tokens=tokens,
+            clock=self.clock,
+            tell=partial(self._alarm_of_account, name),
+            instrument=self.catalog.get,
+        )
         self._order_waits[name] = broker.wait_s
         self.lists.sources[name] = KiteDump(root=account.root or KITE_ROOT, api_key=account.api_key, session=tokens)
         self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
@@ -302,7 +310,6 @@ class Bridge:
             accounts=accounts,
             strategies=strategies,
             instrument=self.catalog.get,
-            session=self.calendar.session,
             send_within=timedelta(seconds=SEND_WITHIN * settings.webhook.freshness_s),
             multipliers=self.catalog.multipliers,
             freeze_qty=self.catalog.freeze_qty,
@@ -316,12 +323,13 @@ class Bridge:
         return AccountRules(
             name=name,
             is_paper=capabilities.is_paper,
-            always_open=capabilities.is_paper and account.session == "always",
             limits=self.settings.account_limits(name),
             leverage={product.value: account.leverage.get(product, ONE) for product in Product},
+            session=never_closed if capabilities.is_paper and account.session == "always" else self.calendar.session,
             throttle=self.throttles[name],
             max_in_flight=capabilities.max_in_flight,
             reverses_in_one=capabilities.reverses_in_one,
+            offer=capabilities.offer,
         )
 
     def _make_reconciler(self) -> Reconciler:

@@ -10,8 +10,9 @@ from bridge.core.decision import Approved, Denied
 from bridge.core.enums import Disposition
 from bridge.core.instrument import Instrument
 from bridge.core.limits import Limits
-from bridge.core.market import ALWAYS_OPEN, SessionQuestion, SessionState
+from bridge.core.market import SessionQuestion, SessionState, question_of
 from bridge.core.money import ONE
+from bridge.core.offer import Offer
 from bridge.core.order import Order
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import account_scope, strategy_scope
@@ -34,8 +35,13 @@ class AccountTerms(Protocol):
     """What deciding needs of an account's rules."""
 
     @property
-    def always_open(self) -> bool:
-        """True when the calendar does not concern it."""
+    def session(self) -> Callable[[SessionQuestion], SessionState]:
+        """Says whether an order may be entered."""
+        ...
+
+    @property
+    def offer(self) -> Offer:
+        """What its broker takes."""
         ...
 
     @property
@@ -67,7 +73,6 @@ class Deciding:
         accounts: Mapping[str, AccountTerms],
         strategies: Mapping[str, StrategyTerms],
         instrument: Callable[[str], Instrument],
-        session: Callable[[SessionQuestion], SessionState],
         send_within: timedelta,
         multipliers: Mapping[str, Decimal],
         freeze_qty: Callable[[str], Decimal | None],
@@ -75,7 +80,6 @@ class Deciding:
         self._accounts = accounts
         self._strategies = strategies
         self._instrument = instrument
-        self._session = session
         self._send_within = send_within
         self._multipliers = multipliers
         self._freeze_qty = freeze_qty
@@ -120,18 +124,18 @@ class Deciding:
 
     def _risk_context(self, tx: Tx, account: str, intent: OrderIntent, now: datetime) -> RiskContext:
         rules, instrument = self._accounts[account], self._instrument(intent.symbol)
-        question = SessionQuestion(instrument=instrument, ord_type=intent.ord_type, time_in_force=intent.time_in_force, at=now)
         return RiskContext(
             intent=intent,
             instrument=instrument,
             ledger=tx.ledger,
             now=now,
-            session=ALWAYS_OPEN if rules.always_open else self._session(question),
+            session=rules.session(question_of(intent, instrument, now)),
             account_limits=rules.limits,
             strategy_limits=self._strategies[intent.strategy].limits,
             leverage=rules.leverage.get(intent.product, ONE),
             max_age_s=int(self._send_within.total_seconds()),
             multipliers=self._multipliers,
+            offer=rules.offer,
         )
 
     def _trip(self, tx: Tx, account: str, strategy: str, denied: Denied, now: datetime) -> None:

@@ -170,7 +170,10 @@ FIELDS: dict[str, str] = {
     "order_type": "MARKET (the default), LIMIT, SL or SL-M.",
     "price": "The limit of LIMIT and SL orders. Else the price seen by the sender, by which the bridge reckons.",
     "trigger_price": "The trigger of SL and SL-M orders; refused beside others.",
-    "time_in_force": "DAY (the default) or IOC.",
+    "time_in_force": "DAY (the default), IOC, or TTL: for `validity_minutes` minutes.",
+    "validity_minutes": "How long a TTL order works, 1 to 360 minutes.",
+    "variety": "`regular` (the default), `amo` for the next session, or `iceberg`.",
+    "iceberg_legs": "The legs of an iceberg, 2 to 50, in whole lots; fewer where the quantity does not make so many.",
     "time": "When it fired: RFC 3339 with a zone, or seconds or milliseconds since 1970. Else the time of receipt.",
     "id": "Your own name for this one alert, at most 200 characters.",
 }

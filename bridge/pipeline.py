@@ -27,6 +27,7 @@ from bridge.core.ledger import newest_key
 from bridge.core.limits import Limits
 from bridge.core.market import Mark, SessionQuestion, SessionState
 from bridge.core.money import ZERO, to_text
+from bridge.core.offer import PLAIN, Offer
 from bridge.core.order import Order
 from bridge.core.order_states import UNACKNOWLEDGED, OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
@@ -62,12 +63,13 @@ class AccountRules:
 
     name: str
     is_paper: bool
-    always_open: bool
     limits: Limits
     leverage: Mapping[str, Decimal]
+    session: Callable[[SessionQuestion], SessionState]
     throttle: Throttle
     max_in_flight: int
     reverses_in_one: frozenset[Product]
+    offer: Offer = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,6 @@ class Pipeline:
         accounts: Mapping[str, AccountRules],
         strategies: Mapping[str, StrategyRules],
         instrument: Callable[[str], Instrument | None],
-        session: Callable[[SessionQuestion], SessionState],
         send_within: timedelta,
         multipliers: Mapping[str, Decimal],
         freeze_qty: Callable[[str], Decimal | None],
@@ -114,7 +115,6 @@ class Pipeline:
             accounts=accounts,
             strategies=strategies,
             instrument=self._known,
-            session=session,
             send_within=send_within,
             multipliers=multipliers,
             freeze_qty=freeze_qty,

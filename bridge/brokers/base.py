@@ -11,6 +11,7 @@ from bridge.core.bar import Bar, Interval
 from bridge.core.enums import Product
 from bridge.core.instrument import Instrument
 from bridge.core.login import LoginView
+from bridge.core.offer import PLAIN, Offer
 from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 
@@ -38,6 +39,7 @@ class Capabilities:
     A call that takes longer than `call_timeout_s` is cut off: a command is UNKNOWN then, a read has failed. None is for a
     broker inside this process, which cannot be away by itself. In the products of `reverses_in_one` a single order may close a
     position and open the opposite one; in others that can be short the bridge sends two, the second when the first has filled.
+    `offer` says which orders it takes beyond the plain ones.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Capabilities:
     max_in_flight: int
     call_timeout_s: float | None = CALL_TIMEOUT_S
     reverses_in_one: frozenset[Product] = frozenset({Product.MIS, Product.NRML})
+    offer: Offer = PLAIN
 
 
 class BookUnreadableError(Exception):

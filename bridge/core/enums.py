@@ -58,10 +58,23 @@ class OrdType(StrEnum):
 
 
 class TimeInForce(StrEnum):
-    """How long an order works (FIX 59)."""
+    """How long an order works (FIX 59); TTL: for so many minutes."""
 
     DAY = "DAY"
     IOC = "IOC"
+    TTL = "TTL"
+
+
+class Variety(StrEnum):
+    """Which way an order takes to the exchange, in the words of Indian brokers.
+
+    AMO is given while the market is closed and waits at the broker for the next session; ICEBERG goes in legs, one when the one
+    before has filled.
+    """
+
+    REGULAR = "regular"
+    AMO = "amo"
+    ICEBERG = "iceberg"
 
 
 class Product(StrEnum):

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from bridge.core.enums import OrdType, TimeInForce
+from bridge.core.enums import OrdType, TimeInForce, Variety
 from bridge.core.instrument import Instrument
 from bridge.core.reasons import Reason
+from bridge.core.signal import OrderIntent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +49,23 @@ class SessionQuestion:
     ord_type: OrdType
     time_in_force: TimeInForce
     at: datetime
+    variety: Variety = Variety.REGULAR
+
+
+def question_of(intent: OrderIntent, instrument: Instrument, at: datetime) -> SessionQuestion:
+    """Whether this order may be entered now."""
+    return SessionQuestion(
+        instrument=instrument,
+        ord_type=intent.ord_type,
+        time_in_force=intent.time_in_force,
+        at=at,
+        variety=intent.variety,
+    )
+
+
+def never_closed(question: SessionQuestion) -> SessionState:
+    """The answer for an account that trades at any time: an order for the closed market has nothing to wait for there."""
+    if question.variety is not Variety.AMO:
+        return ALWAYS_OPEN
+    message = 'The account trades at any time (session: always); leave "variety": "amo" out.'
+    return SessionState(is_open=False, reason=Reason.MARKET_OPEN, message=message)

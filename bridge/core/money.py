@@ -1,6 +1,6 @@
 """Decimal arithmetic for money and quantities: strict reading, exact rounding, no floats."""
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -58,6 +58,11 @@ def rupees(value: Decimal) -> str:
 def is_multiple(value: Decimal, step: Decimal) -> bool:
     """True when `value` is a whole number of `step`s."""
     return value % step == ZERO
+
+
+def leg_size(quantity: Decimal, legs: int, lot: Decimal) -> Decimal:
+    """Units of each leg of an order in at most `legs` legs of whole lots; the last one may be smaller."""
+    return (quantity / legs / lot).to_integral_value(ROUND_CEILING) * lot
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.decision import Approved
-from bridge.core.enums import OrdType, Side
+from bridge.core.enums import OrdType, Side, Variety
 from bridge.core.fill import Fill
 from bridge.core.ids import make_cl_ord_id, make_tag
 from bridge.core.money import ZERO, average
@@ -60,8 +60,8 @@ class Order:
 
     @property
     def is_resting(self) -> bool:
-        """True for an order that may lie in the book for long: a limit or stop order."""
-        return self.intent.ord_type is not OrdType.MARKET
+        """True for an order that may lie in the book for long: a limit or stop order, or one for the next session."""
+        return self.intent.ord_type is not OrdType.MARKET or self.intent.variety is Variety.AMO
 
 
 def create_order(approved: Approved, created_at: datetime) -> Order:

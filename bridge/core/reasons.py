@@ -68,7 +68,9 @@ class Reason(StrEnum):
     # denied
     HALTED = "HALTED"
     MARKET_CLOSED = "MARKET_CLOSED"
+    MARKET_OPEN = "MARKET_OPEN"
     CALENDAR_UNKNOWN = "CALENDAR_UNKNOWN"
+    NOT_OFFERED = "NOT_OFFERED"
     STALE = "STALE"
     SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
     INSTRUMENT_EXPIRED = "INSTRUMENT_EXPIRED"
@@ -124,6 +126,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.NOTHING_OPEN: "There was no open order to cancel.",
     Reason.HALTED: "Trading is halted.",
     Reason.MARKET_CLOSED: "The market is closed.",
+    Reason.MARKET_OPEN: "The market is open, and an after-market order (AMO) is for the time when it is closed.",
+    Reason.NOT_OFFERED: "The broker of the account does not take such an order.",
     Reason.CALENDAR_UNKNOWN: "The calendar does not know this day, so the market counts as closed.",
     Reason.STALE: "The signal was too old when its turn came.",
     Reason.SYMBOL_NOT_ALLOWED: "The symbol is not on the list of symbols allowed here.",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, TimeInForce
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, TimeInForce, Variety
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +15,7 @@ class Signal:
     position wanted and goes with Action.TARGET only. `state` and `prev` are where the strategy says it stands after and
     before. `price` is the limit price of LIMIT and SL orders and otherwise the sender's reference price. `signal_at` is the
     alert's own time, which `is_timed` vouches for, else the time of receipt. `max_notional` is the token's cap in rupees.
+    `iceberg_legs` goes with Variety.ICEBERG and `validity_minutes` with TTL; they are zero otherwise.
     `notes` are the keys of the alert that mean nothing to the bridge.
     """
 
@@ -33,6 +34,9 @@ class Signal:
     price: Decimal | None = None
     trigger_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.DAY
+    variety: Variety = Variety.REGULAR
+    iceberg_legs: int = 0
+    validity_minutes: int = 0
     max_notional: Decimal | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -64,3 +68,15 @@ class OrderIntent:
     max_notional: Decimal | None = None
     part: int = 1
     parts: int = 1
+    variety: Variety = Variety.REGULAR
+    iceberg_legs: int = 0
+    validity_minutes: int = 0
+
+    @property
+    def terms(self) -> str:
+        """What is not plain about the order, in words: 'AMO', 'iceberg in 5 legs, for 30 min'; "" for a plain one."""
+        words = {Variety.REGULAR: "", Variety.AMO: "AMO", Variety.ICEBERG: f"iceberg in {self.iceberg_legs} legs"}[self.variety]
+        if self.time_in_force is TimeInForce.DAY:
+            return words
+        life = f"for {self.validity_minutes} min" if self.time_in_force is TimeInForce.TTL else self.time_in_force.value
+        return f"{words}, {life}" if words else life

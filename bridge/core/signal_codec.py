@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from bridge.core.clock import from_us, to_us
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
 from bridge.core.errors import InvariantError
 from bridge.core.signal import Signal
 
@@ -30,19 +30,29 @@ def signal_to_json(signal: Signal) -> str:
         data["quantity"] = str(signal.quantity)
     if signal.target is not None:
         data["target"] = str(signal.target)
-    if signal.state is not None:
-        data["state"] = signal.state
-    if signal.prev is not None:
-        data["prev"] = signal.prev
+    if signal.state is not None or signal.prev is not None:
+        data |= _states_of(signal)
     if signal.price is not None:
         data["price"] = str(signal.price)
     if signal.trigger_price is not None:
         data["trigger_price"] = str(signal.trigger_price)
+    if signal.variety is not Variety.REGULAR or signal.iceberg_legs or signal.validity_minutes:
+        data |= _variety_of(signal)
     if signal.max_notional is not None:
         data["max_notional"] = str(signal.max_notional)
     if signal.notes:
         data["notes"] = signal.notes
     return _encode(data)
+
+
+def _states_of(signal: Signal) -> dict[str, object]:
+    states = {"state": signal.state, "prev": signal.prev}
+    return {name: state for name, state in states.items() if state is not None}
+
+
+def _variety_of(signal: Signal) -> dict[str, object]:
+    legs, minutes = signal.iceberg_legs, signal.validity_minutes
+    return {"variety": signal.variety, "iceberg_legs": legs, "validity_minutes": minutes}
 
 
 def signal_from_json(text: str) -> Signal:
@@ -70,6 +80,9 @@ def _build(data: dict[str, Any]) -> Signal:
         price=_decimal(data, "price"),
         trigger_price=_decimal(data, "trigger_price"),
         time_in_force=TimeInForce(data["time_in_force"]),
+        variety=Variety(data.get("variety", Variety.REGULAR)),
+        iceberg_legs=int(data.get("iceberg_legs", 0)),
+        validity_minutes=int(data.get("validity_minutes", 0)),
         max_notional=_decimal(data, "max_notional"),
         notes=data.get("notes", {}),
     )

@@ -44,7 +44,7 @@ class StepView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderView:
-    """An order as it stands; the `part`-th of the `parts` in which it was sent."""
+    """An order as it stands, the `part`-th of the `parts` in which it was sent; `terms` says what is not plain about it."""
 
     cl_ord_id: str
     tag: str
@@ -68,8 +68,9 @@ class OrderView:
     created_at: datetime
     sent_at: datetime | None
     updated_at: datetime
-    part: int
-    parts: int
+    part: int = 1
+    parts: int = 1
+    terms: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

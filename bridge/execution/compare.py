@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bridge.core.clock import elapsed, market_day
+from bridge.core.enums import Variety
 from bridge.core.hold import Gap, Hold, find_gaps, make_hold
 from bridge.core.ledger import Ledger
 from bridge.core.money import ZERO
@@ -27,6 +28,8 @@ ODD_FOR_S = 30.0
 CANCEL_LOOKS = 2
 # Orders placed elsewhere that are kept to be shown; the latest ones.
 EXTERNAL_KEPT = 200
+# An order for the next session may wait over a long weekend; so long its absence from a book is no end but a riddle.
+AFTER_MARKET_DAYS = 5
 WORKING = frozenset({OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING})
 Differences = Mapping[str, Decimal]
 
@@ -179,8 +182,15 @@ def open_orders(ledger: Ledger, account: str) -> list[Order]:
 
 
 def is_of_today(order: Order, now: datetime) -> bool:
-    """Sent on this market day; a broker's book is of one day. A day to come counts too: the clock was set back since."""
-    return order.sent_at is not None and market_day(order.sent_at) >= market_day(now)
+    """Sent on this market day, or for a later one; a broker's book is of one day.
+
+    A day to come counts too: the clock was set back since.
+    """
+    if order.sent_at is None:
+        return False
+    if order.intent.variety is Variety.AMO:
+        now -= timedelta(days=AFTER_MARKET_DAYS)
+    return market_day(order.sent_at) >= market_day(now)
 
 
 def is_before(at: datetime, read: Read, lag: timedelta = timedelta()) -> bool:

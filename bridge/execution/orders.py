@@ -60,8 +60,9 @@ def describe(order: Order) -> str:
         how += f" when {to_text(intent.trigger_price)} trades"
     closing = ", closing only" if intent.reduce_only else ""
     part = f", part {intent.part} of {intent.parts}" if intent.parts > 1 else ""
+    terms = f", {intent.terms}" if intent.terms else ""
     what = f"{intent.side.value.capitalize()} {to_text(intent.order_qty)} {intent.symbol}"
-    return f"{what} {how}, {intent.product}{closing}{part}."
+    return f"{what} {how}, {intent.product}{terms}{closing}{part}."
 
 
 def queue_order(tx: Tx, order: Order, *, granted: bool) -> None:

@@ -17,7 +17,8 @@ KNOWN_FIELDS = frozenset(
     {
         *("token", "id", "time", "strategy", "symbol", "exchange", "product"),
         *("action", "quantity", "target", "state", "prev"),
-        *("order_type", "price", "trigger_price", "time_in_force"),
+        *("order_type", "price", "trigger_price", "time_in_force", "validity_minutes"),
+        *("variety", "iceberg_legs"),
     }
 )
 # All names below are folded: lower case, without separators.
@@ -26,7 +27,7 @@ UNSUPPORTED = frozenset(
     {
         *("stoploss", "stoplossprice", "sl", "slprice", "stop", "takeprofit", "takeprofitprice", "tp", "tpprice"),
         *("targetprice", "trailingstop", "tsl", "trail", "trailamount", "trailoffset", "trailpercent", "trailprice"),
-        *("orders", "legs", "orderlegs", "bracket", "oco", "squareoff", "iceberg", "variety", "amo"),
+        *("orders", "legs", "orderlegs", "bracket", "oco", "squareoff", "iceberg", "icebergquantity", "amo"),
         *("quantitytype", "qtytype", "quantitypercent", "qtypercent", "percentofequity", "riskpercent", "leverage"),
         *("disclosedquantity", "disclosedqty", "sentiment", "reduceonly", "closeposition", "delay", "goodtilldate"),
         *("account", "accounts", "broker", "expiry", "expirydate", "expiration", "strike", "strikeprice", "optiontype"),
@@ -41,6 +42,7 @@ SYNONYMS = {
     **dict.fromkeys(("shares", "lots", "units", "amount"), "quantity"),
     **dict.fromkeys(("pricetype", "prctyp", "ordtype"), "order_type"),
     **dict.fromkeys(("tif", "validity"), "time_in_force"),
+    **dict.fromkeys(("validityttl", "ttl"), "validity_minutes"),
     **dict.fromkeys(("producttype", "pcode"), "product"),
 }
 # Other names of what is required: named when the field itself is missing.

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Protocol
 
 from bridge.core.claims import Claims
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
 from bridge.core.errors import RefusedError
 from bridge.core.instrument import Instrument
 from bridge.core.money import ZERO, to_text
@@ -36,6 +36,11 @@ _POSITIONS = words_of(MarketPosition)
 _ORD_TYPES = words_of(OrdType)
 _PRODUCTS = words_of(Product)
 _TIMES_IN_FORCE = words_of(TimeInForce)
+_VARIETIES = words_of(Variety)
+# Zerodha's; the legs of the brokers that have fewer are for them to refuse.
+MIN_LEGS, MAX_LEGS = 2, 50
+# Six hours: a session is little longer.
+MAX_VALIDITY_MINUTES = 360
 _SIGNS = {MarketPosition.LONG: 1, MarketPosition.FLAT: 0, MarketPosition.SHORT: -1}
 _DIRECTIONS = frozenset({"LONG", "SHORT", "BULLISH", "BEARISH", "FLAT", "CLOSE"})
 
@@ -56,6 +61,9 @@ class _Terms:
     price: Decimal | None = None
     trigger_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.DAY
+    variety: Variety = Variety.REGULAR
+    iceberg_legs: int = 0
+    validity_minutes: int = 0
 
 
 _NO_TERMS = _Terms()
@@ -94,6 +102,9 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
         price=terms.price,
         trigger_price=terms.trigger_price,
         time_in_force=terms.time_in_force,
+        variety=terms.variety,
+        iceberg_legs=terms.iceberg_legs,
+        validity_minutes=terms.validity_minutes,
         max_notional=None if claims is None else claims.max_notional,
         notes=notes,
     )
@@ -194,7 +205,9 @@ def _read_product(fields: Fields, claims: Claims | None, strategy: StrategySetti
 
 def _read_terms(fields: Fields) -> _Terms:
     ord_type = read_word(fields, "order_type", _ORD_TYPES, RefusalCode.E_UNSUPPORTED) or OrdType.MARKET
-    time_in_force = read_word(fields, "time_in_force", _TIMES_IN_FORCE, RefusalCode.E_UNSUPPORTED)
+    time_in_force = read_word(fields, "time_in_force", _TIMES_IN_FORCE, RefusalCode.E_UNSUPPORTED) or TimeInForce.DAY
+    variety = read_word(fields, "variety", _VARIETIES, RefusalCode.E_UNSUPPORTED) or Variety.REGULAR
+    _check_together(variety, time_in_force)
     price = read_positive(fields, "price")
     trigger_price = read_positive(fields, "trigger_price")
     if ord_type.needs_price and price is None:
@@ -207,8 +220,42 @@ def _read_terms(fields: Fields) -> _Terms:
         ord_type=ord_type,
         price=price,
         trigger_price=trigger_price,
-        time_in_force=time_in_force or TimeInForce.DAY,
+        time_in_force=time_in_force,
+        variety=variety,
+        iceberg_legs=_read_count(fields, "iceberg_legs", MIN_LEGS, MAX_LEGS, is_needed=variety is Variety.ICEBERG),
+        validity_minutes=_read_count(
+            fields, "validity_minutes", 1, MAX_VALIDITY_MINUTES, is_needed=time_in_force is TimeInForce.TTL
+        ),
     )
+
+
+def _check_together(variety: Variety, time_in_force: TimeInForce) -> None:
+    """An order for the next session, or in legs, is not one that has to fill at once or within minutes of now."""
+    allowed = {
+        Variety.REGULAR: tuple(TimeInForce),
+        Variety.AMO: (TimeInForce.DAY,),
+        Variety.ICEBERG: (TimeInForce.DAY, TimeInForce.TTL),
+    }[variety]
+    if time_in_force not in allowed:
+        hint = f"With this variety it can be {' or '.join(allowed)}."
+        raise _wrong("time_in_force", f"`time_in_force` {time_in_force} does not go with `variety` {variety}.", hint)
+
+
+_NEEDED_BY = {"iceberg_legs": "`variety` iceberg", "validity_minutes": "`time_in_force` TTL"}
+
+
+def _read_count(fields: Fields, name: str, least: int, most: int, *, is_needed: bool) -> int:
+    """A whole number within bounds, there exactly when it is needed; else zero."""
+    number = read_positive(fields, name)
+    if not is_needed:
+        if number is not None:
+            raise _wrong(name, f"`{name}` goes with {_NEEDED_BY[name]} only.", "Leave it out.")
+        return 0
+    if number is None:
+        raise _wrong(name, f"{_NEEDED_BY[name]} needs `{name}`.", f"A whole number from {least} to {most}.")
+    if number != number.to_integral_value() or not least <= number <= most:
+        raise _wrong(name, f"`{name}` is {shown(to_text(number))}; it is a whole number from {least} to {most}.")
+    return int(number)
 
 
 def _seconds(age: timedelta) -> str:

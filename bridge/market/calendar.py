@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from bridge.core.clock import EPOCH, IST
+from bridge.core.enums import Variety
 from bridge.core.instrument import Instrument
 from bridge.core.market import ALWAYS_OPEN, SessionQuestion, SessionState
 from bridge.core.reasons import Reason
@@ -50,6 +51,8 @@ class Calendar:
         if segment is None:
             return _unknown(f"The calendar does not know the exchange {question.instrument.exchange}")
         plan = self._plan(segment, day)
+        if question.variety is Variety.AMO:
+            return self._after_market(question, plan, day, second)
         for window in plan.windows:
             if window.start_s <= second < window.end_s:
                 if window.phase.takes(question.ord_type, question.time_in_force):
@@ -58,6 +61,17 @@ class Calendar:
         if not plan.is_known:
             return self._unknown_day(plan, day)
         return self._closed(question, plan)
+
+    def _after_market(self, question: SessionQuestion, plan: DayPlan, day: int, second: int) -> SessionState:
+        """For an order that waits at the broker for the next session: before the day's first window or after its last.
+
+        The broker's own hours for such orders are not in the file; what it does not take it rejects.
+        """
+        if not plan.is_known:
+            return self._unknown_day(plan, day)
+        if plan.windows and plan.windows[0].start_s <= second < plan.windows[-1].end_s:
+            return SessionState(is_open=False, reason=Reason.MARKET_OPEN, message=_open_message(question))
+        return ALWAYS_OPEN
 
     def next_open(self, instrument: Instrument, at: datetime) -> datetime | None:
         """The first moment, `at` or later, when some order in `instrument` can be entered; None when nobody can say."""
@@ -151,6 +165,11 @@ class Calendar:
             return _unknown(f"The calendar does not know {hours}")
         years = ", ".join(str(year) for year in sorted(self._schedule.years))
         return _unknown(f"The calendar knows {years} and not this day", "; name a newer file in the setting `calendar`")
+
+
+def _open_message(question: SessionQuestion) -> str:
+    exchange, at = question.instrument.exchange, question.at.astimezone(IST)
+    return f'{exchange} is open at {at:%H:%M} IST; "variety": "amo" is for the closed market. Leave it out.'
 
 
 def _local(at: datetime) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from bridge.core.ledger import Ledger
 from bridge.core.limits import Limits
 from bridge.core.market import SessionState
 from bridge.core.money import ZERO
+from bridge.core.offer import PLAIN, Offer
 from bridge.core.scope import account_scope, strategy_scope
 from bridge.core.signal import OrderIntent
 from bridge.risk.usage import Book, key_of, open_book, reach, worst_price
@@ -24,7 +25,7 @@ class RiskContext:
 
     `leverage` is rupees of order per rupee of buying power, for the intent's product. `max_age_s` is how old a signal
     may be when it is judged. `multipliers` names the instruments whose multiplier is not 1: an order under way in
-    another instrument does not say its own.
+    another instrument does not say its own. `offer` is what the account's broker takes.
     """
 
     intent: OrderIntent
@@ -37,6 +38,7 @@ class RiskContext:
     leverage: Decimal
     max_age_s: int
     multipliers: Mapping[str, Decimal] = field(default_factory=dict)
+    offer: Offer = PLAIN
 
 
 class Case:

@@ -5,9 +5,10 @@ from decimal import Decimal
 
 from bridge.core.clock import IST
 from bridge.core.decision import Denied
-from bridge.core.enums import InstrumentKind, OrdType, Side
+from bridge.core.enums import InstrumentKind, OrdType, Side, TimeInForce, Variety
 from bridge.core.money import ZERO, is_multiple, rupees, to_text
 from bridge.core.reasons import Reason
+from bridge.core.scope import account_scope
 from bridge.risk.context import Case
 from bridge.risk.halt import may_send
 
@@ -82,13 +83,36 @@ def tradable(case: Case) -> Denied | None:
     )
 
 
+def offered(case: Case) -> Denied | None:
+    """The account's broker takes orders of this variety and time in force."""
+    intent, offer = case.intent, case.ctx.offer
+    if intent.variety not in offer.varieties:
+        name, observed, taken = "variety", intent.variety.value, sorted(map(str, offer.varieties))
+    elif intent.time_in_force not in offer.times_in_force:
+        name, observed, taken = "time in force", intent.time_in_force.value, sorted(map(str, offer.times_in_force))
+    else:
+        return None
+    limit = ", ".join(taken)
+    return Denied(
+        reason=Reason.NOT_OFFERED,
+        message=f"The broker of account {intent.account} does not take orders of {name} {observed}, only {limit}.",
+        scope=str(account_scope(intent.account)),
+        limit=limit,
+        observed=observed,
+    )
+
+
 def session_open(case: Case) -> Denied | None:
     """The market is open for this kind of order, as far as the calendar knows."""
     session = case.ctx.session
     if session.is_open:
         return None
     reason = session.reason or Reason.MARKET_CLOSED
-    return Denied(reason=reason, message=session.message or reason.sentence)
+    message = session.message or reason.sentence
+    may_wait = case.intent.variety is Variety.REGULAR and case.intent.time_in_force is TimeInForce.DAY
+    if reason is Reason.MARKET_CLOSED and may_wait and Variety.AMO in case.ctx.offer.varieties:
+        message += ' An order for the next session says "variety": "amo", once the day is over.'
+    return Denied(reason=reason, message=message)
 
 
 def whole_lots(case: Case) -> Denied | None:

@@ -185,4 +185,7 @@ def _order(wish: _Wish, side: Side, quantity: Decimal, *, reduce_only: bool) -> 
         signal_at=signal.signal_at,
         received_at=wish.received_at,
         max_notional=signal.max_notional,
+        variety=signal.variety,
+        iceberg_legs=signal.iceberg_legs,
+        validity_minutes=signal.validity_minutes,
     )

@@ -7,8 +7,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 from bridge.core.decision import Approved, Denied
+from bridge.core.enums import Variety
 from bridge.core.instrument import Instrument
-from bridge.core.money import ONE, ZERO, to_text
+from bridge.core.money import ONE, ZERO, leg_size, to_text
 from bridge.core.reasons import Reason
 
 # At eight orders a second a minute's worth; an entry would be too old to leave before the last one has.
@@ -18,13 +19,14 @@ MAX_PARTS = 400
 def slice_order(approved: Approved, instrument: Instrument, most: Decimal | None) -> list[Approved] | Denied:
     """The orders that an approved one is sent as: full ones of at most `most` units in whole lots, and what is left.
 
-    It stays one where `most` is not known, or not smaller.
+    It stays one where `most` is not known, or not smaller than the order, or than each leg of an iceberg.
     """
     intent = approved.intent
     quantity = intent.order_qty
-    if most is None or quantity <= most:
-        return [approved]
     lot = max(instrument.lot, ONE)
+    largest = leg_size(quantity, intent.iceberg_legs, lot) if intent.variety is Variety.ICEBERG else quantity
+    if most is None or largest <= most:
+        return [approved]
     full = most - most % lot
     count = int(quantity // full) + bool(quantity % full) if full > ZERO else MAX_PARTS + 1
     if count > MAX_PARTS:

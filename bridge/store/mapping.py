@@ -12,7 +12,7 @@ from sqlmodel import SQLModel
 from bridge.core.alert import Alert
 from bridge.core.clock import from_us, to_us
 from bridge.core.day import Day
-from bridge.core.enums import OrdType, Product, Side, Source, TimeInForce, TradingMode
+from bridge.core.enums import OrdType, Product, Side, Source, TimeInForce, TradingMode, Variety
 from bridge.core.fill import Fill
 from bridge.core.hold import Gap, Hold
 from bridge.core.login import BrokerSession
@@ -101,6 +101,7 @@ def _encode_order(_key: str, order: Order) -> tuple[Any, ...]:
         to_text(order.avg_px), order.broker_order_id, ",".join(order.exec_ids), order.sends,
         _maybe_us(order.sent_at), order.code, order.message,
         to_us(order.created_at), to_us(order.updated_at), intent.part, intent.parts,
+        intent.variety._value_, intent.iceberg_legs, intent.validity_minutes,
     )  # fmt: skip
 
 
@@ -111,7 +112,7 @@ def decode_order(row: Row) -> tuple[str, Order]:
         side=Side(row[8]), ord_type=OrdType(row[9]), time_in_force=TimeInForce(row[10]), order_qty=Decimal(row[11]),
         price=_decimal(row[12]), trigger_price=_decimal(row[13]), reduce_only=bool(row[14]),
         signal_at=from_us(row[15]), received_at=from_us(row[16]), max_notional=_decimal(row[17]),
-        part=row[31], parts=row[32],
+        part=row[31], parts=row[32], variety=Variety(row[33]), iceberg_legs=row[34], validity_minutes=row[35],
     )  # fmt: skip
     return row[0], Order(
         cl_ord_id=row[0], tag=row[1], intent=intent, status=OrderStatus(row[18]), cum_qty=Decimal(row[20]),

@@ -225,7 +225,7 @@ def _order(row: Any) -> OrderView:
         trigger_price=intent.trigger_price, reduce_only=intent.reduce_only, status=OrderStatus(order.status),
         broker_order_id=order.broker_order_id, message=order.message, received_at=intent.received_at,
         created_at=order.created_at, sent_at=order.sent_at, updated_at=order.updated_at,
-        part=intent.part, parts=intent.parts,
+        part=intent.part, parts=intent.parts, terms=intent.terms,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ _FIXED: dict[str, frozenset[str]] = {
     "orders": frozenset({
         "tag", "alert_id", "leg", "part", "parts", "account", "strategy", "symbol", "product", "side", "ord_type",
         "time_in_force", "price", "trigger_price", "reduce_only", "signal_at", "received_at", "max_notional", "created_at",
+        "variety", "iceberg_legs", "validity_minutes",
     }),
     "trades": frozenset({"account", "symbol", "product", "strategy", "side", "multiplier", "opened_at"}),
     "paper_orders": frozenset({

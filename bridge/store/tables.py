@@ -105,6 +105,9 @@ class OrderRow(SQLModel, table=True):
     updated_at: int = Field(sa_column=_us())
     part: int = Field(sa_column=Column(SmallInteger, nullable=False))
     parts: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    variety: str = Field(sa_column=_text())
+    iceberg_legs: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    validity_minutes: int = Field(sa_column=Column(SmallInteger, nullable=False))
 
 
 class FillRow(SQLModel, table=True):

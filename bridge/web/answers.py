@@ -95,6 +95,7 @@ def order_row(view: OrderView) -> dict[str, object]:
         "tag": view.tag,
         "part": view.part,
         "parts": view.parts,
+        "terms": view.terms,
     }
 
 

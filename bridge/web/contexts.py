@@ -307,7 +307,7 @@ def make_order(view: OrderView, now: datetime) -> OrderLine:
         strategy=view.strategy,
         symbol=view.symbol,
         side=Chip(text=view.side.lower(), tone="long" if is_buy else "short"),
-        kind=" ".join([view.ord_type, " / ".join(limits)]).strip() if view.ord_type != "MARKET" else "MARKET",
+        kind=_kind_of(view, limits),
         filled=quantity(view.cum_qty),
         order_qty=quantity(view.order_qty),
         avg_px=price(view.avg_px) if view.cum_qty else NOTHING,
@@ -316,6 +316,12 @@ def make_order(view: OrderView, now: datetime) -> OrderLine:
         broker_order_id=view.broker_order_id or NOTHING,
         tag=view.tag,
     )
+
+
+def _kind_of(view: OrderView, limits: list[str]) -> str:
+    """The type with its prices, and what is not plain about the order."""
+    kind = "MARKET" if view.ord_type == "MARKET" else " ".join([view.ord_type, " / ".join(limits)]).strip()
+    return f"{kind}, {view.terms}" if view.terms else kind
 
 
 def make_external(view: ExternalView, now: datetime) -> ExternalLine:

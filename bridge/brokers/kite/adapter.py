@@ -12,11 +12,12 @@ from typing import Any, Literal, TypeVar
 from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
 from bridge.brokers.http_outcomes import TOO_MANY, judge_answer, judge_failure, read_retry_after
 from bridge.brokers.kite.client import Answer, KiteClient, TokenSource
+from bridge.brokers.kite.icebergs import cut_legs, merge_legs, read_leg
 from bridge.brokers.kite.limits import OTHERS_PER_SECOND, PER_MINUTE, OrderCount, Pace
 from bridge.brokers.kite.mapping import (
     STATUSES,
     UNREADABLE,
-    VARIETY,
+    VARIETIES,
     ForeignError,
     is_maybe_ours,
     read_funds,
@@ -28,8 +29,10 @@ from bridge.brokers.kite.mapping import (
     write_order,
 )
 from bridge.core.clock import IST, Clock
-from bridge.core.enums import OutcomeKind
-from bridge.core.money import ZERO
+from bridge.core.enums import OutcomeKind, Variety
+from bridge.core.instrument import Instrument
+from bridge.core.money import ONE, ZERO
+from bridge.core.offer import EVERYTHING
 from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report, reports_of
 from bridge.log import log_event
@@ -53,6 +56,8 @@ MAX_TOLD = 1_000
 # The event loop gets a turn after so many rows of the book.
 ROWS_PER_TURN = 100
 START_S = 3.0
+# Between the look for an iceberg's newest leg and the request to cancel it that leg may fill, and another come.
+CANCEL_TRIES = 3
 STOPPED = "The session with Kite is closed."
 
 
@@ -80,18 +85,27 @@ class KiteBroker:
     """One account. `tell` is called with what a person must look at, from the event loop."""
 
     def __init__(
-        self, account: str, *, policy: KitePolicy, tokens: TokenSource, clock: Clock, tell: Callable[[str], None]
+        self,
+        account: str,
+        *,
+        policy: KitePolicy,
+        tokens: TokenSource,
+        clock: Clock,
+        tell: Callable[[str], None],
+        instrument: Callable[[str], Instrument | None] = lambda _symbol: None,
     ) -> None:
         self.account = account
-        self.capabilities = Capabilities(name="kite", is_paper=False, max_in_flight=MAX_IN_FLIGHT)
+        self.capabilities = Capabilities(name="kite", is_paper=False, max_in_flight=MAX_IN_FLIGHT, offer=EVERYTHING)
         self.count = OrderCount()
         self._policy = policy
         self._tokens = tokens
         self._clock = clock
         self._tell = tell
+        self._instrument = instrument
         self._pace = Pace(OTHERS_PER_SECOND)
         self._orders, self._cancels, self._reads = (self._make_line() for _ in range(3))
         self._seen: dict[str, _Seen] = {}
+        self._newest_legs: dict[str, str] = {}
         self._told_rows: dict[str, BookRow] = {}
         self._told_words: set[str] = set()
         self._is_busy = False
@@ -146,7 +160,7 @@ class KiteBroker:
         return wait_s
 
     async def place(self, order: Order) -> Outcome:
-        """Send the order as a regular one; what becomes of it comes through the sink."""
+        """Send the order; what becomes of it comes through the sink."""
         now = self._clock.now()
         if self._tokens.token() is None:
             return Outcome(kind=OutcomeKind.NOT_SENT, message=self._tokens.why())
@@ -154,7 +168,7 @@ class KiteBroker:
         if full:
             return Outcome(kind=OutcomeKind.REFUSED, message=full)
         try:
-            words = write_order(order, self._policy.protection)
+            words = write_order(order, self._policy.protection, self._cut(order))
         except ValueError as error:
             return Outcome(kind=OutcomeKind.REFUSED, message=str(error))
         self.count.note_sent(order.tag, now)
@@ -164,18 +178,47 @@ class KiteBroker:
         self.poke("placed")
         return outcome
 
+    def _cut(self, order: Order) -> tuple[int, Decimal]:
+        intent = order.intent
+        if intent.variety is not Variety.ICEBERG:
+            return 1, intent.order_qty
+        found = self._instrument(intent.symbol)
+        return cut_legs(intent.order_qty, intent.iceberg_legs, ONE if found is None else found.lot)
+
     async def cancel(self, order: Order) -> Outcome:
         """Ask to cancel by the broker's id, which the book knows when we do not."""
+        if order.intent.variety is Variety.ICEBERG:
+            return await self._cancel_iceberg(order)
         ident = order.broker_order_id
         if ident is None:
             try:
                 ident = next((row.broker_order_id for row in await self.book() if row.tag == order.tag), None)
             except BookUnreadableError as error:
                 return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
+        return await self._ask_to_cancel(VARIETIES[order.intent.variety], ident)
+
+    async def _cancel_iceberg(self, order: Order) -> Outcome:
+        """The newest leg is the one that can be cancelled; with it go those to come."""
+        outcome, asked = Outcome(kind=OutcomeKind.REFUSED, message="Kite has no such order."), None
+        for _ in range(CANCEL_TRIES):
+            try:
+                first = next((row.broker_order_id for row in await self.book() if row.tag == order.tag), None)
+            except BookUnreadableError as error:
+                return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
+            ident = None if first is None else self._newest_legs.get(first, first)
+            if ident is None or ident == asked:
+                break
+            variety, asked = self._seen[ident].told.get("variety"), ident
+            outcome = await self._ask_to_cancel(variety if isinstance(variety, str) else "iceberg", ident)
+            if outcome.kind is not OutcomeKind.REFUSED:
+                break
+        return outcome
+
+    async def _ask_to_cancel(self, variety: str, ident: str | None) -> Outcome:
         if ident is None:
             return Outcome(kind=OutcomeKind.REFUSED, message="Kite has no such order.")
         await asyncio.sleep(self._pace.take(self._clock.now()))
-        outcome = self._judge(await self._cancels.call("cancel_order", VARIETY, ident))
+        outcome = self._judge(await self._cancels.call("cancel_order", variety, ident))
         self.poke("cancelled")  # a refusal may mean that it has ended
         return outcome
 
@@ -207,7 +250,10 @@ class KiteBroker:
                 await asyncio.sleep(0)
         self._seen = now_seen
         self.count.note_book((seen.placed for seen in now_seen.values()), self._clock.now())
-        return [seen.row for seen in now_seen.values() if seen.row is not None]
+        rows = [(seen.told, seen.row) for seen in now_seen.values() if seen.row is not None]
+        legs = [leg for told, row in rows if told.get("variety") == "iceberg" and (leg := read_leg(told, row)) is not None]
+        merged, self._newest_legs = merge_legs([row for _told, row in rows], legs)
+        return merged
 
     def _see(self, told: Any, trades: list[Any]) -> "_Seen":
         return _Seen(told, trades, self._read_row(told, trades), (read_tag(told), read_placed_at(told)))

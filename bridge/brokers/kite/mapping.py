@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, TypeVar
 
 from bridge.core.clock import IST
-from bridge.core.enums import OrdType, Product, ReportKind, Side, TimeInForce
+from bridge.core.enums import OrdType, Product, ReportKind, Side, TimeInForce, Variety
 from bridge.core.ids import TAG_LENGTH
 from bridge.core.money import AVERAGE_PLACES, PAISA, ZERO, parse_decimal, to_text
 from bridge.core.order import Order
@@ -19,11 +19,11 @@ T = TypeVar("T")
 # Errors of rows that cannot be read; a reader names no others.
 UNREADABLE = (LookupError, AttributeError, TypeError, ValueError, ArithmeticError)
 
-VARIETY = "regular"
+VARIETIES = {Variety.REGULAR: "regular", Variety.AMO: "amo", Variety.ICEBERG: "iceberg"}
 SIDES = {Side.BUY: "BUY", Side.SELL: "SELL"}
 PRODUCTS = {Product.MIS: "MIS", Product.CNC: "CNC", Product.NRML: "NRML", Product.MTF: "MTF"}
 ORD_TYPES = {OrdType.MARKET: "MARKET", OrdType.LIMIT: "LIMIT", OrdType.SL: "SL", OrdType.SL_M: "SL-M"}
-VALIDITIES = {TimeInForce.DAY: "DAY", TimeInForce.IOC: "IOC"}
+VALIDITIES = {TimeInForce.DAY: "DAY", TimeInForce.IOC: "IOC", TimeInForce.TTL: "TTL"}
 # Since April 2026 these are refused without a protection.
 PROTECTED = frozenset({OrdType.MARKET, OrdType.SL_M})
 
@@ -58,15 +58,20 @@ class ForeignError(ValueError):
 # -- out ----------------------------------------------------------------------------------------------------------------
 
 
-def write_order(order: Order, protection: Decimal) -> dict[str, Any]:
-    """What `place_order` wants; ValueError for an order that Kite has no words for."""
+def write_order(order: Order, protection: Decimal, legs: tuple[int, Decimal] = (1, ZERO)) -> dict[str, Any]:
+    """What `place_order` wants; ValueError for an order that Kite has no words for.
+
+    `legs` are how many and of how many units, for an iceberg; one of a single leg is a regular order.
+    """
     intent = order.intent
     exchange, _, tradingsymbol = intent.symbol.partition(":")
     if intent.order_qty != intent.order_qty.to_integral_value():
         raise ValueError(f"Kite takes whole units only, not {to_text(intent.order_qty)}.")
     is_protected = intent.ord_type in PROTECTED
+    is_iceberg = intent.variety is Variety.ICEBERG and legs[0] > 1
+    is_short_lived = intent.time_in_force is TimeInForce.TTL
     return {
-        "variety": VARIETY,
+        "variety": VARIETIES[Variety.REGULAR if intent.variety is Variety.ICEBERG and not is_iceberg else intent.variety],
         "exchange": exchange,
         "tradingsymbol": tradingsymbol,
         "transaction_type": SIDES[intent.side],
@@ -76,6 +81,9 @@ def write_order(order: Order, protection: Decimal) -> dict[str, Any]:
         "price": _text_or_none(intent.price) if intent.ord_type.needs_price else None,
         "trigger_price": _text_or_none(intent.trigger_price) if intent.ord_type.needs_trigger else None,
         "validity": VALIDITIES[intent.time_in_force],
+        "validity_ttl": intent.validity_minutes if is_short_lived else None,
+        "iceberg_legs": legs[0] if is_iceberg else None,
+        "iceberg_quantity": int(legs[1]) if is_iceberg else None,
         "market_protection": to_text(protection) if is_protected else None,
         "tag": order.tag,
     }

@@ -16,10 +16,11 @@ from bridge.brokers.paper.shelves import PaperShelves
 from bridge.brokers.paper.values import Changes, Desk, OrderRequest, PaperAccount, PaperOrder, PaperPolicy
 from bridge.brokers.paper.venue import cancel_order, end_of_day, match_price, place_order, start_day, would_move
 from bridge.core.clock import IST, Clock, market_day
-from bridge.core.enums import OutcomeKind
+from bridge.core.enums import OutcomeKind, Variety
 from bridge.core.errors import StoreError
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import Shelf
+from bridge.core.offer import Offer
 from bridge.core.order import Order
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome
 
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 # Orders that gather while a commit is on its way share the next one; so many fill a group.
 MAX_IN_FLIGHT = 256
+# Nobody sees the legs of an iceberg here, so it fills as any order does.
+OFFER = Offer(varieties=frozenset({Variety.REGULAR, Variety.ICEBERG}))
 DAY_WATCH_S = 30.0
 # The event loop gets a turn after so many rows of the book.
 ROWS_PER_TURN = 500
@@ -85,7 +88,9 @@ class PaperBroker:
         clock: Clock,
     ) -> None:
         self.account = account
-        self.capabilities = Capabilities(name="paper", is_paper=True, max_in_flight=MAX_IN_FLIGHT, call_timeout_s=None)
+        self.capabilities = Capabilities(
+            name="paper", is_paper=True, max_in_flight=MAX_IN_FLIGHT, call_timeout_s=None, offer=OFFER
+        )
         self._cash = cash
         self._policy = policy
         self._shelves = shelves

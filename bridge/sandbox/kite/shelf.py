@@ -58,7 +58,10 @@ class Shelf:
         """Today's orders, and what is not over, as they were at `seen`."""
         found = ([state for state in history if state.at <= seen] for history in self.orders.values())
         latest = (states[-1] for states in found if states)
-        return [one for one in latest if one.status not in ENDED or day_of(one.order_timestamp) == today]
+        # An after-market order is one of the day on which it reaches the exchange.
+        return [
+            one for one in latest if one.status not in ENDED or day_of(one.exchange_timestamp or one.order_timestamp) == today
+        ]
 
     def history(self, order_id: str, seen: datetime) -> list[Order]:
         """Every state of an order up to `seen`; ApiError when there is none."""

@@ -68,7 +68,7 @@ def test_an_order_carries_the_prices_its_type_needs(ord_type: OrdType) -> None:
 def test_what_is_sent_comes_back_the_same(product: Product, time_in_force: TimeInForce) -> None:
     """The sandbox takes the words, and its row reads as the order that was sent."""
     symbol, qty = ("NFO:BANKNIFTY26NOVFUT", 30) if product is Product.NRML else ("NSE:SBIN", 3)
-    fields = {"symbol": symbol, "product": product, "time_in_force": time_in_force}
+    fields: dict[str, Any] = {"symbol": symbol, "product": product, "time_in_force": time_in_force, "validity_minutes": 5}
     order = make_order(1, Side.BUY, qty, ord_type=OrdType.LIMIT, price="800", **fields)
     sent = {name: value for name, value in write_order(order, Decimal(-1)).items() if name != "variety"}
     row = read_row("zerodha", order_row(place(make_box(), **sent)), [])

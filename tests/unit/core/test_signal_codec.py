@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
 from bridge.core.errors import InvariantError
 from bridge.core.signal import Signal
 from bridge.core.signal_codec import signal_from_json, signal_to_json
@@ -30,6 +30,9 @@ signals = st.builds(
     price=amounts,
     trigger_price=amounts,
     time_in_force=st.sampled_from(TimeInForce),
+    variety=st.sampled_from(Variety),
+    iceberg_legs=st.integers(0, 50),
+    validity_minutes=st.integers(0, 360),
     max_notional=amounts,
     notes=st.dictionaries(st.text(), st.text(), max_size=3),
 )

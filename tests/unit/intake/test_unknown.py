@@ -71,7 +71,7 @@ def test_misspelt_field_is_refused_with_the_right_name(name, meant):
 @pytest.mark.parametrize(("name", "meant"), SYNONYMS.items())
 def test_synonym_is_refused_where_the_field_is_missing_and_a_note_beside_it(name, meant):
     """Without the field a default would take its place unseen; with it, the field holds."""
-    full = make_fields(order_type="MARKET", time_in_force="DAY", product="MIS")
+    full = make_fields(order_type="MARKET", time_in_force="TTL", validity_minutes="5", product="MIS")
     assert read(full | {name: "5"}).notes == {name: "5"}
     del full[meant]
     error = refused(full | {name: "5"})

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
 from bridge.core.reasons import RefusalCode
 from bridge.core.signal import Signal
 from tests.unit.intake.builders import (
@@ -220,6 +220,49 @@ class TestTerms:
     def test_ioc_is_read(self):
         """DAY is the default."""
         assert read(make_fields(time_in_force="ioc")).time_in_force is TimeInForce.IOC
+
+    @pytest.mark.parametrize(
+        ("terms", "read_as"),
+        [
+            ({}, (Variety.REGULAR, 0, TimeInForce.DAY, 0)),
+            ({"variety": "AMO"}, (Variety.AMO, 0, TimeInForce.DAY, 0)),
+            ({"variety": "iceberg", "iceberg_legs": "5"}, (Variety.ICEBERG, 5, TimeInForce.DAY, 0)),
+            ({"time_in_force": "ttl", "validity_minutes": 30}, (Variety.REGULAR, 0, TimeInForce.TTL, 30)),
+            (
+                {"variety": "iceberg", "iceberg_legs": 50, "time_in_force": "TTL", "validity_minutes": "360"},
+                (Variety.ICEBERG, 50, TimeInForce.TTL, 360),
+            ),
+        ],
+    )
+    def test_variety_and_life_are_read(self, terms, read_as):
+        """A plain order of the day unless the alert says otherwise."""
+        signal = read(make_fields() | terms)
+        assert (signal.variety, signal.iceberg_legs, signal.time_in_force, signal.validity_minutes) == read_as
+
+    @pytest.mark.parametrize(
+        ("terms", "field"),
+        [
+            ({"variety": "iceberg"}, "iceberg_legs"),
+            ({"variety": "iceberg", "iceberg_legs": "1"}, "iceberg_legs"),
+            ({"variety": "iceberg", "iceberg_legs": "51"}, "iceberg_legs"),
+            ({"variety": "iceberg", "iceberg_legs": "2.5"}, "iceberg_legs"),
+            ({"iceberg_legs": "5"}, "iceberg_legs"),
+            ({"time_in_force": "TTL"}, "validity_minutes"),
+            ({"time_in_force": "TTL", "validity_minutes": "361"}, "validity_minutes"),
+            ({"validity_minutes": "10"}, "validity_minutes"),
+            ({"variety": "amo", "time_in_force": "IOC"}, "time_in_force"),
+            ({"variety": "amo", "time_in_force": "TTL", "validity_minutes": "5"}, "time_in_force"),
+            ({"variety": "iceberg", "iceberg_legs": "5", "time_in_force": "IOC"}, "time_in_force"),
+        ],
+    )
+    def test_terms_that_do_not_go_together_are_refused_by_field(self, terms, field):
+        """Nothing is passed over: a number without its word would be, and a word without its number is half an order."""
+        error = refused(make_fields() | terms)
+        assert (error.code, error.field) == (RefusalCode.E_FIELD, field)
+
+    def test_unknown_variety_is_refused(self):
+        """Cover and auction orders are not made."""
+        assert refused(make_fields(variety="co")).code is RefusalCode.E_UNSUPPORTED
 
     def test_product_comes_from_the_alert_then_the_token_then_the_strategy(self):
         """The nearest word holds."""

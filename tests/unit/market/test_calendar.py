@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.clock import IST
-from bridge.core.enums import InstrumentKind, OrdType, TimeInForce
+from bridge.core.enums import InstrumentKind, OrdType, TimeInForce, Variety
 from bridge.core.errors import ConfigError
 from bridge.core.instrument import Instrument
-from bridge.core.market import SessionQuestion, SessionState
+from bridge.core.market import SessionQuestion, SessionState, never_closed
 from bridge.core.reasons import Reason
 from bridge.market.calendar import Calendar, load_calendar
 
@@ -171,6 +171,52 @@ def test_pause_before_the_auction_names_the_auction():
     message = ask(at("2026-11-20", "15:17"), FNO).message
 
     assert message == "NSE is closed at 15:17 IST; it opens Fri 20 Nov 15:20 IST."
+
+
+# --- orders for the next session ---
+
+
+def ask_amo(moment: datetime, instrument: Instrument = FNO) -> SessionState:
+    question = SessionQuestion(
+        instrument=instrument, ord_type=OrdType.MARKET, time_in_force=TimeInForce.DAY, at=moment, variety=Variety.AMO
+    )
+    return CALENDAR.session(question)
+
+
+def test_order_for_the_next_session_passes_exactly_while_the_market_is_closed():
+    """Before the first window of the day and after the last; a pause between two is no closed market."""
+    midnight = at("2026-11-20", "00:00")
+
+    taken = [m for m in range(1440) if ask_amo(midnight + timedelta(minutes=m)).is_open]
+
+    assert taken == [*range(9 * 60 + 15), *range(15 * 60 + 30, 1440)]
+    refused = ask_amo(at("2026-11-20", "15:17"))
+    assert refused.reason is Reason.MARKET_OPEN
+    assert refused.message == 'NSE is open at 15:17 IST; "variety": "amo" is for the closed market. Leave it out.'
+
+
+def test_order_for_the_next_session_waits_over_holidays_but_not_over_days_nobody_knows():
+    """A holiday is a closed market like any other; what the calendar does not know is not taken for one."""
+    assert ask_amo(at("2026-11-24", "11:00")).is_open
+    assert ask_amo(at("2026-11-21", "11:00")).is_open
+    assert ask_amo(at("2027-03-02", "20:00")).reason is Reason.CALENDAR_UNKNOWN
+
+
+@given(st.sampled_from(Variety))
+def test_account_that_trades_at_any_time_has_no_closed_market(variety):
+    """There an order for the next session would wait for ever."""
+    question = SessionQuestion(
+        instrument=FNO, ord_type=OrdType.MARKET, time_in_force=TimeInForce.DAY, at=at("2026-11-21", "11:00"), variety=variety
+    )
+    state = never_closed(question)
+    assert state.is_open is (variety is not Variety.AMO)
+    assert state.is_open or (state.reason is Reason.MARKET_OPEN and state.message.endswith("."))
+
+
+@pytest.mark.parametrize(("clock", "taken"), [("09:14", False), ("09:15", True), ("15:14", True), ("15:21", False)])
+def test_order_of_minutes_goes_in_while_trading_is_continuous(clock, taken):
+    """The auction takes orders of the day only."""
+    assert ask(at("2026-11-20", clock), FNO, OrdType.LIMIT, TimeInForce.TTL).is_open is taken
 
 
 # --- days ---

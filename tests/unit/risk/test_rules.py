@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from bridge.core.enums import InstrumentKind, OrdType, Product, Side, TradingMode
+from bridge.core.enums import InstrumentKind, OrdType, Product, Side, TimeInForce, TradingMode, Variety
 from bridge.core.errors import InvariantError
 from bridge.core.hold import Hold
 from bridge.core.market import SessionState
+from bridge.core.offer import EVERYTHING, PLAIN
 from bridge.core.reasons import Reason
 from bridge.core.scope import GLOBAL, account_scope, strategy_scope
 from bridge.risk.context import Case
@@ -43,7 +44,7 @@ def an_exit(qty=10, side=Side.SELL, **changes):
 def test_rules_stand_in_the_documented_order():
     """The first rule that is not kept names the reason, so their order is part of what a trader sees."""
     assert [rule.__name__ for rule in ENTRY_RULES] == [
-        *("signal_fresh", "trading_state", "position_sure", "tradable", "session_open", "symbol_allowed"),
+        *("signal_fresh", "trading_state", "position_sure", "tradable", "offered", "session_open", "symbol_allowed"),
         *("whole_lots", "prices_on_tick", "short_allowed", "price_known", "price_young"),
         *("order_qty", "order_value", "position_qty", "exposure", "open_positions"),
         *("order_rate", "symbol_order_rate", "order_gap", "daily_loss", "daily_loss_pct"),
@@ -51,7 +52,7 @@ def test_rules_stand_in_the_documented_order():
     ]
     of_exits = [rule for rule in EXIT_RULES if rule.__name__ != "only_closes"]
     assert of_exits == [rule for rule in ENTRY_RULES if rule in of_exits]
-    assert len(of_exits) == 5
+    assert len(of_exits) == 6
 
 
 # --- freshness ----------------------------------------------------------------------------------------------------
@@ -185,6 +186,25 @@ def test_contract_of_unknown_expiry_denies_entries_and_lets_exits_out():
     approved(World().hold(10).check(an_exit(), instrument=contract))
 
 
+# --- what the broker takes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [entry, an_exit])
+@pytest.mark.parametrize("variety", list(Variety))
+@pytest.mark.parametrize("time_in_force", list(TimeInForce))
+def test_order_passes_exactly_where_its_broker_takes_it(make, variety, time_in_force):
+    """Entries and exits alike: what the broker has no words for cannot be sent."""
+    intent = make(variety=variety, time_in_force=time_in_force)
+    approved(World().hold(10).check(intent, offer=EVERYTHING))
+    decision = World().hold(10).check(intent, offer=PLAIN)
+    if variety in PLAIN.varieties and time_in_force in PLAIN.times_in_force:
+        approved(decision)
+        return
+    found = denied(decision, Reason.NOT_OFFERED)
+    assert found.observed in (variety, time_in_force)
+    assert found.observed not in found.limit.split(", ")
+
+
 # --- session --------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +214,17 @@ def test_closed_session_denies_entries_and_exits_with_its_own_reason(reason):
     closed = SessionState(is_open=False, reason=reason, message="NSE opens at 09:15.")
     for intent in (entry(), an_exit()):
         assert denied(World().hold(10).check(intent, session=closed), reason).message == "NSE opens at 09:15."
+
+
+@pytest.mark.parametrize(
+    ("changes", "hinted"),
+    [({}, True), ({"variety": Variety.ICEBERG}, False), ({"time_in_force": TimeInForce.IOC}, False)],
+)
+def test_closed_market_names_the_order_for_the_next_session_where_there_is_one(changes, hinted):
+    """Only where the broker takes one, and the order could be it."""
+    closed = SessionState(is_open=False, reason=Reason.MARKET_CLOSED, message="NSE opens at 09:15.")
+    told = denied(World().check(entry(**changes), session=closed, offer=EVERYTHING), Reason.MARKET_CLOSED).message
+    assert ('"variety": "amo"' in told) is hinted
 
 
 def test_closed_session_without_a_reason_is_a_closed_market():

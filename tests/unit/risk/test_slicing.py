@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.decision import Approved, Denied
+from bridge.core.enums import Variety
 from bridge.core.instrument import Instrument
+from bridge.core.money import leg_size
 from bridge.core.reasons import Reason
 from bridge.risk.slicing import MAX_PARTS, slice_order
 from tests.unit.risk.builders import make_instrument, make_intent
@@ -50,3 +52,16 @@ def test_an_unknown_freeze_quantity_leaves_the_order_whole() -> None:
     """The broker knows it and says so; a guess of ours would not be better."""
     one = approved(Decimal(1_000_000))
     assert slice_order(one, contract(Decimal(1)), None) == [one]
+
+
+@given(lots=st.integers(1, 2_000), legs=st.integers(2, 50), most=st.integers(30, 3_000).map(Decimal))
+def test_an_iceberg_stays_whole_while_each_leg_is_taken(lots: int, legs: int, most: Decimal) -> None:
+    """The exchange sees its legs, one at a time, and never the whole."""
+    quantity, lot = Decimal(lots * 30), Decimal(30)
+    intent = make_intent(str(quantity), variety=Variety.ICEBERG, iceberg_legs=legs)
+    sliced = slice_order(Approved(intent=intent, reference_px=None), contract(lot), most)
+    if leg_size(quantity, legs, lot) <= most:
+        assert isinstance(sliced, list)
+        assert [part.intent for part in sliced] == [intent]
+    else:
+        assert isinstance(sliced, Denied) or len(sliced) > 1
