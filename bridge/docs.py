@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import inspect
 import json
 import re
 import sys
@@ -28,6 +29,7 @@ from bridge.intake.unknown import KNOWN_FIELDS, RENAMED, SYNONYMS, UNSUPPORTED
 from bridge.metrics import Metrics
 from bridge.minting import CLAIM_NAMES
 from bridge.risk.engine import ENTRY_RULES, EXIT_RULES
+from bridge.scanner.terms.library import FIRST_BARS, FUNCTIONS
 from bridge.settings import RiskSettings, Section, Settings
 
 PACKAGE = Path(__file__).parent
@@ -476,6 +478,17 @@ def _same_names(what: str, told: Mapping[str, str], known: Sequence[str] | froze
         raise SystemExit(f"bridge/docs.py and the code disagree on {what}: {sorted(set(told) ^ set(known))}")
 
 
+def terms_table() -> str:
+    """Every term of the scanner: how it is called, what it is and from which bar on it is known."""
+    rows = []
+    for name, function in FUNCTIONS.items():
+        told = inspect.signature(function).parameters.values()
+        given = [each.name if each.default in (each.empty, None) else f"{each.name}={each.default}" for each in told]
+        meaning = (function.__doc__ or "").replace("*", "\\*")
+        rows.append((f"`{name}({', '.join(given)})`", meaning, FIRST_BARS.get(name, "0")))
+    return _table(("term", "is", "first bar"), rows)
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -498,6 +511,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": metrics_table,
     "charges": charges_table,
     "modules": modules_table,
+    "terms": terms_table,
 }
 
 

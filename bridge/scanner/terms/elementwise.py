@@ -1,0 +1,197 @@
+"""Terms of one bar: each value from the inputs' values of the same bar, symbol by symbol."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bridge.scanner.terms.bars import FloatArray
+from bridge.scanner.terms.term import Term
+
+Run = Callable[[], None]
+Maker = Callable[[Term, FloatArray, list[FloatArray]], Run]
+
+# TradingView compares the two moves of a bar with this tolerance: equal moves must not differ by their last bits.
+MOVE_TOLERANCE = 1e-10
+
+
+def _two(function: Callable[..., object]) -> Maker:
+    def make(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+        left, right = inputs
+        return lambda: void(function(left, right, out=out))
+
+    return make
+
+
+def _one(function: Callable[[FloatArray, FloatArray], FloatArray]) -> Maker:
+    def make(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+        (x,) = inputs
+        return lambda: void(function(x, out))
+
+    return make
+
+
+def void(_value: object) -> None:
+    """For functions that write where they were told to, and give it back too."""
+
+
+def _compare(*, at_zero: float, turned: bool) -> Maker:
+    """1 where left is above right, 0 where below, `at_zero` where equal: the sign of the difference, NaN if unknown."""
+
+    def make(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+        left, right = inputs[::-1] if turned else inputs
+
+        def run() -> None:
+            np.subtract(left, right, out)
+            np.heaviside(out, at_zero, out)
+
+        return run
+
+    return make
+
+
+def _not(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    (x,) = inputs
+    return lambda: void(np.subtract(1.0, x, out))
+
+
+def _choose(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    when, yes, no = inputs
+
+    def run() -> None:
+        np.copyto(out, no)
+        np.copyto(out, yes, where=when == 1)
+        np.copyto(out, np.nan, where=np.isnan(when))
+
+    return run
+
+
+def _log(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    (x,) = inputs
+
+    def run() -> None:
+        np.log(x, out)
+        np.copyto(out, np.nan, where=~(x > 0))
+
+    return run
+
+
+def _winsor(term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    (x,), limit = inputs, float(term.params[0])
+
+    def run() -> None:
+        np.minimum(x, limit, out=out)
+        np.maximum(out, -limit, out=out)
+
+    return run
+
+
+# --- parts of RSI, true range and DMI ---------------------------------------------------------------------------------
+
+
+def _gain(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    (moved,) = inputs
+    return lambda: void(np.maximum(moved, 0.0, out=out))
+
+
+def _share(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    """100 * (u / (u + d)); 100 where neither is above 0."""
+    ups, downs = inputs
+    none = np.empty(len(out), dtype=np.bool_)
+
+    def run() -> None:
+        np.add(ups, downs, out)
+        np.equal(out, 0.0, none)
+        np.divide(ups, out, out)
+        np.multiply(out, 100.0, out)
+        np.copyto(out, 100.0, where=none)
+
+    return run
+
+
+def _range(*, first: bool) -> Maker:
+    """max(high, before) - min(low, before), which is max(H-L, |H-C1|, |L-C1|) to the last bit."""
+    larger, smaller = (np.fmax, np.fmin) if first else (np.maximum, np.minimum)
+
+    def make(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+        high, low, before = inputs
+        least = np.empty_like(out)
+
+        def run() -> None:
+            larger(high, before, out=out)
+            smaller(low, before, out=least)
+            np.subtract(out, least, out)
+
+        return run
+
+    return make
+
+
+def _move(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    """`ours` where it is above `theirs` and above 0, else 0."""
+    ours, theirs = inputs
+    ahead, counts = np.empty_like(out), np.empty(len(out), dtype=np.bool_)
+
+    def run() -> None:
+        np.subtract(ours, theirs, ahead)
+        np.minimum(ahead, ours, out=ahead)
+        np.greater(ahead, MOVE_TOLERANCE, counts)
+        np.multiply(ours, counts, out)
+
+    return run
+
+
+def _per_range(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    move, span = inputs
+
+    def run() -> None:
+        np.multiply(move, 100.0, out)
+        np.divide(out, span, out)
+
+    return run
+
+
+def _dx(_term: Term, out: FloatArray, inputs: list[FloatArray]) -> Run:
+    plus, minus = inputs
+    both, none = np.empty_like(out), np.empty(len(out), dtype=np.bool_)
+
+    def run() -> None:
+        np.add(plus, minus, both)
+        np.equal(both, 0.0, none)
+        np.copyto(both, 1.0, where=none)
+        np.subtract(plus, minus, out)
+        np.abs(out, out)
+        np.divide(out, both, out)
+
+    return run
+
+
+ELEMENTWISE: dict[str, Maker] = {
+    "add": _two(np.add),
+    "sub": _two(np.subtract),
+    "mul": _two(np.multiply),
+    "div": _two(np.divide),
+    "larger": _two(np.maximum),
+    "smaller": _two(np.minimum),
+    "and": _two(np.minimum),
+    "or": _two(np.maximum),
+    "neg": _one(np.negative),
+    "abs": _one(np.abs),
+    "not": _not,
+    "gt": _compare(at_zero=0.0, turned=False),
+    "ge": _compare(at_zero=1.0, turned=False),
+    "lt": _compare(at_zero=0.0, turned=True),
+    "le": _compare(at_zero=1.0, turned=True),
+    "choose": _choose,
+    "log": _log,
+    "winsor": _winsor,
+    "gain": _gain,
+    "loss": _two(np.subtract),  # gain - change, which is max(-change, 0) to the last bit
+    "share": _share,
+    "range": _range(first=True),
+    "range_na": _range(first=False),
+    "move": _move,
+    "per_range": _per_range,
+    "dx": _dx,
+}
+# A term that may turn unknown after it was known, even where its inputs stay known.
+UNSURE = frozenset({"div", "log", "per_range", "dx"})

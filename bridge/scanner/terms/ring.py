@@ -1,0 +1,60 @@
+"""Ring: the last rows of one series, each written twice, so that every window lies in memory in one piece, oldest first."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.scanner.terms.bars import BoolArray, FloatArray
+
+
+class Ring:
+    """`depth` rows of `symbols` values, NaN at first. One row more is kept, so that the newest can be taken back.
+
+    A symbol that does not advance has its column moved along with the head: it keeps its own last rows.
+    """
+
+    def __init__(self, depth: int, symbols: int):
+        self._capacity = depth + 1
+        self._twice = np.full((2, self._capacity, symbols), np.nan)
+        self._flat = self._twice.reshape(2 * self._capacity, symbols)
+        self._slots = [self._twice[:, slot] for slot in range(self._capacity)]
+        self._held: NDArray[np.intp] | None = None  # columns that stood still in the latest push
+        self.head = 0
+
+    def windows(self, rows: int, skip: int = 0) -> list[FloatArray]:
+        """For each head, the `rows` rows that end `skip` rows before the newest; views that stay valid."""
+        last = [head + self._capacity - skip for head in range(self._capacity)]
+        return [self._flat[end - rows + 1 : end + 1] for end in last]
+
+    def rows(self, back: int) -> list[FloatArray]:
+        """For each head, the row `back` rows before the newest."""
+        return [self._flat[head + self._capacity - back] for head in range(self._capacity)]
+
+    def push(self, row: FloatArray, moves: BoolArray | None) -> None:
+        """Append `row` for the symbols that move; None: for all."""
+        self.head = (self.head + 1) % self._capacity
+        self._held = None
+        if moves is None:
+            np.copyto(self._slots[self.head], row)
+        else:
+            self._held = np.flatnonzero(~moves)
+            self._turn(1)
+            np.copyto(self._slots[self.head], row, where=moves)
+
+    def take_back(self) -> None:
+        """Undo the latest push, once."""
+        self.head = (self.head - 1) % self._capacity
+        if self._held is not None:
+            self._turn(-1)
+
+    def _turn(self, by: int) -> None:
+        if self._held is not None and len(self._held):
+            self._twice[:, :, self._held] = np.roll(self._twice[0][:, self._held], by, axis=0)
+
+    def save(self) -> FloatArray:
+        """What is in it: rows from the oldest to the newest."""
+        return np.roll(self._twice[0], -self.head - 1, axis=0)
+
+    def load(self, rows: FloatArray) -> None:
+        """Put back what `save` gave."""
+        self.head = self._capacity - 1
+        self._twice[:] = rows
