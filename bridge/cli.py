@@ -164,13 +164,14 @@ def _add_bars(commands: "Commands") -> None:
     made.add_argument("--seed", metavar="N", type=int, default=1, help="another number, another market (default: 1)")
     made.add_argument("--count", metavar="N", type=int, default=20, help="how many, when no symbol is named (default: 20)")
     show = _add(bars, "list", "bars:show", "list what is stored, and of how many days")
+    doctor = _add(bars, "doctor", "bars:doctor", "tell which series cannot be trusted, and why; fails when there is one")
     drop = _add(bars, "drop", "bars:drop", "forget the bars of symbols")
-    for command in (fetch, made, drop):
+    for command in (fetch, made, doctor, drop):
         _add_repeatable(command, "--symbol", "NSE:SBIN", "of this one")
-    for command in (fetch, made):
+    for command in (fetch, made, doctor):
         command.add_argument("--from", dest="since", metavar="2026-01-01", help="first day (default: a year before the last)")
         command.add_argument("--to", dest="until", metavar="2026-11-20", help="last day (default: today)")
-    for command in (files, fetch, drop, show):
+    for command in (files, fetch, doctor, drop, show):
         needed, told = command is not show, "length of a bar: 1m 3m 5m 10m 15m 30m 60m 1d"
         command.add_argument("--interval", metavar="I", choices=told.split()[4:], required=needed, help=told)
 

@@ -1,4 +1,4 @@
-"""`bridge bars import · fetch · make · list · drop`: the history that scans and replays look at."""
+"""`bridge bars import · fetch · make · list · doctor · drop`: the history that scans and replays look at."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ from bridge.core.bar import Interval
 from bridge.core.clock import IST, Clock, SystemClock
 from bridge.core.instrument import Instrument
 from bridge.market.bars.csv_file import check_symbol, read_csv
+from bridge.market.bars.doctor import Doctor
 from bridge.market.bars.fetch import Backfill
 from bridge.market.bars.store import BarStore, Holding
 from bridge.market.bars.synthetic import Plan, make_parts, weekdays
@@ -95,6 +96,25 @@ def show(arguments: argparse.Namespace) -> int:
         print("There are no bars yet: bridge bars import, fetch or make.")
     for one in held:
         print(_line(one))
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Examine what is stored; 0 only when every symbol can be trusted."""
+    settings, clock = load_settings(), SystemClock()
+    interval, (begin, end) = Interval(arguments.interval), read_span(arguments, clock)
+    store = _store(settings)
+    symbols = _symbols(arguments, needed=False) or [held.symbol for held in store.holdings(interval)]
+    if not symbols:
+        raise CommandError(f"there are no {interval} bars to examine")
+    verdicts = Doctor(store, load_calendar(settings.calendar)).examine(interval, symbols, begin, end)
+    for verdict in verdicts.values():
+        if verdict.findings:
+            print(f"{'✓' if verdict.is_trusted else '✗'} {verdict.symbol}: {verdict.reason}")
+    sick = sum(not verdict.is_trusted for verdict in verdicts.values())
+    print(f"{len(verdicts) - sick} of {len(verdicts)} symbols can be trusted, from {begin} to {end}.")
+    if sick:
+        raise CommandError(f"{sick} symbols cannot be trusted: no scan ranks them")
     return 0
 
 

@@ -273,5 +273,10 @@ def test_files_and_made_up_bars_are_listed(tmp_path, monkeypatch, capsys):
     assert f"{file}: 1 bars of 1 symbol\n" in capsys.readouterr().out
     assert cli.main(["bars", "make", "--count", "2", "--from", "2026-01-05", "--to", "2026-01-06"]) == 0
     assert "not a price of them was ever traded" in capsys.readouterr().out
+    span = ["--from", "2026-01-01", "--to", "2026-01-31"]
+    assert cli.main(["bars", "doctor", "--interval", "1m", *span]) == 0
+    assert "2 of 2 symbols can be trusted" in capsys.readouterr().out
+    assert cli.main(["bars", "doctor", "--interval", "1d", *span, "--symbol", "NSE:NONE"]) == 1
+    assert "✗ NSE:NONE: no bars: there is no 1d bar of it" in capsys.readouterr().out
     assert cli.main(["bars", "list", "--interval", "1m"]) == 0
     assert capsys.readouterr().out.count("2026-01-05 to 2026-01-06") == 2
