@@ -38,6 +38,7 @@ from bridge.logins import Logins
 from bridge.market.calendar import Calendar, load_calendar
 from bridge.market.freeze import load_freezes
 from bridge.market.instruments import Catalog
+from bridge.market.intraday import square_off_times
 from bridge.market.keeper import ListKeeper
 from bridge.market.lists import open_newest
 from bridge.metrics import Metrics
@@ -46,6 +47,8 @@ from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.portfolio.book import day_pnl
 from bridge.risk.halt import starting_state
 from bridge.settings import KITE_ROOT, AccountSettings, Settings
+from bridge.square_off import SquareOff
+from bridge.startup import check_accounts_known, check_symbols_known
 from bridge.store.backend import ProcessLock
 from bridge.store.paper_tables import paper_maps
 from bridge.store.store import Store
@@ -105,12 +108,13 @@ class Bridge:
         news = GuardNews(on_breaker=self._on_breaker, on_alarm=self._alarm_of_account, on_fault=self.on_fault)
         self.guarded = {name: GuardedBroker(name, broker, self.clock, news) for name, broker in self.brokers.items()}
         self.gate = Gate()
+        self.intraday_ends = square_off_times(self.calendar, {n: a.square_off_times for n, a in settings.accounts.items()})
         self.pipeline = self._make_pipeline()
         self.reconciler = self._make_reconciler()
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
-        self.withdrawals = Withdrawals(
-            clock=self.clock, store=self.store, cancel=self.pipeline.cancel, searches=[halted_entries]
-        )
+        self.square_off = self._make_square_off()
+        searches = (halted_entries, self.square_off.unwanted)
+        self.withdrawals = Withdrawals(clock=self.clock, store=self.store, cancel=self.pipeline.cancel, searches=searches)
         self.worker = Worker(
             clock=self.clock,
             store=self.store,
@@ -138,7 +142,7 @@ class Bridge:
         self._is_drained = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hurry = asyncio.Event()
-        self._check_symbols_known()
+        check_symbols_known(settings, self.catalog.get)
         self._wire_writer()
         self.metrics.backlogs = lambda: {name: lane.backlog for name, lane in self.lanes.items()}
         self.metrics.breakers = lambda: {name: broker.state for name, broker in self.guarded.items()}
@@ -330,6 +334,20 @@ class Bridge:
             max_in_flight=capabilities.max_in_flight,
             reverses_in_one=capabilities.reverses_in_one,
             offer=capabilities.offer,
+            intraday_end=self.intraday_ends.get(name, lambda _instrument, _at: None),
+        )
+
+    def _make_square_off(self) -> SquareOff:
+        return SquareOff(
+            ends=self.intraday_ends,
+            strategies=self.settings.strategies,
+            clock=self.clock,
+            store=self.store,
+            pipeline=self.pipeline,
+            instrument=self.catalog.get,
+            session=self.calendar.session,
+            brokers=self.guarded,
+            raise_alarm=self._alarm_of_account,
         )
 
     def _make_reconciler(self) -> Reconciler:
@@ -369,16 +387,6 @@ class Bridge:
         token = self.store.ledger.tokens.get(token_id)
         return token is not None and token.revoked_at is not None
 
-    def _check_symbols_known(self) -> None:
-        """A list of allowed symbols that names none of ours would silently allow nothing."""
-        settings = self.settings
-        limits = {f"accounts.{name}.risk": settings.account_limits(name) for name in settings.accounts}
-        limits |= {f"strategies.{name}.risk": settings.strategy_limits(name) for name in settings.strategies}
-        for where, limit in limits.items():
-            for symbol in sorted(limit.allowed_symbols):
-                if self.catalog.get(symbol) is None:
-                    raise ConfigError(f"{where}.allowed_symbols: {symbol!r} is not in the list of instruments")
-
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -389,7 +397,7 @@ class Bridge:
             )
         api_token(self.settings)  # made on the first run, so that whoever wants to use the API finds it
         await asyncio.to_thread(self.store.open)
-        self._check_accounts_known()
+        check_accounts_known(self.settings, self.store.ledger)
         await self._remember_sent()
         self.started_at = self.clock.now()
         self._loop = asyncio.get_running_loop()
@@ -405,14 +413,6 @@ class Bridge:
         await self.worker.start()
         await self.notifier.start()
         self.lists.start()
-
-    def _check_accounts_known(self) -> None:
-        """Orders and positions of an account that is no longer in the settings would be followed by nobody."""
-        ledger = self.store.ledger
-        holding = {key.account for key, position in ledger.positions.values.items() if position.quantity}
-        working = {order.intent.account for order in ledger.orders.values.values() if not order.status.is_closed}
-        for name in sorted((holding | working) - set(self.settings.accounts)):
-            raise ConfigError(f"accounts.{name}: has open orders or positions and is not in the settings; put it back")
 
     async def _remember_sent(self) -> None:
         """A second's orders count on, whichever process sent them. Memory has only those that are open, the table all."""
@@ -508,6 +508,7 @@ class Bridge:
     async def _tick(self) -> None:
         """What the worker does each second besides its own."""
         await self.withdrawals.tick()
+        await self.square_off.tick()
         if self.sessions:
             await self.logins.tick()
 

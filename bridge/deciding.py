@@ -54,6 +54,11 @@ class AccountTerms(Protocol):
         """Rupees of order per rupee of buying power, by product."""
         ...
 
+    @property
+    def intraday_end(self) -> Callable[[Instrument, datetime], datetime | None]:
+        """When its MIS positions in an instrument are closed on the day of a moment; None for never."""
+        ...
+
 
 class StrategyTerms(Protocol):
     """What deciding needs of a strategy's rules."""
@@ -136,6 +141,7 @@ class Deciding:
             max_age_s=int(self._send_within.total_seconds()),
             multipliers=self._multipliers,
             offer=rules.offer,
+            intraday_end=rules.intraday_end(instrument, now),
         )
 
     def _trip(self, tx: Tx, account: str, strategy: str, denied: Denied, now: datetime) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from bridge.closing import own_signal, strategy_of
 from bridge.core.clock import Clock
-from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce
+from bridge.core.enums import Action, Source
 from bridge.core.errors import RefusedError, StoreError
 from bridge.core.hold import Hold
 from bridge.core.money import to_text
 from bridge.core.position import PositionKey
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.core.scope import Scope, TradingState
-from bridge.core.signal import Signal
 from bridge.core.token import TokenRecord
 from bridge.core.values import evolve
 from bridge.core.views import external_view
@@ -120,30 +120,19 @@ class Desk:
         for key, position in sorted(self._store.ledger.positions.values.items()):
             if not position.quantity or (account is not None and key.account != account):
                 continue
-            strategy = next(iter(position.by_strategy), None) or next(iter(self._settings.strategies))
-            if strategy not in self._settings.strategies:
-                strategy = next(iter(self._settings.strategies))
             for other in self._strategies_at_work(key):  # else the exit would find nothing left to close
-                await self._pipeline.accept_own(self._own_signal(Action.CANCEL, other, key), Source.OPERATOR, by)
-            ids.append(await self._pipeline.accept_own(self._own_signal(Action.EXIT, strategy, key), Source.OPERATOR, by))
+                await self._raise(Action.CANCEL, other, key, by)
+            ids.append(await self._raise(Action.EXIT, strategy_of(position, self._settings.strategies), key, by))
         return ids
+
+    async def _raise(self, action: Action, strategy: str, key: PositionKey, by: str) -> str:
+        signal = own_signal(action, strategy, key, self._clock.now())
+        return await self._pipeline.accept_own(signal, Source.OPERATOR, by)
 
     def _strategies_at_work(self, key: PositionKey) -> list[str]:
         orders = self._store.ledger.open_orders(key.account, key.symbol)
         found = {order.intent.strategy for order in orders if order.is_resting and order.intent.product == key.product}
         return sorted(found & set(self._settings.strategies))
-
-    def _own_signal(self, action: Action, strategy: str, key: PositionKey) -> Signal:
-        return Signal(
-            strategy=strategy,
-            symbol=key.symbol,
-            action=action,
-            accounts=(key.account,),
-            product=Product(key.product),
-            signal_at=self._clock.now(),
-            ord_type=OrdType.MARKET,
-            time_in_force=TimeInForce.DAY,
-        )
 
     async def reconcile(self, account: str | None = None, *, by: str) -> Mapping[str, object]:
         """Compare our books with every broker's (or one account's) now; drift is told with both numbers.

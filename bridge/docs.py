@@ -85,6 +85,8 @@ SETTINGS: dict[str, str] = {
     "accounts.<name>.charges": "Paper: brokerage, taxes and fees by the dated table.",
     "accounts.<name>.session": "`market`: orders only while the exchange is open. `always`: any time; paper accounts only.",
     "accounts.<name>.leverage": "Rupees of order per rupee of buying power, by product, such as `{MIS: 5}`; else 1.",
+    "accounts.<name>.square_off": "When MIS positions are [closed for the day](risk.md#square-off), by segment; "
+    "`false`: never by the bridge. Not with `session: always`.",
     "accounts.<name>.orders_per_second": "Orders sent in one calendar second; unset: no limit, for Kite 8, at most 10.",
     "strategies": "Strategies by name; at least one.",
     "strategies.<name>.accounts": "Accounts that each alert of the strategy goes to.",

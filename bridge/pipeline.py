@@ -58,7 +58,7 @@ STOPPING = "The bridge is stopping."
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRules:
     """What the pipeline knows of an account. `max_in_flight` orders may be on their way to its broker at once, and one
-    order may go through zero in the products of `reverses_in_one`.
+    order may go through zero in the products of `reverses_in_one`. `intraday_end` is when its MIS positions are closed.
     """
 
     name: str
@@ -69,6 +69,7 @@ class AccountRules:
     throttle: Throttle
     max_in_flight: int
     reverses_in_one: frozenset[Product]
+    intraday_end: Callable[[Instrument, datetime], datetime | None]
     offer: Offer = PLAIN
 
 
@@ -153,11 +154,11 @@ class Pipeline:
             self.on_fault("accept", error)
             return unavailable("The alert could not be stored.")
 
-    async def accept_own(self, signal: Signal, source: Source, by: str) -> str:
-        """Take a signal that the bridge raises itself (operator, scanner) the same way; returns the alert's id."""
+    async def accept_own(self, signal: Signal, source: Source, by: str, once: str = "") -> str:
+        """Take a signal that the bridge raises itself the same way, of several with one `once` the first; the alert's id."""
         if self._is_stopping:
             raise StoreError(STOPPING)
-        admission = self._intake.admit_own(signal, source, by, self._clock.now())
+        admission = self._intake.admit_own(signal, source, by, self._clock.now(), once)
         answer = await self._store.write(lambda tx: self._accept(tx, admission), admission.claim)
         return answer.alert_id
 

@@ -2,19 +2,31 @@
 
 import os
 from collections.abc import Mapping
+from datetime import datetime, time
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from bridge.core.enums import Product
 from bridge.core.errors import ConfigError
 from bridge.core.limits import CAREFUL, LIMIT_NAMES, OFF, Limits
 from bridge.core.news import USUAL, NewsKind
+from bridge.market.schedule import Segment
 
 ENV_PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
@@ -29,6 +41,8 @@ KITE_STREAM_ROOT = "wss://ws.kite.trade"
 # The exchange's own limit is ten for who is not registered as an algo; some room is left for orders placed elsewhere.
 KITE_PER_SECOND, KITE_MAX_PER_SECOND = 8, 10
 KITE_ONLY = ("api_key", "api_secret", "login_root", "stream_root", "updates", "market_protection", "static_address")
+# Longer than this before the close is meant as something else: YAML reads 15:10 without quotes as 910.
+MAX_SQUARE_OFF_MINUTES = 240
 # TradingView's published sender addresses (support article "How to configure webhook alerts").
 TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 
@@ -85,6 +99,18 @@ def _check_address(value: str) -> str:
         raise ValueError(f"{value!r} is not an address such as 203.0.113.7") from None
 
 
+def _read_when(value: Any) -> Any:
+    if value is None or isinstance(value, time) or (type(value) is int and 1 <= value <= MAX_SQUARE_OFF_MINUTES):
+        return value
+    try:
+        if isinstance(value, str):
+            return datetime.strptime(value, "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
+    except ValueError:
+        pass
+    limit = f"minutes before trading ends, at most {MAX_SQUARE_OFF_MINUTES}"
+    raise ValueError(f'{value!r} is neither {limit}, nor a time of day in quotes such as "15:10", nor null')
+
+
 def _check_network(value: str) -> str:
     try:
         ip_network(value, strict=False)
@@ -93,6 +119,7 @@ def _check_network(value: str) -> str:
     return value
 
 
+SquareOffWhen = Annotated[int | time | None, BeforeValidator(_read_when)]
 Network = Annotated[str, AfterValidator(_check_network)]
 Positive = Annotated[Decimal, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
@@ -181,7 +208,8 @@ class AccountSettings(Section):
     venue's; `api_key`, `api_secret`, the three roots, `updates`, `market_protection` and `static_address` are Kite's.
 
     `leverage` is how many rupees of order one rupee of buying power carries, by product. `fill_ratio` is the part of a resting
-    paper order that fills at each new price.
+    paper order that fills at each new price. `square_off` names by segment when MIS positions are closed, in minutes before
+    continuous trading ends or as a time in India, null for never; false leaves all of it to the broker.
     """
 
     broker: Literal["paper", "venue", "kite"]
@@ -200,6 +228,7 @@ class AccountSettings(Section):
     charges: bool = True
     session: Literal["market", "always"] = "market"
     leverage: Mapping[Product, Positive] = {}
+    square_off: bool | Mapping[Segment, SquareOffWhen] = True
     orders_per_second: int | None = Field(default=None, ge=1)
     reconcile_s: int = Field(default=60, ge=5, le=3_600)
     risk: RiskSettings = RiskSettings()
@@ -242,6 +271,13 @@ class AccountSettings(Section):
     def is_paper(self) -> bool:
         """True when the money is not real."""
         return self.broker in ("paper", "venue")
+
+    @property
+    def square_off_times(self) -> Mapping[Segment, int | time | None] | None:
+        """What `square_off` names; None where the bridge closes nothing, as where there is no close."""
+        if self.square_off is False or self.session == "always":
+            return None
+        return {} if self.square_off is True else self.square_off
 
 
 class StrategySettings(Section):

@@ -65,8 +65,9 @@ class Withdrawals:
 
     def _due(self, ledger: Ledger) -> list[Unwanted]:
         now_s = self._clock.monotonic()
-        found = [unwanted for search in self._searches for unwanted in search(ledger)]
-        return [(o, why) for o, why in found if now_s - self._asked_s.get(o.cl_ord_id, -AGAIN_AFTER_S) >= AGAIN_AFTER_S]
+        lately = {name for name, asked_s in self._asked_s.items() if now_s - asked_s < AGAIN_AFTER_S}
+        found = (unwanted for search in self._searches for unwanted in search(ledger))
+        return [(order, why) for order, why in found if order.cl_ord_id not in lately]
 
     def _withdraw(self, tx: Tx) -> list[str]:
         now, asked = self._clock.now(), []

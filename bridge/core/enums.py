@@ -98,6 +98,7 @@ class Source(StrEnum):
     SIGNED = "signed"
     OPERATOR = "operator"
     SCAN = "scan"
+    SQUARE_OFF = "square_off"
 
 
 class Disposition(StrEnum):

@@ -27,7 +27,7 @@ class NewsKind(StrEnum):
 KINDS: dict[NewsKind, str] = {
     NewsKind.ALARM: "Whatever needs a person: alarms, an order in doubt, positions that differ and agree again.",
     NewsKind.LOGIN: "An account must be logged in to its broker; somebody did, or failed to.",
-    NewsKind.HALT: "Trading was halted or resumed, by a person or a rule.",
+    NewsKind.HALT: "Trading was halted or resumed, by a person or a rule; an intraday position is closed for the day.",
     NewsKind.REJECT: "An alert was refused, an order denied, rejected by the broker, or expired.",
     NewsKind.FILL: "Every fill.",
     NewsKind.BRIDGE: "The bridge started or stopped; the store takes records again.",
@@ -45,6 +45,7 @@ NEWS: dict[AuditAction, NewsKind] = {
     AuditAction.BROKER_LOGIN_FAILED: NewsKind.LOGIN,
     AuditAction.TRADING_HALTED: NewsKind.HALT,
     AuditAction.TRADING_RESUMED: NewsKind.HALT,
+    AuditAction.SQUARE_OFF: NewsKind.HALT,
     AuditAction.ALERT_REFUSED: NewsKind.REJECT,
     AuditAction.INTENT_DENIED: NewsKind.REJECT,
     AuditAction.ORDER_REJECTED: NewsKind.REJECT,
@@ -57,7 +58,10 @@ NEWS: dict[AuditAction, NewsKind] = {
 }
 # Their message says it all: the record's own sentence would only stand before it.
 _SPEAKS_FOR_ITSELF = frozenset(
-    {AuditAction.ALARM_RAISED, AuditAction.DRIFT_FOUND, AuditAction.DRIFT_CLEARED, AuditAction.BROKER_LOGIN_FAILED}
+    {
+        *(AuditAction.ALARM_RAISED, AuditAction.DRIFT_FOUND, AuditAction.DRIFT_CLEARED),
+        *(AuditAction.BROKER_LOGIN_FAILED, AuditAction.SQUARE_OFF),
+    }
 )
 
 

@@ -71,6 +71,7 @@ class Reason(StrEnum):
     MARKET_OPEN = "MARKET_OPEN"
     CALENDAR_UNKNOWN = "CALENDAR_UNKNOWN"
     NOT_OFFERED = "NOT_OFFERED"
+    AFTER_SQUARE_OFF = "AFTER_SQUARE_OFF"
     STALE = "STALE"
     SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
     INSTRUMENT_EXPIRED = "INSTRUMENT_EXPIRED"
@@ -129,6 +130,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.MARKET_OPEN: "The market is open, and an after-market order (AMO) is for the time when it is closed.",
     Reason.NOT_OFFERED: "The broker of the account does not take such an order.",
     Reason.CALENDAR_UNKNOWN: "The calendar does not know this day, so the market counts as closed.",
+    Reason.AFTER_SQUARE_OFF: "Intraday positions are being closed for the day; no new one is opened.",
     Reason.STALE: "The signal was too old when its turn came.",
     Reason.SYMBOL_NOT_ALLOWED: "The symbol is not on the list of symbols allowed here.",
     Reason.INSTRUMENT_EXPIRED: "The contract has expired.",
@@ -199,6 +201,7 @@ class AuditAction(StrEnum):
     ALERT_ENDED = "alert_ended"
     TRADING_HALTED = "trading_halted"
     TRADING_RESUMED = "trading_resumed"
+    SQUARE_OFF = "square_off"
     TOKEN_MINTED = "token_minted"
     TOKEN_REVOKED = "token_revoked"
     DRIFT_FOUND = "drift_found"
@@ -248,6 +251,7 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.ALERT_ENDED: "The alert came to its end.",
     AuditAction.TRADING_HALTED: "Trading was halted.",
     AuditAction.TRADING_RESUMED: "Trading was resumed.",
+    AuditAction.SQUARE_OFF: "An intraday position is closed before the broker does it.",
     AuditAction.TOKEN_MINTED: "A token for alerts was made.",
     AuditAction.TOKEN_REVOKED: "A token for alerts was revoked.",
     AuditAction.DRIFT_FOUND: "The broker's position and ours differ.",

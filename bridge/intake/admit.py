@@ -102,10 +102,11 @@ class Intake:
         )
         return Refusal(error=error, kept=kept)
 
-    def admit_own(self, signal: Signal, source: Source, by: str, now: datetime) -> Admission:
-        """A signal that the bridge raises itself; its claim is its content at this microsecond."""
+    def admit_own(self, signal: Signal, source: Source, by: str, now: datetime, once: str = "") -> Admission:
+        """A signal that the bridge raises itself; its claim is `once`, else its content at this microsecond."""
         text = signal_to_json(signal)
-        key = fingerprint(b"own", source.value.encode(), by.encode(), text.encode(), now.isoformat().encode())
+        named = (b"once", once.encode()) if once else (text.encode(), now.isoformat().encode())
+        key = fingerprint(b"own", source.value.encode(), by.encode(), *named)
         alert_id = make_alert_id(now, key)
         alert = Alert(alert_id=alert_id, received_at=now, source=source, credential=by, body=text, signal=signal)
         return Admission(alert=alert, claim=Claim(bucket=0, key=key, content=b"", alert_id=alert_id))

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from bridge.core.clock import EPOCH, IST
-from bridge.core.enums import Variety
+from bridge.core.enums import OrdType, TimeInForce, Variety
 from bridge.core.instrument import Instrument
 from bridge.core.market import ALWAYS_OPEN, SessionQuestion, SessionState
 from bridge.core.reasons import Reason
@@ -83,6 +83,21 @@ class Calendar:
             return at
         found = next(self._ahead(instrument, at), None)
         return None if found is None else found[0]
+
+    def continuous(self, instrument: Instrument, at: datetime) -> tuple[datetime, datetime] | None:
+        """From when to when `instrument` trades continuously on the day of `at` in India; None when it does not, or is unknown.
+
+        That is from the first to the last phase that takes stop orders, which no auction does.
+        """
+        day, _second = _local(at)
+        segment = self._segment(instrument, day)
+        windows = self._plan(segment, day).windows if segment else ()
+        found = [window for window in windows if window.phase.takes(OrdType.SL_M, TimeInForce.DAY)]
+        return (_moment(day, found[0].start_s), _moment(day, found[-1].end_s)) if found else None
+
+    def segment(self, instrument: Instrument, at: datetime) -> Segment | None:
+        """Whose hours `instrument` keeps on the day of `at`; None for an exchange that is not known."""
+        return self._segment(instrument, _local(at)[0])
 
     def hours(self, day: date, exchange: str = "NSE") -> tuple[datetime, datetime] | None:
         """When on `day` the first order can be entered at `exchange` and the last; None when it is closed or not known."""

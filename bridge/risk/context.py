@@ -25,7 +25,8 @@ class RiskContext:
 
     `leverage` is rupees of order per rupee of buying power, for the intent's product. `max_age_s` is how old a signal
     may be when it is judged. `multipliers` names the instruments whose multiplier is not 1: an order under way in
-    another instrument does not say its own. `offer` is what the account's broker takes.
+    another instrument does not say its own. `offer` is what the account's broker takes. `intraday_end` is when MIS positions
+    in the intent's instrument are closed for the day, None when the bridge does not do that.
     """
 
     intent: OrderIntent
@@ -39,6 +40,7 @@ class RiskContext:
     max_age_s: int
     multipliers: Mapping[str, Decimal] = field(default_factory=dict)
     offer: Offer = PLAIN
+    intraday_end: datetime | None = None
 
 
 class Case:

@@ -31,6 +31,7 @@ ENTRY_RULES: tuple[Rule, ...] = (
     rules.tradable,
     rules.offered,
     rules.session_open,
+    rules.before_square_off,
     per_scope(limit_rules.symbol_allowed),
     rules.whole_lots,
     rules.prices_on_tick,

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from bridge.core.clock import IST
 from bridge.core.decision import Denied
-from bridge.core.enums import InstrumentKind, OrdType, Side, TimeInForce, Variety
+from bridge.core.enums import InstrumentKind, OrdType, Product, Side, TimeInForce, Variety
 from bridge.core.money import ZERO, is_multiple, rupees, to_text
 from bridge.core.reasons import Reason
 from bridge.core.scope import account_scope
@@ -113,6 +113,20 @@ def session_open(case: Case) -> Denied | None:
     if reason is Reason.MARKET_CLOSED and may_wait and Variety.AMO in case.ctx.offer.varieties:
         message += ' An order for the next session says "variety": "amo", once the day is over.'
     return Denied(reason=reason, message=message)
+
+
+def before_square_off(case: Case) -> Denied | None:
+    """An intraday order (MIS) comes before the time at which the day's intraday positions in its instrument are closed."""
+    end, intent, now = case.ctx.intraday_end, case.intent, case.ctx.now
+    if end is None or intent.product is not Product.MIS or intent.variety is Variety.AMO or now < end:
+        return None
+    at = f"{end.astimezone(IST):%H:%M} IST"
+    return Denied(
+        reason=Reason.AFTER_SQUARE_OFF,
+        message=f"MIS positions in {intent.symbol} are closed from {at} on; no new one is opened today.",
+        limit=at,
+        observed=f"{now.astimezone(IST):%H:%M:%S} IST",
+    )
 
 
 def whole_lots(case: Case) -> Denied | None:

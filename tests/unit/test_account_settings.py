@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,32 @@ def test_a_bridge_without_a_kite_account_does_not_load_the_vendors_client(tmp_pa
         [sys.executable, "-c", look], cwd=ROOT, env=where, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("square_off", "told"),
+    [
+        (None, {}),
+        (True, {}),
+        (False, None),
+        ({"equity": 20, "commodity": "22:45", "currency": None}, {"equity": 20, "commodity": time(22, 45), "currency": None}),
+    ],
+)
+def test_square_off_names_minutes_times_or_nothing_by_segment(square_off: Any, told: Any) -> None:
+    """Unnamed, the defaults hold; they do not where there is no close."""
+    named = {} if square_off is None else {"square_off": square_off}
+    assert AccountSettings.model_validate({"broker": "paper", **named}).square_off_times == told
+    assert AccountSettings.model_validate({"broker": "paper", "session": "always", **named}).square_off_times is None
+
+
+@pytest.mark.parametrize("when", [0, -5, 241, 910, "25:00", "3 pm", 1.5, "", []])
+def test_a_square_off_that_is_no_time_is_refused(when: Any) -> None:
+    """YAML reads 15:10 without quotes as 910, which the message explains."""
+    with pytest.raises(ValidationError, match="in quotes such as"):
+        AccountSettings.model_validate({"broker": "paper", "square_off": {"equity": when}})
+
+
+def test_a_square_off_of_an_unknown_segment_is_refused() -> None:
+    """A time that is never reached would be a trap."""
+    with pytest.raises(ValidationError, match="equity-fno"):
+        AccountSettings.model_validate({"broker": "paper", "square_off": {"shares": 15}})

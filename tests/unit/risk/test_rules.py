@@ -44,8 +44,8 @@ def an_exit(qty=10, side=Side.SELL, **changes):
 def test_rules_stand_in_the_documented_order():
     """The first rule that is not kept names the reason, so their order is part of what a trader sees."""
     assert [rule.__name__ for rule in ENTRY_RULES] == [
-        *("signal_fresh", "trading_state", "position_sure", "tradable", "offered", "session_open", "symbol_allowed"),
-        *("whole_lots", "prices_on_tick", "short_allowed", "price_known", "price_young"),
+        *("signal_fresh", "trading_state", "position_sure", "tradable", "offered", "session_open", "before_square_off"),
+        *("symbol_allowed", "whole_lots", "prices_on_tick", "short_allowed", "price_known", "price_young"),
         *("order_qty", "order_value", "position_qty", "exposure", "open_positions"),
         *("order_rate", "symbol_order_rate", "order_gap", "daily_loss", "daily_loss_pct"),
         *("buying_power", "token_notional"),
@@ -53,6 +53,45 @@ def test_rules_stand_in_the_documented_order():
     of_exits = [rule for rule in EXIT_RULES if rule.__name__ != "only_closes"]
     assert of_exits == [rule for rule in ENTRY_RULES if rule in of_exits]
     assert len(of_exits) == 6
+
+
+# --- square-off ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("product", "seconds", "passes"),
+    [
+        (Product.MIS, 1, True),
+        (Product.MIS, 0, False),
+        (Product.MIS, -60, False),
+        (Product.NRML, -60, True),
+        (Product.CNC, 0, True),
+    ],
+)
+def test_intraday_entries_end_when_square_off_begins(product, seconds, passes):
+    """The broker takes no new ones either after its own time; what is carried overnight is not concerned."""
+    end = NOW + timedelta(seconds=seconds)
+    found = World().check(make_intent(product=product), intraday_end=end)
+    if passes:
+        approved(found)
+    else:
+        assert "NSE:SBIN are closed from 10:" in denied(found, Reason.AFTER_SQUARE_OFF).message
+
+
+def test_intraday_exits_leave_after_square_off_has_begun():
+    """They are what it is made of."""
+    approved(World().hold(10).check(an_exit(), intraday_end=NOW))
+
+
+def test_an_after_market_order_is_for_the_next_session():
+    """Today's square-off is no business of it."""
+    amo = make_intent(variety=Variety.AMO)
+    approved(World().check(amo, intraday_end=NOW, offer=EVERYTHING))
+
+
+def test_without_square_off_by_the_bridge_intraday_entries_pass():
+    """The broker knows its own time."""
+    approved(World().check(make_intent(), intraday_end=None))
 
 
 # --- freshness ----------------------------------------------------------------------------------------------------
