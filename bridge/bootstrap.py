@@ -182,7 +182,6 @@ class Bridge:
             store=self.store,
             clock=self.clock,
             hours=self.calendar.hours,
-            page=self.settings.public_url(),
             remind_before=[timedelta(minutes=before) for before in minutes],
         )
 

@@ -18,7 +18,7 @@ Hours = Callable[[date], tuple[datetime, datetime] | None]
 class Logins:
     """The sessions by account; accounts whose brokers want no login have none. `hours` are the market's of a day.
 
-    Nobody logged in is told `remind_before` the market opens, once for each, with the address of the status page.
+    Nobody logged in is told `remind_before` the market opens, once for each.
     """
 
     def __init__(
@@ -28,14 +28,12 @@ class Logins:
         store: Store,
         clock: Clock,
         hours: Hours,
-        page: str,
         remind_before: Sequence[timedelta],
     ):
         self._sessions = sessions
         self._store = store
         self._clock = clock
         self._hours = hours
-        self._page = page
         self._remind_before = remind_before
         self._warned: dict[str, datetime] = {}  # by account, the latest reminder that is settled
 
@@ -86,7 +84,7 @@ class Logins:
         if not why:
             return
         if not await asyncio.to_thread(self._was_warned, account, due):
-            told = f"{account} is {why} Status page: {self._page}"
+            told = f"{account} is {why}"
             if now < hours[0]:
                 told = f"The market opens at {hours[0].astimezone(IST):%H:%M} IST, and {told}"
             await self._store.write(

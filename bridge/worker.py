@@ -296,7 +296,8 @@ class Worker:
         try:
             funds = await self._brokers[account].funds()
         except BookUnreadableError as error:
-            self._on_fault("funds", error)
+            if not self._brokers[account].status().session_lost:  # that is told, and every second until somebody logs in
+                self._on_fault("funds", error)
             return
 
         def take(tx: Tx) -> bool:

@@ -8,6 +8,8 @@ from bridge.commands.running import Running
 from bridge.core.clock import Clock, SystemClock
 from bridge.settings import Settings
 
+PART_CHARS = 18
+
 
 class Level(StrEnum):
     """How bad a finding is."""
@@ -27,8 +29,8 @@ class Finding:
     mend: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.level:<6}{self.part:<13}{self.message}"
-        return f"{line}\n{'':<19}mend: {self.mend}" if self.mend else line
+        line = f"{self.level:<6}{self.part[: PART_CHARS - 1]:<{PART_CHARS}}{self.message}"
+        return f"{line}\n{'':<{6 + PART_CHARS}}mend: {self.mend}" if self.mend else line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

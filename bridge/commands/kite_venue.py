@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 
 from bridge.commands.server import PortTakenError, Server, forward_logs, open_socket, run_until_stopped
-from bridge.commands.venue import read_amount
+from bridge.commands.venue import make_folder, read_amount
 from bridge.core.errors import ConfigError
 from bridge.log import configure
 from bridge.sandbox.kite.app import build_kite
@@ -30,8 +30,7 @@ def kite_venue(arguments: argparse.Namespace) -> int:
     if not is_loopback(arguments.host):
         raise ConfigError(f"--kite lets anybody log in, so it is for this machine only; bind 127.0.0.1, not {arguments.host}")
     settings = load_settings()
-    folder = Path(arguments.data) if arguments.data is not None else settings.data_dir / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = make_folder(arguments.data, settings, FOLDER)
     lock = ProcessLock(folder, "venue.lock")
     with hold(lock, folder), Journal(folder / JOURNAL) as journal:
         box = make_sandbox(arguments, settings, journal)

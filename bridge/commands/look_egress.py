@@ -48,7 +48,7 @@ def _tell_address(facts: Facts) -> Iterator[Finding]:
 
 def _compare(facts: Facts, name: str, account: AccountSettings) -> Iterator[Finding]:
     """Orders are refused from any other address than the registered one, while reads work from everywhere."""
-    part = f"egress {name}"[:12]
+    part = f"egress {name}"
     registered = account.static_address
     host = urlsplit(account.root or "").hostname or ""
     if registered is None:

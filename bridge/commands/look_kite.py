@@ -31,7 +31,7 @@ def check_logins(facts: Facts) -> Iterator[Finding]:
     """Keys are such that they could be right, and until when a session lives. Tells no key."""
     sessions = _sessions(facts)
     for name, account in _accounts(facts).items():
-        part = f"login {name}"[:12]
+        part = f"login {name}"
         if problem := _key_problem(account):
             yield warn(part, problem, f"copy both anew from developers.kite.trade; BRIDGE_ACCOUNTS__{name.upper()}__API_SECRET")
         session, keys = sessions.get(name), "api_key and api_secret are set"
@@ -52,7 +52,7 @@ def check_kite(facts: Facts) -> Iterator[Finding]:
     """What the broker itself says: it answers, takes the token, its clock is ours, and news of orders can come."""
     sessions = _sessions(facts)
     for name, account in _accounts(facts).items():
-        part = f"kite {name}"[:12]
+        part = f"kite {name}"
         try:
             token = _open_token(facts, name, account, sessions.get(name))
         except NoTokenError:
@@ -140,7 +140,7 @@ def _judge_token(part: str, name: str, answer: httpx.Response) -> Finding:
 
 def _check_stream(_facts: Facts, name: str, account: AccountSettings) -> Iterator[Finding]:
     """Any answer proves the way: what speaks WebSocket refuses a plain request."""
-    part = f"news {name}"[:12]
+    part = f"news {name}"
     try:
         httpx.get("http" + account.stream_root.removeprefix("ws"), timeout=ANSWER_WITHIN_S, trust_env=False)
     except httpx.HTTPError as error:
@@ -152,7 +152,7 @@ def _check_stream(_facts: Facts, name: str, account: AccountSettings) -> Iterato
 
 def _check_postback(facts: Facts, name: str, _account: AccountSettings) -> Iterator[Finding]:
     """The broker can reach the address; while the bridge runs it is knocked at from outside, as the broker would."""
-    part = f"news {name}"[:12]
+    part = f"news {name}"
     url = f"{facts.settings.public_url()}/webhook/kite/{name}"
     mend = f"the app's postback URL at developers.kite.trade must be {url}, https and reachable; or set updates: stream"
     if reach_hint(facts.settings.public_url()):
@@ -173,7 +173,7 @@ def _check_postback(facts: Facts, name: str, _account: AccountSettings) -> Itera
 
 
 def _check_poll(_facts: Facts, name: str, _account: AccountSettings) -> Iterator[Finding]:
-    yield ok(f"news {name}"[:12], "news of orders come by looks, every second while one is open")
+    yield ok(f"news {name}", "news of orders come by looks, every second while one is open")
 
 
 _UPDATES = {"stream": _check_stream, "postback": _check_postback, "poll": _check_poll}

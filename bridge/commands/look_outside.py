@@ -84,7 +84,7 @@ def check_brokers(facts: Facts) -> Iterator[Finding]:
         if part["ok"]:
             yield ok(name, "works")
         else:
-            yield fail(name, part["message"] or "does not work", "sign in to the broker again, or look at the log")
+            yield fail(name, part["message"] or "does not work", "do what it says, or look at the log")
 
 
 def _ask_venues(facts: Facts) -> Iterator[Finding]:
@@ -96,9 +96,9 @@ def _ask_venues(facts: Facts) -> Iterator[Finding]:
             httpx.get(f"{account.root}/healthz", timeout=ANSWER_WITHIN_S, trust_env=False).raise_for_status()
         except httpx.HTTPError as error:
             told = f"the venue at {account.root} does not answer ({type(error).__name__})"
-            yield fail(f"venue {name}"[:12], told, "start it with `bridge venue`, or correct the account's root")
+            yield fail(f"venue {name}", told, "start it with `bridge venue`, or correct the account's root")
         else:
-            yield ok(f"venue {name}"[:12], f"{account.root} answers")
+            yield ok(f"venue {name}", f"{account.root} answers")
 
 
 def check_notify(facts: Facts) -> Iterator[Finding]:

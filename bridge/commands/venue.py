@@ -60,9 +60,9 @@ def check_reach(host: str, token: str | None) -> None:
         raise ConfigError(f"others can reach {host}; set {VENUE_TOKEN_VARIABLE}, or bind 127.0.0.1")
 
 
-def make_folder(named: str | None, settings: Settings) -> Path:
-    """The venue's data folder: the one that was named, else `venue` in the data folder of the settings."""
-    folder = settings.data_dir / "venue" if named is None else Path(named)
+def make_folder(named: str | None, settings: Settings, usual: str = "venue") -> Path:
+    """The venue's data folder: the one that was named, else the usual one in `data_dir`; both for us alone."""
+    folder = settings.data_dir / usual if named is None else Path(named)
     if named is None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

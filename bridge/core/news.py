@@ -1,5 +1,6 @@
 """News: what of the audit a person wants to be told wherever they are, and of which kind it is."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,7 +35,6 @@ KINDS: dict[NewsKind, str] = {
 }
 # Fills and restarts are the everyday: who wants them asks for them.
 USUAL = (NewsKind.ALARM, NewsKind.LOGIN, NewsKind.HALT, NewsKind.REJECT)
-PRESSING = frozenset({NewsKind.ALARM, NewsKind.LOGIN})
 
 NEWS: dict[AuditAction, NewsKind] = {
     AuditAction.ALARM_RAISED: NewsKind.ALARM,
@@ -56,6 +56,8 @@ NEWS: dict[AuditAction, NewsKind] = {
     AuditAction.BRIDGE_STOPPED: NewsKind.BRIDGE,
     AuditAction.STORE_BACK: NewsKind.BRIDGE,
 }
+# Good news of kinds that are bad news otherwise.
+_GOOD = frozenset({AuditAction.BROKER_LOGGED_IN, AuditAction.DRIFT_CLEARED})
 # Their message says it all: the record's own sentence would only stand before it.
 _SPEAKS_FOR_ITSELF = frozenset(
     {
@@ -86,8 +88,14 @@ class News:
         return NEWS[self.action]
 
     @property
+    def is_pressing(self) -> bool:
+        """Whether a person has to do something."""
+        return self.kind in (NewsKind.ALARM, NewsKind.LOGIN) and self.action not in _GOOD
+
+    @property
     def text(self) -> str:
         """The sentence without its time: what makes two pieces of news the same."""
-        where = " ".join(word for word in (self.account, self.side, self.symbol) if word)
         told = self.message if self.action in _SPEAKS_FOR_ITSELF else f"{self.action.sentence} {self.message}".rstrip()
+        account = "" if re.search(rf"\b{re.escape(self.account)}\b", told) else self.account
+        where = " ".join(word for word in (account, self.side, self.symbol) if word)
         return f"{where}: {told}" if where else told

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.core.clock import IST
-from bridge.core.news import PRESSING, News, NewsKind
+from bridge.core.news import News, NewsKind
 
 MAX_LINES = 10
-# Telegram's messages end at 4,096 characters, Discord's at 2,000.
-MAX_LINE_CHARS = 170
+# Discord's messages end at 2,000 characters, Telegram's at 4,096; the time, the end and the page need some.
+MAX_CHARS = 1_600
 MAX_REMEMBERED = 1_000
 _ORDER = {kind: place for place, kind in enumerate(NewsKind)}
 
@@ -61,7 +61,7 @@ def make_digest(news: Sequence[News], memory: Memory, now: datetime, window: tim
     return Digest(
         title=_title([one for one, _note in fresh]),
         lines=_lines(fresh),
-        pressing=any(one.kind in PRESSING for one, _note in fresh),
+        pressing=any(one.is_pressing for one, _note in fresh),
         memory=dict(list(told.items())[-MAX_REMEMBERED:]),
     )
 
@@ -77,13 +77,14 @@ def _title(news: Sequence[News]) -> str:
 
 
 def _lines(fresh: Sequence[tuple[News, str]]) -> tuple[str, ...]:
-    lines = [_line(one, note) for one, note in fresh[:MAX_LINES]]
+    room = MAX_CHARS // min(max(len(fresh), 4), MAX_LINES)
+    lines = [_line(one, note, room) for one, note in fresh[:MAX_LINES]]
     if len(fresh) > MAX_LINES:
         lines.append(f"… and {len(fresh) - MAX_LINES} more; the status page has them all.")
     return tuple(lines)
 
 
-def _line(one: News, note: str) -> str:
-    room = MAX_LINE_CHARS - len(note)
+def _line(one: News, note: str, room: int) -> str:
+    room -= len(note)
     text = one.text if len(one.text) <= room else one.text[: room - 1] + "…"
     return f"{one.at.astimezone(IST):%d %b %H:%M:%S} {text}{note}"

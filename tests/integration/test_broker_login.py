@@ -330,7 +330,6 @@ def test_before_the_market_opens_a_missing_login_is_an_alarm_at_each_reminder(tm
     box.run(box.bridge.worker.tick())
     (first,) = alarms(box)
     assert first.startswith(f"The market opens at 09:15 IST, and {ACCOUNT} is not logged in: nobody has")
-    assert first.endswith("Status page: http://127.0.0.1:0")
     box.stop()
     with WebBox(login_settings(tmp_path, desk), clock) as again:
         again.run(again.bridge.worker.tick())
@@ -347,6 +346,16 @@ def test_before_the_market_opens_a_missing_login_is_an_alarm_at_each_reminder(tm
         to_trading_day(again, clock, 8, 46)
         again.run(again.bridge.worker.tick())
         assert len(alarms(again)) == 3
+
+
+def test_a_missing_login_is_no_fault_of_ours(box, clock):
+    """It is told as what it is, and not counted every second until somebody logs in."""
+    for _ in range(3):
+        box.run(box.bridge.worker.tick())
+    assert (
+        'bridge_faults_total{where="funds"}'
+        not in box.ask("GET", "/metrics", headers={"authorization": f"Bearer {box.token}"}).text
+    )
 
 
 def test_a_login_before_the_second_reminder_makes_it_needless(box, clock):

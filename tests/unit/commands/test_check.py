@@ -74,10 +74,10 @@ def worst(check, facts):
 
 def test_a_finding_is_a_line_with_its_mend_below():
     """The eye finds level and part in columns."""
-    assert str(ok("store", "answers")) == "ok    store        answers"
+    assert str(ok("store", "answers")) == "ok    store             answers"
     assert str(fail("store", "is gone", "bring it back")).splitlines() == [
-        "FAIL  store        is gone",
-        "                   mend: bring it back",
+        "FAIL  store             is gone",
+        "                        mend: bring it back",
     ]
 
 
