@@ -4,7 +4,8 @@ import sys
 import traceback
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 _format = {"json": True}
 
@@ -17,6 +18,8 @@ def configure(*, as_json: bool = True) -> None:
 
 @lru_cache(maxsize=1)
 def _logger() -> Any:
+    # Else structlog loads Twisted wherever it is installed, and for a bridge without a Kite account it shall not be.
+    sys.modules.setdefault("structlog.twisted", cast("ModuleType", None))
     import structlog  # four megabytes that a bridge with nothing to say does not need
 
     renderer: structlog.typing.Processor = (

@@ -1,47 +1,14 @@
 """`bridge venue --kite` as somebody at a terminal has it: what it prints is enough to connect, and a crash loses nothing."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx
-from kiteconnect import KiteConnect
 
-from tests.support.rigs import instruments_csv
-from tests.support.server import clean_env, read_lock
-from tests.support.waiting import wait_for
-
-
-class KiteVenue:
-    """The process; `told` is what it printed."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
-        self.log = folder / "venue.log"
-        (folder / "instruments.csv").write_text(instruments_csv())
-        words = [sys.executable, "-m", "bridge", "venue", "--kite", "--data", str(folder / "data"), *options]
-        env = clean_env(BRIDGE_INSTRUMENTS=str(folder / "instruments.csv"))
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(words, cwd=folder, env=env, stdout=log, stderr=log)
-
-    def wait(self) -> "KiteVenue":
-        wait_for(lambda: read_lock(self.process, self.folder / "data" / "venue.lock", self.log), "the venue", limit_s=30)
-        return self
-
-    def told(self, name: str) -> str:
-        found = re.search(rf"^  {name} +(\S+)$", self.log.read_text(), re.MULTILINE)
-        assert found, self.log.read_text()
-        return found[1]
-
-    def client(self, access_token: str | None = None) -> KiteConnect:
-        return KiteConnect(self.told("api_key"), access_token, root=self.told("root"))
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(20)
+from tests.support.kite_venue import KiteVenue
+from tests.support.server import clean_env
 
 
 def test_what_is_printed_is_enough_to_trade_and_kill_minus_nine_loses_nothing(tmp_path):

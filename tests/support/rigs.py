@@ -60,13 +60,13 @@ def make_settings(folder: Path, **values: Any) -> Settings:
         return Settings(**{**given, **values})
 
 
-def write_freezes(folder: Path, units: Mapping[str, int]) -> Path:
-    """A file of freeze quantities at the NSE, by the name of the share, good on any day."""
+def write_freezes(folder: Path, units: Mapping[str, int], exchange: str = "NSE") -> Path:
+    """A file of freeze quantities by the name of the share or underlying, good on any day."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "freezes.json"
     told = {
         "title": "made up", "as_of": "2020-01-01", "good_from": "2020-01-01", "good_to": "2099-12-31",
-        "source": "the tests", "exchange": "NSE", "quantities": units,
+        "source": "the tests", "exchange": exchange, "quantities": units,
     }  # fmt: skip
     file.write_text(json.dumps(told))
     return file
