@@ -66,15 +66,19 @@ class SharedClock:
     def jump(self, seconds: float) -> None:
         """Set it forward, for all processes at once."""
         ahead_s, stands_since = self._state()
-        _STATE.pack_into(self._memory, 0, ahead_s + seconds, stands_since)
+        self._put(ahead_s + seconds, stands_since)
 
     def stand(self) -> None:
         """Time stands still, for all processes at once."""
-        _STATE.pack_into(self._memory, 0, self.ahead_s, time.monotonic())
+        self._put(self.ahead_s, time.monotonic())
 
     def run_on(self) -> None:
         """And goes on from there."""
-        _STATE.pack_into(self._memory, 0, self.ahead_s, 0.0)
+        self._put(self.ahead_s, 0.0)
+
+    def _put(self, ahead_s: float, stands_since: float) -> None:
+        """In one copy: pack_into would clear the place first, and the other process live a moment in another time."""
+        self._memory[:] = _STATE.pack(ahead_s, stands_since)
 
 
 def live(folder: Path) -> None:
