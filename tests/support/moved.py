@@ -14,7 +14,7 @@ def now(ahead_s: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=ahead_s)
 
 
-def _now(_clock: SystemClock) -> datetime:
+def _now(self: SystemClock) -> datetime:
     return now(float(os.environ[AHEAD]))
 
 
