@@ -16,7 +16,7 @@ from bridge.brokers.paper.values import PaperPolicy
 from bridge.core.clock import IST, Clock, SystemClock
 from bridge.core.enums import Product
 from bridge.core.errors import ConfigError, StoreError
-from bridge.core.events import Changed, Event
+from bridge.core.events import Changed, Event, ProtectionDue
 from bridge.core.market import never_closed
 from bridge.core.money import ONE
 from bridge.core.reasons import AuditAction
@@ -45,6 +45,7 @@ from bridge.metrics import Metrics
 from bridge.notify.dispatch import Notifier
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.portfolio.book import day_pnl
+from bridge.protecting import Protector, protective_orders
 from bridge.risk.halt import starting_state
 from bridge.settings import KITE_ROOT, AccountSettings, Settings
 from bridge.square_off import SquareOff
@@ -113,8 +114,8 @@ class Bridge:
         self.reconciler = self._make_reconciler()
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
         self.square_off = self._make_square_off()
-        searches = (halted_entries, self.square_off.unwanted)
-        self.withdrawals = Withdrawals(clock=self.clock, store=self.store, cancel=self.pipeline.cancel, searches=searches)
+        self.withdrawals = self._make_withdrawals()
+        self.protector = Protector(self.store, self.clock, self.catalog, settings.accounts)
         self.worker = Worker(
             clock=self.clock,
             store=self.store,
@@ -224,16 +225,12 @@ class Bridge:
         return Catalog(listing, lambda: self.clock.now().astimezone(IST).date(), freezes)
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
-        marks = self.store.ledger.marks
-
-        def latest_price(symbol: str) -> Decimal | None:
-            return mark.price if (mark := marks.get(symbol)) else None
-
         if account.broker == "venue":
             from bridge.brokers.venue.adapter import VenueBroker  # httpx loads only where an account needs it
 
             assert account.root is not None
-            return VenueBroker(name, root=account.root, token=account.token, latest_price=latest_price, clock=self.clock)
+            prices = self._latest_price
+            return VenueBroker(name, root=account.root, token=account.token, latest_price=prices, clock=self.clock)
         if account.broker == "kite":
             return self._make_kite(name, account)
         return PaperBroker(
@@ -247,10 +244,13 @@ class Bridge:
             ),
             store=self.store,
             shelves=self.paper_shelves,
-            latest_price=latest_price,
+            latest_price=self._latest_price,
             instrument=self.catalog.get,
             clock=self.clock,
         )
+
+    def _latest_price(self, symbol: str) -> Decimal | None:
+        return mark.price if (mark := self.store.ledger.marks.get(symbol)) else None
 
     def _make_kite(self, name: str, account: AccountSettings) -> Broker:
         from bridge.brokers.kite.adapter import KiteBroker, KitePolicy  # the vendor's client brings all of Twisted along
@@ -270,6 +270,8 @@ class Bridge:
             clock=self.clock,
             tell=partial(self._alarm_of_account, name),
             instrument=self.catalog.get,
+            latest_price=self._latest_price,
+            protections=partial(protective_orders, self.store.ledger, name),
         )
         self._order_waits[name] = broker.wait_s
         self.lists.sources[name] = KiteDump(root=account.root or KITE_ROOT, api_key=account.api_key, session=tokens)
@@ -360,6 +362,10 @@ class Bridge:
             every_s={name: account.reconcile_s for name, account in self.settings.accounts.items()},
         )
 
+    def _make_withdrawals(self) -> Withdrawals:
+        searches = (halted_entries, self.square_off.unwanted)
+        return Withdrawals(clock=self.clock, store=self.store, cancel=self.pipeline.cancel, searches=searches)
+
     def _make_lane(self, name: str) -> Lane:
         steps = LaneSteps(
             begin_send=self.pipeline.begin_send,
@@ -381,6 +387,8 @@ class Bridge:
     def _on_events(self, events: list[Event]) -> None:
         self.worker.on_events(events)
         self.notifier.wake()
+        if any(isinstance(event, ProtectionDue) for event in events):
+            self.worker.run_soon(self.protector.look)
 
     def _is_revoked(self, token_id: str) -> bool:
         token = self.store.ledger.tokens.get(token_id)
@@ -508,6 +516,7 @@ class Bridge:
         """What the worker does each second besides its own."""
         await self.withdrawals.tick()
         await self.square_off.tick()
+        await self.protector.look()
         if self.sessions:
             await self.logins.tick()
 

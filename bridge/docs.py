@@ -20,6 +20,7 @@ from bridge.core.limits import CAREFUL, LIMIT_NAMES
 from bridge.core.money import to_text
 from bridge.core.news import NEWS, USUAL, NewsKind
 from bridge.core.order_states import BY_FILL, CLOSED, TABLE, WORKING, OrderStatus
+from bridge.core.protection import PROTECTION_TABLE, ProtectionStatus
 from bridge.core.reasons import AuditAction, Reason, RefusalCode
 from bridge.core.trade import TRADE_TABLE, TradeStatus
 from bridge.endings import denied_ending
@@ -79,6 +80,9 @@ SETTINGS: dict[str, str] = {
     "-1: Kite's own band.",
     "accounts.<name>.static_address": "Kite: the address that is registered at Zerodha; `bridge check` holds the one that "
     "orders leave from against it.",
+    "accounts.<name>.protection_products": "Products in which a stop or target may rest at the broker; "
+    "for Kite CNC, NRML and MTF.",
+    "accounts.<name>.protection_slippage_pct": "How many percent worse than its trigger a protection may sell or buy.",
     "accounts.<name>.cash": "Opening money of a paper account in rupees, read the first time the account is seen.",
     "accounts.<name>.slippage_bps": "Paper: hundredths of a percent against you on every fill that takes the price.",
     "accounts.<name>.fill_ratio": "Paper: the part of a resting order that each new price fills.",
@@ -178,6 +182,8 @@ FIELDS: dict[str, str] = {
     "validity_minutes": "How long a TTL order works, 1 to 360 minutes.",
     "variety": "`regular` (the default), `amo` for the next session, or `iceberg`.",
     "iceberg_legs": "The legs of an iceberg, 2 to 50, in whole lots; fewer where the quantity does not make so many.",
+    "stop_loss": '`{"price": "800"}` or `{"percent": "2"}`: rests at the broker once an entry has filled.',
+    "take_profit": "The same for the target; see [orders.md](orders.md#stops-and-targets-at-the-broker).",
     "time": "When it fired: RFC 3339 with a zone, or seconds or milliseconds since 1970. Else the time of receipt.",
     "id": "Your own name for this one alert, at most 200 characters.",
 }
@@ -361,6 +367,11 @@ def trade_diagram() -> str:
     return _diagram(TradeStatus.OPEN, _edges_of(TRADE_TABLE), (TradeStatus.CLOSED,))
 
 
+def protection_diagram() -> str:
+    """The protection's table as a mermaid diagram."""
+    return _diagram(ProtectionStatus.WANTED, _edges_of(PROTECTION_TABLE), (ProtectionStatus.DONE,))
+
+
 def _edges_of(table: Mapping[Any, Mapping[Any, Any]]) -> Edges:
     edges: Edges = {}
     for status, events in table.items():
@@ -505,6 +516,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "order-diagram": order_diagram,
     "order-table": order_table,
     "trade-diagram": trade_diagram,
+    "protection-diagram": protection_diagram,
     "outcomes": outcomes_table,
     "breaker-diagram": breaker_diagram,
     "audit": audit_table,

@@ -21,6 +21,7 @@ from bridge.endings import order_ending, worst_of
 from bridge.execution.orders import adopt_broker_id, ask_cancel, is_of_another, record, record_fill
 from bridge.halves import by_leg
 from bridge.portfolio.book import book_fill, note_exit
+from bridge.protecting import note_closed, note_entry
 from bridge.risk.overtaking import cancelled_by
 from bridge.store.tx import Tx
 
@@ -135,6 +136,7 @@ class Following:
             leverage=self._accounts[intent.account].leverage.get(intent.product, ONE),
             now=now,
         )
+        note_entry(tx, moved, now)
         if late or moved.cum_qty > intent.order_qty:
             told = f"{to_text(fill.last_qty)} {intent.symbol} at {to_text(fill.last_px)} on order {order.cl_ord_id}"
             what = "A fill after the order had ended" if late else "More was filled than ordered"
@@ -179,6 +181,9 @@ def raise_alarm(tx: Tx, order: Order, message: str, now: datetime) -> None:
 
 def after_close(tx: Tx, order: Order, now: datetime) -> None:
     """An exit that ended without closing what it should leaves the round trip open again, and says so."""
+    if order.is_protection:
+        note_closed(tx, order, now)
+        return
     intent = order.intent
     key = PositionKey(intent.account, intent.symbol, intent.product)
     if not intent.reduce_only or not tx.ledger.position_qty(key):

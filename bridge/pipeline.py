@@ -360,7 +360,7 @@ class Pipeline:
             order
             for account in signal.accounts
             for order in tx.ledger.open_orders(account, signal.symbol)
-            if order.intent.strategy == signal.strategy
+            if order.intent.strategy == signal.strategy and not order.is_protection
         ]
         if any(order.status in UNACKNOWLEDGED for order in orders) and elapsed(alert.received_at, now) < EXIT_WAIT:
             tx.put(tx.ledger.waiting, alert.alert_id, alert)

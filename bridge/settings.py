@@ -43,6 +43,9 @@ KITE_PER_SECOND, KITE_MAX_PER_SECOND = 8, 10
 KITE_ONLY = ("api_key", "api_secret", "login_root", "stream_root", "updates", "market_protection", "static_address")
 # Longer than this before the close is meant as something else: YAML reads 15:10 without quotes as 910.
 MAX_SQUARE_OFF_MINUTES = 240
+# Where Zerodha documents triggers (support.zerodha.com, GTT): delivery and overnight positions, neither currency nor commodity.
+KITE_PROTECTED = (Product.CNC, Product.NRML, Product.MTF)
+KITE_TRIGGER_EXCHANGES = frozenset({"NSE", "BSE", "NFO", "BFO"})
 # TradingView's published sender addresses (support article "How to configure webhook alerts").
 TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 
@@ -209,7 +212,9 @@ class AccountSettings(Section):
 
     `leverage` is how many rupees of order one rupee of buying power carries, by product. `fill_ratio` is the part of a resting
     paper order that fills at each new price. `square_off` names by segment when MIS positions are closed, in minutes before
-    continuous trading ends or as a time in India, null for never; false leaves all of it to the broker.
+    continuous trading ends or as a time in India, null for never; false leaves all of it to the broker. In the products of
+    `protection_products` stops and targets may rest at the broker; `protection_slippage_pct` is how much worse than its
+    trigger one may trade.
     """
 
     broker: Literal["paper", "venue", "kite"]
@@ -222,6 +227,8 @@ class AccountSettings(Section):
     updates: Literal["stream", "postback", "poll"] = "stream"
     market_protection: Annotated[Decimal, AfterValidator(_check_protection)] = Decimal(-1)
     static_address: Annotated[str, AfterValidator(_check_address)] | None = None
+    protection_products: tuple[Product, ...] = tuple(Product)
+    protection_slippage_pct: Decimal = Field(default=Decimal(1), ge=0, le=20)
     cash: Decimal = Field(default=Decimal(1_000_000), ge=0)
     slippage_bps: Decimal = Field(default=Decimal(1), ge=0, le=1_000)
     fill_ratio: Decimal = Field(default=Decimal(1), gt=0, le=1)
@@ -246,7 +253,8 @@ class AccountSettings(Section):
     def _fill_kite(cls, given: Any) -> Any:
         """What a Kite account has unless told otherwise, where other accounts have nothing."""
         if isinstance(given, Mapping) and given.get("broker") == "kite":
-            return {"root": KITE_ROOT, "orders_per_second": KITE_PER_SECOND, **given}
+            usual = {"root": KITE_ROOT, "orders_per_second": KITE_PER_SECOND, "protection_products": KITE_PROTECTED}
+            return {**usual, **given}
         return given
 
     @model_validator(mode="after")
@@ -266,6 +274,11 @@ class AccountSettings(Section):
         if self.orders_per_second is None or self.orders_per_second > KITE_MAX_PER_SECOND:
             raise ValueError(f"orders_per_second is at most {KITE_MAX_PER_SECOND} for a kite account")
         return self
+
+    def protects(self, product: Product, symbol: str) -> bool:
+        """Whether a stop and a target can rest at the broker for a position in this."""
+        is_listed = self.broker != "kite" or symbol.partition(":")[0] in KITE_TRIGGER_EXCHANGES
+        return is_listed and product in self.protection_products
 
     @property
     def is_paper(self) -> bool:

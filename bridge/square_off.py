@@ -69,11 +69,14 @@ class SquareOff:
         self._day = 0
 
     def unwanted(self, ledger: Ledger) -> list[Unwanted]:
-        """Orders that may not rest any more: MIS orders whose moment has come, but for the exits at market that close."""
+        """Orders that may not rest any more: MIS orders whose moment has come, but for exits at market and protections.
+
+        The exit that closes the position withdraws its protection itself.
+        """
         now, found = self._clock.now(), []
         for order in withdrawable(ledger):
             intent = order.intent
-            if intent.product is not Product.MIS or (intent.reduce_only and ends_soon(order)):
+            if intent.product is not Product.MIS or (intent.reduce_only and (ends_soon(order) or order.is_protection)):
                 continue
             end = self._end_of(intent.account, intent.symbol, now)
             if end is not None and now >= end > order.created_at:  # one made later is for the next session (AMO)
@@ -151,7 +154,8 @@ class SquareOff:
         if self._clock.monotonic() - found_s >= EXIT_WAIT.total_seconds():
             return False
         orders = self._store.ledger.open_orders(key.account, key.symbol)
-        return any(order.intent.product == key.product and not ends_soon(order) for order in orders)
+        mine = [order for order in orders if order.intent.product == key.product and not order.is_protection]
+        return any(not ends_soon(order) for order in mine)
 
     def _obstacle(self, key: PositionKey) -> str:
         """Why an exit of ours could do harm: it might open what the broker has closed already."""

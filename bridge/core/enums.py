@@ -39,12 +39,16 @@ class MarketPosition(StrEnum):
 
 
 class OrdType(StrEnum):
-    """Order types (FIX 40) under the names Indian brokers use."""
+    """Order types (FIX 40) under the names Indian brokers use.
+
+    GTT is the bridge's own for protective orders: a stop, a target or both, that wait at the broker for their prices.
+    """
 
     MARKET = "MARKET"
     LIMIT = "LIMIT"
     SL = "SL"
     SL_M = "SL-M"
+    GTT = "GTT"
 
     @property
     def needs_price(self) -> bool:

@@ -45,6 +45,13 @@ class BookWanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectionDue:
+    """What rests at the broker for a position may have to change: an entry filled, or a protective order ended."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reloaded:
     """The working set was read again from the store; recovery has to run."""
 
@@ -56,4 +63,4 @@ class AlarmRaised:
     message: str
 
 
-Event = OrderReady | CancelReady | BookWanted | PriceSeen | Changed | Reloaded | AlarmRaised
+Event = OrderReady | CancelReady | BookWanted | ProtectionDue | PriceSeen | Changed | Reloaded | AlarmRaised

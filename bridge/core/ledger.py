@@ -18,6 +18,7 @@ from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import Position, PositionKey
+from bridge.core.protection import Protection
 from bridge.core.report import BookRow, Funds
 from bridge.core.scope import GLOBAL, Scope, TradingState, account_scope, strategy_scope
 from bridge.core.signal import Signal
@@ -159,6 +160,8 @@ def newest_key(signal: Signal) -> tuple[str, str, str]:
 class Ledger:
     """What is open now, loaded at start and kept equal to the store by every commit.
 
+    `protections` are what rests at the broker, by position and strategy.
+
     `orders` also holds the latest closed ones, for late reports. `holds` names (account, symbol) pairs whose position at the
     broker differs from ours. `funds` is each broker's last word. `waiting` holds the open alerts that are not through: their
     turn has not come, the opening half of their reversal is still due, or a fault put them off. `newest` is the latest exit or
@@ -176,6 +179,7 @@ class Ledger:
         self.orders = OrderShelf()
         self.positions = PositionShelf()
         self.trades: Shelf[PositionKey, Trade] = Shelf("trades")
+        self.protections: Shelf[tuple[PositionKey, str], Protection] = Shelf("protections")
         self.marks: Shelf[str, Mark] = Shelf("marks")
         self.states: Shelf[Scope, TradingState] = Shelf("states")
         self.days: Shelf[str, Day] = Shelf("days")

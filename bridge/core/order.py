@@ -63,6 +63,11 @@ class Order:
         """True for an order that may lie in the book for long: a limit or stop order, or one for the next session."""
         return self.intent.ord_type is not OrdType.MARKET or self.intent.variety is Variety.AMO
 
+    @property
+    def is_protection(self) -> bool:
+        """True for a stop, a target or both that wait at the broker to close what an entry opened."""
+        return self.intent.legs is not None
+
 
 def create_order(approved: Approved, created_at: datetime) -> Order:
     """The order of an approved intent; its id and tag derive from the alert, so a replay makes the same ones."""

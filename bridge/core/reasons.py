@@ -183,6 +183,7 @@ class AuditAction(StrEnum):
     INTENT_NOOP = "intent_noop"
     INTENT_SPLIT = "intent_split"
     INTENT_SLICED = "intent_sliced"
+    PROTECTION_WANTED = "protection_wanted"
     ORDER_NEW = "order_new"
     ORDER_SENDING = "order_sending"
     ORDER_NOT_SENT = "order_not_sent"
@@ -233,6 +234,7 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.INTENT_NOOP: "There was nothing to do.",
     AuditAction.INTENT_SPLIT: "The reversal is made in two orders: one closes, and one opens when that has filled.",
     AuditAction.INTENT_SLICED: "The order is more than the exchange takes at once, so it is sent in parts.",
+    AuditAction.PROTECTION_WANTED: "An entry has filled, and a stop or target is to rest for it.",
     AuditAction.ORDER_NEW: "The risk engine approved an order.",
     AuditAction.ORDER_SENDING: "The order is on its way to the broker.",
     AuditAction.ORDER_NOT_SENT: "The order did not leave; it will be sent again.",

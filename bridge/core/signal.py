@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, TimeInForce, Variety
+from bridge.core.protection import Legs, Protect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,7 @@ class Signal:
     before. `price` is the limit price of LIMIT and SL orders and otherwise the sender's reference price. `signal_at` is the
     alert's own time, which `is_timed` vouches for, else the time of receipt. `max_notional` is the token's cap in rupees.
     `iceberg_legs` goes with Variety.ICEBERG and `validity_minutes` with TTL; they are zero otherwise.
+    `protect` is what is to rest at the broker once the entry has filled.
     `notes` are the keys of the alert that mean nothing to the bridge.
     """
 
@@ -38,6 +40,7 @@ class Signal:
     iceberg_legs: int = 0
     validity_minutes: int = 0
     max_notional: Decimal | None = None
+    protect: Protect | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
 
@@ -47,7 +50,8 @@ class OrderIntent:
 
     `reduce_only` says that it may never open or enlarge a position; sizing has capped it at the live position.
     `signal_at` is the alert's own time, `received_at` when the bridge got it. Where the exchange takes only so much in one
-    order it is one of `parts`, the `part`-th, counted from 1.
+    order it is one of `parts`, the `part`-th, counted from 1. `protect` goes with entries; `legs` make a
+    protective order (OrdType.GTT), whose `trigger_price` is that of the stop if there is one.
     """
 
     alert_id: str
@@ -71,6 +75,8 @@ class OrderIntent:
     variety: Variety = Variety.REGULAR
     iceberg_legs: int = 0
     validity_minutes: int = 0
+    protect: Protect | None = None
+    legs: Legs | None = None
 
     @property
     def terms(self) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 from bridge.core.clock import from_us, to_us
 from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
 from bridge.core.errors import InvariantError
+from bridge.core.protection import protect_from_text, protect_to_text
 from bridge.core.signal import Signal
 
+_NUMBERS = ("quantity", "target", "price", "trigger_price", "max_notional")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -26,20 +28,15 @@ def signal_to_json(signal: Signal) -> str:
     }
     if signal.is_timed:
         data["timed"] = True
-    if signal.quantity is not None:
-        data["quantity"] = str(signal.quantity)
-    if signal.target is not None:
-        data["target"] = str(signal.target)
     if signal.state is not None or signal.prev is not None:
         data |= _states_of(signal)
-    if signal.price is not None:
-        data["price"] = str(signal.price)
-    if signal.trigger_price is not None:
-        data["trigger_price"] = str(signal.trigger_price)
     if signal.variety is not Variety.REGULAR or signal.iceberg_legs or signal.validity_minutes:
         data |= _variety_of(signal)
-    if signal.max_notional is not None:
-        data["max_notional"] = str(signal.max_notional)
+    for name in _NUMBERS:
+        if (value := getattr(signal, name)) is not None:
+            data[name] = str(value)
+    if signal.protect is not None:
+        data["protect"] = protect_to_text(signal.protect)
     if signal.notes:
         data["notes"] = signal.notes
     return _encode(data)
@@ -84,6 +81,7 @@ def _build(data: dict[str, Any]) -> Signal:
         iceberg_legs=int(data.get("iceberg_legs", 0)),
         validity_minutes=int(data.get("validity_minutes", 0)),
         max_notional=_decimal(data, "max_notional"),
+        protect=protect_from_text(data.get("protect")),
         notes=data.get("notes", {}),
     )
 

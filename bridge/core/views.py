@@ -44,7 +44,10 @@ class StepView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderView:
-    """An order as it stands, the `part`-th of the `parts` in which it was sent; `terms` says what is not plain about it."""
+    """An order as it stands, the `part`-th of the `parts` in which it was sent; `terms` says what is not plain about it.
+
+    `legs` are the triggers of a protective order in words, else empty.
+    """
 
     cl_ord_id: str
     tag: str
@@ -61,6 +64,7 @@ class OrderView:
     price: Decimal | None
     trigger_price: Decimal | None
     reduce_only: bool
+    legs: str
     status: OrderStatus
     broker_order_id: str | None
     message: str

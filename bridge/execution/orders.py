@@ -10,7 +10,7 @@ from bridge.core.fill import Fill
 from bridge.core.money import to_text
 from bridge.core.order import Order, apply_event, apply_fill, create_order
 from bridge.core.order_states import OrderEventKind, OrderStatus
-from bridge.core.reasons import AuditAction
+from bridge.core.reasons import AuditAction, Reason
 from bridge.core.values import evolve
 from bridge.store.tx import Tx
 
@@ -55,6 +55,8 @@ def describe(order: Order) -> str:
     """The order in words: 'Buy 10 NSE:SBIN at market, MIS.'"""
     intent = order.intent
     # A market order's price is only what the sender saw.
+    if intent.legs is not None:
+        return f"Wait at the broker to {intent.side.value.lower()} {to_text(intent.order_qty)} {intent.symbol}: {intent.legs}."
     how = f"at {to_text(intent.price)}" if intent.price is not None and intent.ord_type.needs_price else "at market"
     if intent.trigger_price is not None:
         how += f" when {to_text(intent.trigger_price)} trades"
@@ -145,11 +147,13 @@ def adopt_broker_id(tx: Tx, order: Order, broker_order_id: str, at: datetime) ->
 
 def ask_cancel(tx: Tx, order: Order, at: datetime, message: str) -> bool:
     """Withdraw an order: at once while it is unsent, else through the broker. False: it cannot be asked for now."""
+    # A protection that ends without our asking is an alarm; that it was asked for has to be known then.
+    code = Reason.CANCELLED_UNFILLED if order.is_protection else ""
     if order.status is OrderStatus.NEW:
-        record(tx, order, OrderEventKind.CANCELLED, at, message=message)
+        record(tx, order, OrderEventKind.CANCELLED, at, code=code, message=message)
         return True
     if order.status in (OrderStatus.PLACED, OrderStatus.PARTIAL):
-        record(tx, order, OrderEventKind.CANCEL_ASKED, at, message=message)
+        record(tx, order, OrderEventKind.CANCEL_ASKED, at, code=code, message=message)
     elif order.status is not OrderStatus.CANCEL_PENDING:
         return False
     tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))  # asking twice does no harm

@@ -19,13 +19,14 @@ KNOWN_FIELDS = frozenset(
         *("action", "quantity", "target", "state", "prev"),
         *("order_type", "price", "trigger_price", "time_in_force", "validity_minutes"),
         *("variety", "iceberg_legs"),
+        *("stop_loss", "take_profit"),
     }
 )
 # All names below are folded: lower case, without separators.
 # Each asks for something the bridge does not do; unread, another order would be placed than was meant.
 UNSUPPORTED = frozenset(
     {
-        *("stoploss", "stoplossprice", "sl", "slprice", "stop", "takeprofit", "takeprofitprice", "tp", "tpprice"),
+        *("stoplossprice", "sl", "slprice", "stop", "takeprofitprice", "tp", "tpprice"),
         *("targetprice", "trailingstop", "tsl", "trail", "trailamount", "trailoffset", "trailpercent", "trailprice"),
         *("orders", "legs", "orderlegs", "bracket", "oco", "squareoff", "iceberg", "icebergquantity", "amo"),
         *("quantitytype", "qtytype", "quantitypercent", "qtypercent", "percentofequity", "riskpercent", "leverage"),

@@ -24,6 +24,7 @@ from bridge.intake.fields import (
     shown,
     words_of,
 )
+from bridge.intake.levels import read_protect, refuse_unprotected
 from bridge.intake.scope import allowed_accounts, check_scope, check_strategy
 from bridge.intake.unknown import find_lookalike, read_notes
 from bridge.intake.verify import Credential
@@ -33,7 +34,7 @@ MAX_ID_CHARS = 200
 MAX_STRATEGY_CHARS = 40
 _ACTIONS = {action.value.upper(): action for action in Action if action is not Action.TARGET}
 _POSITIONS = words_of(MarketPosition)
-_ORD_TYPES = words_of(OrdType)
+_ORD_TYPES = {name: word for name, word in words_of(OrdType).items() if word is not OrdType.GTT}
 _PRODUCTS = words_of(Product)
 _TIMES_IN_FORCE = words_of(TimeInForce)
 _VARIETIES = words_of(Variety)
@@ -84,6 +85,8 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
     if action is not Action.CANCEL:  # whatever else is in it must not keep a cancel from being one
         terms = _read_terms(fields)
         quantity = read_positive(fields, "quantity") if target is None else None
+    product = _read_product(fields, claims, strategy)
+    protect = read_protect(fields, action, target, terms.price)
     own_time = read_time(fields, "time")
     signal_at = own_time or received_at
     signal = Signal(
@@ -91,7 +94,7 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
         symbol=instrument.symbol,
         action=action,
         accounts=strategy.accounts if claims is None else allowed_accounts(strategy, claims, settings),
-        product=_read_product(fields, claims, strategy),
+        product=product,
         signal_at=signal_at,
         is_timed=own_time is not None,
         quantity=quantity,
@@ -106,11 +109,16 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
         iceberg_legs=terms.iceberg_legs,
         validity_minutes=terms.validity_minutes,
         max_notional=None if claims is None else claims.max_notional,
+        protect=protect,
         notes=notes,
     )
     if claims is not None:
         check_scope(signal, claims, instrument=instrument, written=written, default_quantity=strategy.quantity)
     check_fresh(signal_at, received_at, settings.webhook)
+    if protect is not None:
+        for name in signal.accounts:
+            if not settings.accounts[name].protects(product, signal.symbol):
+                raise refuse_unprotected(protect, name, product, signal.symbol)
     return signal
 
 

@@ -5,10 +5,14 @@ from dataclasses import replace
 from functools import wraps
 
 from bridge.core.decision import Approved, Decision, Denied
+from bridge.core.errors import InvariantError
+from bridge.core.ledger import Ledger
+from bridge.core.signal import OrderIntent
 from bridge.risk import limit_rules, rules
 from bridge.risk.context import Case, RiskContext, Scoped
+from bridge.risk.usage import closable, key_of
 
-__all__ = ["ENTRY_RULES", "EXIT_RULES", "RiskContext", "check_risk"]
+__all__ = ["ENTRY_RULES", "EXIT_RULES", "RiskContext", "approve_protection", "check_risk"]
 
 Rule = Callable[[Case], Denied | None]
 
@@ -77,6 +81,13 @@ def check_risk(ctx: RiskContext) -> Decision:
     if _first_denial(capped) is not None:
         return denied
     return Approved(intent=capped.intent, reference_px=capped.price, capped_by=denied)
+
+
+def approve_protection(ledger: Ledger, intent: OrderIntent) -> Approved:
+    """An order that rests to close what is held obeys the halt gate and the cap at sending, and no limit on adding."""
+    if not intent.reduce_only or intent.legs is None or intent.order_qty > closable(ledger, key_of(intent), intent.side):
+        raise InvariantError(f"a protection of {intent.order_qty} {intent.symbol} could open a position")
+    return Approved(intent=intent, reference_px=None)
 
 
 def _first_denial(case: Case) -> Denied | None:

@@ -15,6 +15,7 @@ from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent, Signal
+from bridge.risk.protective import make_way
 from bridge.risk.turns import ends_soon, exit_under_way
 from bridge.risk.usage import closable
 from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
@@ -67,6 +68,8 @@ def size_signal(
         behind=behind,
         in_one=in_one,
     )
+    if (in_the_way := make_way(ledger, wish.key, signal, no_wait=no_wait)) is not None:
+        return in_the_way
     if signal.action is Action.EXIT:
         return _size_exit(wish)
     if signal.action is Action.TARGET:
@@ -188,4 +191,5 @@ def _order(wish: _Wish, side: Side, quantity: Decimal, *, reduce_only: bool) -> 
         variety=signal.variety,
         iceberg_legs=signal.iceberg_legs,
         validity_minutes=signal.validity_minutes,
+        protect=None if reduce_only else signal.protect,
     )

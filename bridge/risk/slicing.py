@@ -23,6 +23,12 @@ def slice_order(approved: Approved, instrument: Instrument, most: Decimal | None
     """
     intent = approved.intent
     quantity = intent.order_qty
+    if most is not None and quantity > most and intent.protect is not None and not intent.reduce_only:
+        message = (
+            f"A protection rests as one order, of which the exchange takes at most {to_text(most)} units of {intent.symbol}; "
+            f"{to_text(quantity)} could not be protected."
+        )
+        return Denied(reason=Reason.FREEZE_QTY, message=message, limit=to_text(most), observed=to_text(quantity))
     lot = max(instrument.lot, ONE)
     largest = leg_size(quantity, intent.iceberg_legs, lot) if intent.variety is Variety.ICEBERG else quantity
     if most is None or largest <= most:

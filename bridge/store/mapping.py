@@ -13,6 +13,7 @@ from bridge.core.alert import Alert
 from bridge.core.clock import from_us, to_us
 from bridge.core.day import Day
 from bridge.core.enums import OrdType, Product, Side, Source, TimeInForce, TradingMode, Variety
+from bridge.core.errors import InvariantError
 from bridge.core.fill import Fill
 from bridge.core.hold import Gap, Hold
 from bridge.core.login import BrokerSession
@@ -21,6 +22,14 @@ from bridge.core.money import to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import Position, PositionKey
+from bridge.core.protection import (
+    Protection,
+    ProtectionStatus,
+    legs_from_text,
+    legs_to_text,
+    protect_from_text,
+    protect_to_text,
+)
 from bridge.core.scope import Scope, TradingState
 from bridge.core.signal import OrderIntent
 from bridge.core.signal_codec import signal_from_json, signal_to_json
@@ -102,6 +111,7 @@ def _encode_order(_key: str, order: Order) -> tuple[Any, ...]:
         _maybe_us(order.sent_at), order.code, order.message,
         to_us(order.created_at), to_us(order.updated_at), intent.part, intent.parts,
         intent.variety._value_, intent.iceberg_legs, intent.validity_minutes,
+        protect_to_text(intent.protect), legs_to_text(intent.legs),
     )  # fmt: skip
 
 
@@ -113,12 +123,32 @@ def decode_order(row: Row) -> tuple[str, Order]:
         price=_decimal(row[12]), trigger_price=_decimal(row[13]), reduce_only=bool(row[14]),
         signal_at=from_us(row[15]), received_at=from_us(row[16]), max_notional=_decimal(row[17]),
         part=row[31], parts=row[32], variety=Variety(row[33]), iceberg_legs=row[34], validity_minutes=row[35],
+        protect=protect_from_text(row[36]), legs=legs_from_text(row[37]),
     )  # fmt: skip
     return row[0], Order(
         cl_ord_id=row[0], tag=row[1], intent=intent, status=OrderStatus(row[18]), cum_qty=Decimal(row[20]),
         cum_value=Decimal(row[21]), broker_order_id=row[23], exec_ids=tuple(row[24].split(",")) if row[24] else (),
         sends=row[25], sent_at=None if row[26] is None else from_us(row[26]), code=row[27], message=row[28],
         created_at=from_us(row[29]), updated_at=from_us(row[30]),
+    )  # fmt: skip
+
+
+def _encode_protection(_key: object, one: Protection) -> tuple[Any, ...]:
+    return (
+        one.protection_id, *one.key, one.strategy, one.side._value_, protect_to_text(one.protect), to_text(one.entry_px),
+        one.alert_id, one.leg, one.status._value_, one.order_id, one.orders, one.message, to_us(one.created_at),
+        to_us(one.updated_at),
+    )  # fmt: skip
+
+
+def _decode_protection(row: Row) -> tuple[tuple[PositionKey, str], Protection]:
+    key, protect = PositionKey(row[1], row[2], row[3]), protect_from_text(row[6])
+    if protect is None:
+        raise InvariantError("a stored protection wants nothing")
+    return (key, row[4]), Protection(
+        protection_id=row[0], key=key, strategy=row[4], side=Side(row[5]), protect=protect, entry_px=Decimal(row[7]),
+        alert_id=row[8], leg=row[9], status=ProtectionStatus(row[10]), order_id=row[11], orders=row[12], message=row[13],
+        created_at=from_us(row[14]), updated_at=from_us(row[15]),
     )  # fmt: skip
 
 
@@ -239,7 +269,11 @@ LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
         tables.OrderRow,
         _encode_order,
         decode_order,
-        "is_open = 1 OR alert_id IN (SELECT alert_id FROM alerts WHERE disposition IS NULL)",
+        "is_open = 1 OR alert_id IN (SELECT alert_id FROM alerts WHERE disposition IS NULL)"
+        " OR (legs IS NOT NULL AND updated_at >= :today_us)",
+    ),
+    "protections": RowMap(
+        tables.ProtectionRow, _encode_protection, _decode_protection, "status <> 'DONE'", lambda one: one.protection_id
     ),
     "positions": RowMap(tables.PositionRow, _encode_position, decode_position),
     "trades": RowMap(tables.TradeRow, _encode_trade, decode_trade, "closed_at IS NULL", lambda trade: trade.trade_id),

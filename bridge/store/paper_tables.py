@@ -57,6 +57,7 @@ class PaperOrderRow(SQLModel, table=True):
     charges: str = Field(sa_column=_text())
     message: str = Field(sa_column=_text())
     fills: str = Field(sa_column=_text())
+    legs: str | None = Field(sa_column=_text(nullable=True))
 
 
 class PaperPositionRow(SQLModel, table=True):

@@ -223,6 +223,7 @@ def _order(row: Any) -> OrderView:
         symbol=intent.symbol, product=intent.product.value, side=intent.side.value, ord_type=intent.ord_type.value,
         order_qty=intent.order_qty, cum_qty=order.cum_qty, avg_px=order.avg_px, price=intent.price,
         trigger_price=intent.trigger_price, reduce_only=intent.reduce_only, status=OrderStatus(order.status),
+        legs=str(intent.legs or ""),
         broker_order_id=order.broker_order_id, message=order.message, received_at=intent.received_at,
         created_at=order.created_at, sent_at=order.sent_at, updated_at=order.updated_at,
         part=intent.part, parts=intent.parts, terms=intent.terms,

@@ -64,12 +64,22 @@ class ClaimRow(SQLModel, table=True):
 
 
 class OrderRow(SQLModel, table=True):
-    """An order as it stands; its history is in the audit. `cl_ord_id` begins with the alert's id, so its index finds both."""
+    """An order as it stands; its history is in the audit. `cl_ord_id` begins with the alert's id, so its index finds both.
+
+    `protect` and `legs` are JSON: what an entry wants to have rest, and what a protective order has.
+    """
 
     __tablename__ = "orders"
     __table_args__ = (
         Index("orders_open", "cl_ord_id", sqlite_where=text("is_open = 1"), postgresql_where=text("is_open = 1")),
         Index("orders_tag", "tag"),
+        # Protective orders that ended today are loaded at start too: their fills have the broker's id of another order.
+        Index(
+            "orders_protective",
+            "updated_at",
+            sqlite_where=text("legs IS NOT NULL"),
+            postgresql_where=text("legs IS NOT NULL"),
+        ),
     )
 
     cl_ord_id: str = Field(sa_column=_text(primary_key=True))
@@ -108,6 +118,31 @@ class OrderRow(SQLModel, table=True):
     variety: str = Field(sa_column=_text())
     iceberg_legs: int = Field(sa_column=Column(SmallInteger, nullable=False))
     validity_minutes: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    protect: str | None = Field(sa_column=_maybe_text())
+    legs: str | None = Field(sa_column=_maybe_text())
+
+
+class ProtectionRow(SQLModel, table=True):
+    """What a strategy's share of a position is protected by; `protect` is JSON: a price or a percentage for each level."""
+
+    __tablename__ = "protections"
+
+    protection_id: str = Field(sa_column=_text(primary_key=True))
+    account: str = Field(sa_column=_text())
+    symbol: str = Field(sa_column=_text())
+    product: str = Field(sa_column=_text())
+    strategy: str = Field(sa_column=_text())
+    side: str = Field(sa_column=_text())
+    protect: str = Field(sa_column=_text())
+    entry_px: str = Field(sa_column=_text())
+    alert_id: str = Field(sa_column=_text())
+    leg: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    status: str = Field(sa_column=_text())
+    order_id: str = Field(sa_column=_text())
+    orders: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    message: str = Field(sa_column=_text())
+    created_at: int = Field(sa_column=_us())
+    updated_at: int = Field(sa_column=_us())
 
 
 class FillRow(SQLModel, table=True):

@@ -29,6 +29,7 @@ from bridge.brokers.venue.wire import (
 )
 from bridge.core.enums import OrdType, OutcomeKind, Product, Side, TimeInForce
 from bridge.core.errors import StoreError
+from bridge.core.protection import legs_from_text
 from bridge.core.report import Outcome
 from bridge.settings import is_loopback
 from bridge.venue.faults import Fault, Faults
@@ -266,6 +267,7 @@ def read_order(content: dict[str, Any]) -> OrderRequest:
         time_in_force=TimeInForce(content.get("time_in_force", TimeInForce.DAY)),
         price=read_optional(content, "price"),
         trigger_price=read_optional(content, "trigger_price"),
+        legs=legs_from_text(content.get("legs")),
     )
 
 

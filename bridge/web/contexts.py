@@ -299,6 +299,7 @@ def make_order(view: OrderView, now: datetime) -> OrderLine:
     """The line of an order."""
     is_buy = view.side == "BUY"
     limits = [price(value) for value in (view.price, view.trigger_price) if value is not None]
+    terms = [view.legs] if view.legs else limits
     return OrderLine(
         cl_ord_id=view.cl_ord_id,
         alert_id=view.alert_id,
@@ -307,7 +308,7 @@ def make_order(view: OrderView, now: datetime) -> OrderLine:
         strategy=view.strategy,
         symbol=view.symbol,
         side=Chip(text=view.side.lower(), tone="long" if is_buy else "short"),
-        kind=_kind_of(view, limits),
+        kind=_kind_of(view, terms),
         filled=quantity(view.cum_qty),
         order_qty=quantity(view.order_qty),
         avg_px=price(view.avg_px) if view.cum_qty else NOTHING,

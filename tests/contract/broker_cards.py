@@ -63,6 +63,10 @@ class Rig(Protocol):
         """A new order of the bridge with a tag of its own."""
         ...
 
+    def protection(self, side: Side, qty: int, **triggers: str) -> Order:
+        """A new protective order: `stop`, `target` or both, by their triggers; limits are ten rupees worse."""
+        ...
+
     async def move_price(self, price: str) -> None:
         """Let the market trade at this price."""
         ...
@@ -367,3 +371,79 @@ async def card_17_nothing_is_told_after_stop(rig: Rig) -> None:
     await rig.move_price("900")
     await asyncio.sleep(0.01)
     assert len(rig.reports) == before
+
+
+@card(18)
+async def card_18_a_protection_waits_for_one_of_its_prices(rig: Rig) -> None:
+    """It works, fills nothing between its triggers, and closes at its limit or better when one of them trades."""
+    told, entry = Told(rig), rig.order(BUY, 10)
+    await told.place(entry)
+    await told.filled(entry)
+    order = rig.protection(SELL, 10, stop="950", target="1050")
+    outcome = await told.place(order)
+    assert outcome.kind is OutcomeKind.ACCEPTED
+    assert outcome.broker_order_id
+    await rig.move_price("960")
+    await rig.move_price("1040")
+    (row,) = await rows_of(rig, order)
+    assert (row.status, row.cum_qty, row.broker_order_id) == (OrderStatus.PLACED, Decimal(0), outcome.broker_order_id)
+    await rig.move_price("949")
+    fills = await told.filled(order)
+    assert all(940 <= fill.last_px <= 950 for fill in fills)
+    assert await held(rig) == 0
+
+
+@card(19)
+async def card_19_when_one_leg_triggers_the_other_is_gone(rig: Rig) -> None:
+    """The whole protection is one order, with one row in the book; nothing of it is left to open a position."""
+    told, entry = Told(rig), rig.order(BUY, 10)
+    await told.place(entry)
+    await told.filled(entry)
+    order = rig.protection(SELL, 10, stop="950", target="1050")
+    await told.place(order)
+    await rig.move_price("1051")
+    await told.filled(order)
+    await rig.move_price("940")
+    await rig.move_price("1060")
+    (row,) = await rows_of(rig, order)
+    assert (row.status, row.cum_qty) == (OrderStatus.FILLED, Decimal(10))
+    assert await held(rig) == 0
+    assert [one.tag for one in await rig.broker.book()] == [entry.tag, order.tag]
+
+
+@card(20)
+async def card_20_a_protection_can_be_withdrawn(rig: Rig) -> None:
+    """Its end is told; its prices mean nothing any more; a second cancel is refused."""
+    told, order = Told(rig), rig.protection(BUY, 10, stop="1050")
+    await told.place(order)
+    assert (await rig.broker.cancel(order)).kind is OutcomeKind.ACCEPTED
+    await told.until(order, ReportKind.CANCELLED)
+    await rig.move_price("1060")
+    assert not told.of(order, ReportKind.FILL)
+    assert (await rig.broker.cancel(order)).kind is OutcomeKind.REFUSED
+
+
+@card(21)
+async def card_21_a_protection_that_has_triggered_and_works_can_be_cancelled(rig: Rig) -> None:
+    """The market went through its limit: what works now is an ordinary order, and a cancel ends that."""
+    told, order = Told(rig), rig.protection(SELL, 10, stop="950")
+    await told.place(order)
+    await rig.move_price("930")
+    (row,) = await rows_of(rig, order)
+    assert (row.status, row.cum_qty) == (OrderStatus.PLACED, Decimal(0))
+    assert (await rig.broker.cancel(order)).kind is OutcomeKind.ACCEPTED
+    await told.until(order, ReportKind.CANCELLED)
+    await rig.move_price("960")
+    assert not told.of(order, ReportKind.FILL)
+
+
+@card(22)
+async def card_22_a_trigger_that_is_met_already_comes_to_nothing(rig: Rig) -> None:
+    """Refused at once or rejected in the book: it would wait for its price from the other side."""
+    told, order = Told(rig), rig.protection(SELL, 10, stop="1000")
+    outcome = await told.place(order)
+    if outcome.kind is OutcomeKind.ACCEPTED:
+        await told.until(order, ReportKind.REJECTED)
+    else:
+        assert outcome.kind is OutcomeKind.REFUSED
+    assert "1000" in outcome.message or "1000" in "".join(report.message for report in told.of(order))

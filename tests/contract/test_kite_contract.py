@@ -14,10 +14,11 @@ from bridge.core.clock import SystemClock
 from bridge.core.enums import OrdType, Product, Side, TimeInForce
 from bridge.core.order import Order
 from bridge.core.report import Report
+from bridge.core.values import evolve
 from tests.contract.broker_cards import CARDS, Card, Rig, deal
 from tests.support.kite import open_desk
 from tests.support.samples import SBIN
-from tests.unit.brokers.paper_kit import make_order
+from tests.unit.brokers.paper_kit import make_order, make_protection
 
 START = "1000"
 
@@ -35,7 +36,11 @@ class KiteRig:
         self._numbers = count(1)
         tokens = HeldToken(str(self._desk.client.access_token))
         policy = KitePolicy(api_key=self._desk.box.sessions.api_key, root=self._desk.server.root, updates="poll")
-        self.broker = KiteBroker(self.account, policy=policy, tokens=tokens, clock=SystemClock(), tell=lambda _message: None)
+        self.protections: list[Order] = []
+        self.broker = KiteBroker(
+            self.account, policy=policy, tokens=tokens, clock=SystemClock(), tell=lambda _message: None,
+            latest_price=self._desk.box.market.last, protections=lambda: self.protections,
+        )  # fmt: skip
 
     async def open(self) -> None:
         await self.broker.start(self._sink)
@@ -72,6 +77,12 @@ class KiteRig:
             **{name: Decimal(value) for name, value in prices.items() if value is not None},
         )
 
+    def protection(self, side: Side, qty: int, **triggers: str) -> Order:
+        order = make_protection(next(self._numbers), side, qty, account=self.account, symbol=self.symbol, **triggers)
+        order = evolve(order, created_at=SystemClock().now())
+        self.protections.append(order)
+        return order
+
     async def move_price(self, price: str) -> None:
         self._desk.price(price)
 
@@ -81,6 +92,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the stream would bring at once is looked for often."""
     monkeypatch.setattr(adapter, "GAP_S", 0.02)
     monkeypatch.setattr(adapter, "BUSY_S", 0.02)
+    monkeypatch.setattr(adapter, "IDLE_S", 0.02)
     monkeypatch.setattr(adapter, "OTHERS_PER_SECOND", 1_000)
 
 

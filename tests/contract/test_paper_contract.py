@@ -13,7 +13,7 @@ from bridge.core.enums import OrdType, Product, Side, TimeInForce
 from bridge.core.order import Order
 from bridge.core.report import Report
 from tests.contract.broker_cards import CARDS, Card, Rig, deal
-from tests.unit.brokers.paper_kit import INSTRUMENTS, SYMBOL, MemoryStore, SetClock, make_order
+from tests.unit.brokers.paper_kit import INSTRUMENTS, SYMBOL, MemoryStore, SetClock, make_order, make_protection
 
 START = Decimal(1000)
 
@@ -71,6 +71,9 @@ class PaperRig:
             product=product,
             **{name: value for name, value in prices.items() if value is not None},
         )
+
+    def protection(self, side: Side, qty: int, **triggers: str) -> Order:
+        return make_protection(next(self._numbers), side, qty, account=self.account, symbol=self.symbol, **triggers)
 
     async def move_price(self, price: str) -> None:
         """Traded at so often that an order filled in parts comes to its end."""

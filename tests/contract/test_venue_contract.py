@@ -15,7 +15,7 @@ from bridge.core.report import Report
 from tests.contract.broker_cards import CARDS, Card, Rig, deal
 from tests.support.samples import SBIN
 from tests.support.server import ServedVenue
-from tests.unit.brokers.paper_kit import make_order
+from tests.unit.brokers.paper_kit import make_order, make_protection
 
 START = "1000"
 
@@ -66,6 +66,9 @@ class VenueRig:
             product=product,
             **{name: value for name, value in prices.items() if value is not None},
         )
+
+    def protection(self, side: Side, qty: int, **triggers: str) -> Order:
+        return make_protection(next(self._numbers), side, qty, account=self.account, symbol=self.symbol, **triggers)
 
     async def move_price(self, price: str) -> None:
         self._prices[self.symbol] = Decimal(price)

@@ -35,6 +35,7 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("bridge.execution.retry._BACK_OFF", wait_fixed(0.02))
     patch.setattr(adapter, "GAP_S", 0.02)
     patch.setattr(adapter, "BUSY_S", 0.02)
+    patch.setattr(adapter, "IDLE_S", 0.05)
     patch.setattr(adapter, "UNREADABLE_PAUSE_S", 0.02)
     patch.setattr(adapter, "LOGIN_POLL_S", 0.02)
     patch.setattr(adapter, "TOO_MANY_WAIT_S", 0.02)

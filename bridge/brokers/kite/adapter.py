@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
 from bridge.brokers.http_outcomes import TOO_MANY, judge_answer, judge_failure, read_retry_after
 from bridge.brokers.kite.client import Answer, KiteClient, TokenSource
+from bridge.brokers.kite.gtt import ACTIVE, merge_triggers, read_child, read_trigger_id, trigger_id, write_gtt
 from bridge.brokers.kite.icebergs import cut_legs, merge_legs, read_leg
 from bridge.brokers.kite.limits import OTHERS_PER_SECOND, PER_MINUTE, OrderCount, Pace
 from bridge.brokers.kite.mapping import (
@@ -29,11 +30,12 @@ from bridge.brokers.kite.mapping import (
     write_order,
 )
 from bridge.core.clock import IST, Clock
-from bridge.core.enums import OutcomeKind, Variety
+from bridge.core.enums import OrdType, OutcomeKind, Variety
 from bridge.core.instrument import Instrument
 from bridge.core.money import ONE, ZERO
 from bridge.core.offer import EVERYTHING
 from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report, reports_of
 from bridge.log import log_event
 
@@ -82,7 +84,11 @@ class _Seen:
 
 
 class KiteBroker:
-    """One account. `tell` is called with what a person must look at, from the event loop."""
+    """One account. `tell` is called with what a person must look at, from the event loop.
+
+    `protections` are the bridge's own protective orders that are open or ended today: triggers have no tag, so the book has
+    to know them. `latest_price` is what Kite wants to hear with a trigger.
+    """
 
     def __init__(
         self,
@@ -93,6 +99,8 @@ class KiteBroker:
         clock: Clock,
         tell: Callable[[str], None],
         instrument: Callable[[str], Instrument | None] = lambda _symbol: None,
+        latest_price: Callable[[str], Decimal | None] = lambda _symbol: None,
+        protections: Callable[[], list[Order]] = list,
     ) -> None:
         self.account = account
         self.capabilities = Capabilities(name="kite", is_paper=False, max_in_flight=MAX_IN_FLIGHT, offer=EVERYTHING)
@@ -102,6 +110,8 @@ class KiteBroker:
         self._clock = clock
         self._tell = tell
         self._instrument = instrument
+        self._latest_price = latest_price
+        self._protections = protections
         self._pace = Pace(OTHERS_PER_SECOND)
         self._orders, self._cancels, self._reads = (self._make_line() for _ in range(3))
         self._seen: dict[str, _Seen] = {}
@@ -164,6 +174,8 @@ class KiteBroker:
         now = self._clock.now()
         if self._tokens.token() is None:
             return Outcome(kind=OutcomeKind.NOT_SENT, message=self._tokens.why())
+        if order.is_protection:
+            return await self._place_trigger(order)
         full = self.count.why_full(now)
         if full:
             return Outcome(kind=OutcomeKind.REFUSED, message=full)
@@ -185,6 +197,17 @@ class KiteBroker:
         found = self._instrument(intent.symbol)
         return cut_legs(intent.order_qty, intent.iceberg_legs, ONE if found is None else found.lot)
 
+    async def _place_trigger(self, order: Order) -> Outcome:
+        """Triggers do not count towards the day's orders, only towards the other requests of a second."""
+        try:
+            words = write_gtt(order, self._latest_price(order.intent.symbol))
+        except ValueError as error:
+            return Outcome(kind=OutcomeKind.REFUSED, message=str(error))
+        await asyncio.sleep(self._pace.take(self._clock.now()))
+        outcome = self._judge(await self._orders.call("place_gtt", **words), read_trigger_id)
+        self.poke("placed a trigger")
+        return outcome
+
     async def cancel(self, order: Order) -> Outcome:
         """Ask to cancel by the broker's id, which the book knows when we do not."""
         if order.intent.variety is Variety.ICEBERG:
@@ -195,6 +218,8 @@ class KiteBroker:
                 ident = next((row.broker_order_id for row in await self.book() if row.tag == order.tag), None)
             except BookUnreadableError as error:
                 return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
+        if order.is_protection and ident is not None:
+            return await self._cancel_trigger(trigger_id(ident))
         return await self._ask_to_cancel(VARIETIES[order.intent.variety], ident)
 
     async def _cancel_iceberg(self, order: Order) -> Outcome:
@@ -222,11 +247,29 @@ class KiteBroker:
         self.poke("cancelled")  # a refusal may mean that it has ended
         return outcome
 
-    def _judge(self, answer: Answer) -> Outcome:
+    async def _cancel_trigger(self, ident: str) -> Outcome:
+        """Take a trigger away, or cancel the order that it has placed already."""
+        try:
+            told = await self._read("get_gtt", ident)
+            is_active, child = self._parse(lambda: (read_text(told, "status") == ACTIVE, read_child(told)))
+        except BookUnreadableError as error:
+            return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error), retry_after_s=error.retry_after_s)
+        if not is_active and not child:
+            self.poke("a trigger that has ended")
+            return Outcome(kind=OutcomeKind.REFUSED, message="The trigger is not active any more.")
+        await asyncio.sleep(self._pace.take(self._clock.now()))
+        if is_active:
+            outcome = self._judge(await self._cancels.call("delete_gtt", ident), read_trigger_id)
+        else:
+            outcome = self._judge(await self._cancels.call("cancel_order", VARIETIES[Variety.REGULAR], child))
+        self.poke("cancelled")
+        return outcome
+
+    def _judge(self, answer: Answer, read_id: Callable[[Any], Any] = lambda told: told["data"]["order_id"]) -> Outcome:
         if answer.http is None:
             assert answer.failure is not None
             return judge_failure(answer.failure, answer.message)
-        outcome = judge_answer(answer.http, lambda told: told["data"]["order_id"], self._clock.now())
+        outcome = judge_answer(answer.http, read_id, self._clock.now())
         if answer.status == TOO_MANY and outcome.retry_after_s is None:
             return replace(outcome, retry_after_s=TOO_MANY_WAIT_S)
         return outcome
@@ -234,7 +277,9 @@ class KiteBroker:
     # -- reads --------------------------------------------------------------------------------------------------------
 
     async def book(self) -> list[BookRow]:
-        """All orders of the day with their executions; the trades are read last, so that none is missed."""
+        """All orders of the day with their executions, and our triggers; what an earlier list leads to is read after it."""
+        ours = self._protections()
+        triggers = await self._read_list("get_gtts") if ours else []
         orders, trades = await self._read_list("orders"), await self._read_list("trades")
         by_order: dict[Any, list[Any]] = defaultdict(list)
         for trade in trades:
@@ -252,7 +297,10 @@ class KiteBroker:
         self.count.note_book((seen.placed for seen in now_seen.values()), self._clock.now())
         rows = [(seen.told, seen.row) for seen in now_seen.values() if seen.row is not None]
         legs = [leg for told, row in rows if told.get("variety") == "iceberg" and (leg := read_leg(told, row)) is not None]
-        merged, self._newest_legs = merge_legs([row for _told, row in rows], legs)
+        whole, self._newest_legs = merge_legs([row for _told, row in rows], legs)
+        merged, odd = self._parse(lambda: merge_triggers(whole, triggers, ours, self._clock.now()))
+        for words in odd:
+            self._tell_once(words)
         return merged
 
     def _see(self, told: Any, trades: list[Any]) -> "_Seen":
@@ -290,14 +338,14 @@ class KiteBroker:
             raise BookUnreadableError(f"Kite's answer cannot be read ({name}: no list).")
         return told
 
-    async def _read(self, name: str) -> Any:
+    async def _read(self, name: str, *words: str) -> Any:
         """What Kite says; BookUnreadableError for everything but a whole success."""
         if not self._is_started:
             raise BookUnreadableError(STOPPED)
         if self._tokens.token() is None:
             raise BookUnreadableError(self._tokens.why())
         await asyncio.sleep(self._pace.take(self._clock.now()))
-        answer = await self._reads.call(name)
+        answer = await self._reads.call(name, *words)
         if answer.data is None:
             wait_s = None
             if answer.http is not None and answer.status == TOO_MANY:
@@ -379,5 +427,7 @@ class KiteBroker:
 
 
 def _is_open(row: BookRow) -> bool:
-    """True while something may still come of it: it works, or not all of its executions are told."""
+    """True while something may soon come of it: it works, or not all of its executions are told. A trigger may wait long."""
+    if row.ord_type is OrdType.GTT and row.status is OrderStatus.PLACED:
+        return False
     return not row.status.is_closed or sum((fill.last_qty for fill in row.fills), ZERO) < row.cum_qty

@@ -347,6 +347,7 @@ def _request_of(order: Order) -> OrderRequest:
         time_in_force=intent.time_in_force,
         price=intent.price,
         trigger_price=intent.trigger_price,
+        legs=intent.legs,
     )
 
 

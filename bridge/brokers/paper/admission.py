@@ -8,6 +8,7 @@ from bridge.core.clock import market_day
 from bridge.core.enums import InstrumentKind, OrdType, Product, Side, TimeInForce
 from bridge.core.instrument import Instrument
 from bridge.core.money import is_multiple, to_text
+from bridge.core.protection import Legs
 
 # Delivery and margin funding are for shares, overnight margin for derivatives.
 PRODUCTS_OF_SHARES = frozenset({Product.CNC, Product.MTF, Product.MIS})
@@ -48,6 +49,8 @@ def _check_prices(request: OrderRequest, instrument: Instrument) -> str:
     kind, price, trigger = request.ord_type, request.price, request.trigger_price
     if kind is OrdType.MARKET:
         return ""
+    if kind is OrdType.GTT or request.legs is not None:
+        return _check_legs(request, instrument)
     if kind.needs_price and price is None:
         return f"An order of type {kind} needs a price."
     if kind.needs_trigger and trigger is None:
@@ -62,17 +65,37 @@ def _check_prices(request: OrderRequest, instrument: Instrument) -> str:
     return ""
 
 
+def _check_legs(request: OrderRequest, instrument: Instrument) -> str:
+    legs = request.legs.by_price if request.legs is not None else ()
+    if request.ord_type is not OrdType.GTT or not legs:
+        return "An order with legs is of type GTT, and one of that type has at least one leg."
+    for value in (value for leg in legs for value in (leg.trigger_px, leg.limit_px)):
+        if value <= 0 or not is_multiple(value, instrument.tick):
+            return f"Price {to_text(value)} is not a positive multiple of the tick of {to_text(instrument.tick)}."
+    return ""
+
+
 def check_price(request: OrderRequest, price: Decimal | None) -> str:
     """Why the exchange would reject an order at the latest price; empty when it would not."""
     trigger = request.trigger_price
     if request.ord_type is OrdType.MARKET and price is None:
         return f"No price is known for {request.symbol}, so a market order cannot be filled."
+    if request.legs is not None and price is not None:
+        return _check_not_met(request, request.legs, price)
     if not request.ord_type.needs_trigger or trigger is None or price is None:
         return ""
     if _is_beyond(request.side, price, trigger):
         rule = "below" if request.side is Side.BUY else "above"
         last = to_text(price)
         return f"Trigger price {to_text(trigger)} of a stop {request.side} order cannot be {rule} the last price {last}."
+    return ""
+
+
+def _check_not_met(request: OrderRequest, legs: Legs, price: Decimal) -> str:
+    """A trigger that the price has reached already would wait for it from the other side."""
+    for leg, waits_for_more in ((legs.stop, request.side is Side.BUY), (legs.target, request.side is Side.SELL)):
+        if leg is not None and (price >= leg.trigger_px if waits_for_more else price <= leg.trigger_px):
+            return f"Trigger already met: {to_text(leg.trigger_px)}, and the last price is {to_text(price)}."
     return ""
 
 

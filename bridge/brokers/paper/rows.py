@@ -13,6 +13,7 @@ from bridge.core.enums import OrdType, Product, ReportKind, Side, TimeInForce
 from bridge.core.money import to_text
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
+from bridge.core.protection import legs_from_text, legs_to_text
 from bridge.core.report import Report
 
 K = TypeVar("K")
@@ -39,7 +40,7 @@ def _encode_order(_key: OrderKey, order: PaperOrder) -> tuple[Any, ...]:
         to_us(order.placed_at), to_us(order.updated_at), order.status.value, int(not order.status.is_closed),
         int(order.is_triggered), int(order.is_taking), to_text(order.opening_qty), to_text(order.unit_margin),
         to_text(order.cum_qty), to_text(order.cum_value), to_text(order.charges), order.message,
-        _fills_out(order.fills),
+        _fills_out(order.fills), legs_to_text(order.legs),
     )  # fmt: skip
 
 
@@ -66,6 +67,7 @@ def _decode_order(row: Row) -> tuple[OrderKey, PaperOrder]:
             )
             for exec_id, at, qty, px, charges in json.loads(row[23])
         ),
+        legs=legs_from_text(row[24]),
     )  # fmt: skip
 
 
@@ -101,7 +103,7 @@ ORDERS: Codec[OrderKey, PaperOrder] = Codec(
     columns=(
         "account", "broker_order_id", "tag", "symbol", "product", "side", "order_qty", "ord_type", "time_in_force",
         "price", "trigger_price", "placed_at", "updated_at", "status", "is_open", "is_triggered", "is_taking",
-        "opening_qty", "unit_margin", "cum_qty", "cum_value", "charges", "message", "fills",
+        "opening_qty", "unit_margin", "cum_qty", "cum_value", "charges", "message", "fills", "legs",
     ),
     encode=_encode_order,
     decode=_decode_order,

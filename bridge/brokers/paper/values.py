@@ -9,6 +9,7 @@ from bridge.core.enums import OrdType, Product, Side, TimeInForce
 from bridge.core.money import ONE, ZERO
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
+from bridge.core.protection import Leg, Legs
 from bridge.core.report import Report
 
 
@@ -39,6 +40,7 @@ class OrderRequest:
     time_in_force: TimeInForce = TimeInForce.DAY
     price: Decimal | None = None
     trigger_price: Decimal | None = None
+    legs: Legs | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,8 @@ class PaperOrder:
 
     `opening_qty` units of it enlarge the position and block `unit_margin` rupees each until filled. `is_triggered`: its
     stop price was met. `is_taking`: it could trade when it arrived, so it gets the price when that is better than its
-    limit. `fills` are its executions as reports.
+    limit. `fills` are its executions as reports. An order with `legs` waits, for longer than a day, until one of them triggers;
+    from then on it is a limit order at that leg's `price`, and the other leg is gone.
     """
 
     account: str
@@ -73,6 +76,24 @@ class PaperOrder:
     charges: Decimal = ZERO
     message: str = ""
     fills: tuple[Report, ...] = ()
+    legs: Legs | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while neither of its legs has triggered."""
+        return self.legs is not None and not self.is_triggered
+
+    def leg_at(self, price: Decimal) -> Leg | None:
+        """The leg that this price triggers; None for an order that has none, or none more."""
+        if self.legs is None or self.is_triggered:
+            return None
+        stop, target = self.legs.stop, self.legs.target
+        sells = self.side is Side.SELL
+        if stop is not None and (price <= stop.trigger_px if sells else price >= stop.trigger_px):
+            return stop
+        if target is not None and (price >= target.trigger_px if sells else price <= target.trigger_px):
+            return target
+        return None
 
     @property
     def leaves_qty(self) -> Decimal:

@@ -97,19 +97,22 @@ def cancel_order(desk: Desk, order: PaperOrder | None, now: datetime) -> Changes
 
 def end_of_day(desk: Desk, now: datetime) -> Changes:
     """The session is over: everything that works expires. `desk.working` holds all of the account's working orders."""
-    return _end_all(desk, desk.working.values(), OrderStatus.EXPIRED, SESSION_OVER, now)
+    working = [order for order in desk.working.values() if not order.is_waiting]
+    return _end_all(desk, working, OrderStatus.EXPIRED, SESSION_OVER, now)
 
 
 def start_day(desk: Desk, now: datetime) -> Changes:
     """Turn the account to today: what still works from an earlier day expires; `desk` is as for `end_of_day`."""
     today = market_day(now)
-    stale = [order for order in desk.working.values() if market_day(order.placed_at) != today]
+    stale = [order for order in desk.working.values() if market_day(_working_since(order)) != today and not order.is_waiting]
     changes = _end_all(desk, stale, OrderStatus.EXPIRED, SESSION_OVER, now)
     return evolve(changes, account=evolve(changes.account, day=today))
 
 
 def would_move(order: PaperOrder, price: Decimal) -> bool:
     """True when a price triggers or fills a working order."""
+    if order.is_waiting:
+        return order.leg_at(price) is not None
     if order.ord_type.needs_trigger and not order.is_triggered:
         return _reaches(order.side, price, order.trigger_price)
     return _reaches(order.side.opposite, price, order.price)
@@ -172,6 +175,11 @@ def _arrive(turn: _Turn, order: PaperOrder, price: Decimal | None) -> PaperOrder
 
 def _meet(turn: _Turn, order: PaperOrder, price: Decimal, *, arrives: bool) -> PaperOrder:
     """A working order meets a price; a stop that triggers arrives in the market with it."""
+    if order.is_waiting:
+        leg = order.leg_at(price)
+        if leg is None:
+            return order
+        order, arrives = evolve(order, is_triggered=True, price=leg.limit_px, updated_at=turn.now), True
     if order.ord_type.needs_trigger and not order.is_triggered:
         if not _reaches(order.side, price, order.trigger_price):
             return order
@@ -274,11 +282,17 @@ def _book_order(
         time_in_force=request.time_in_force,
         price=request.price if request.ord_type.needs_price else None,
         trigger_price=request.trigger_price if request.ord_type.needs_trigger else None,
+        legs=request.legs,
         placed_at=now,
         updated_at=now,
         opening_qty=opening_qty,
         unit_margin=unit_margin,
     )
+
+
+def _working_since(order: PaperOrder) -> datetime:
+    """Since when it works in the market: a leg that has triggered makes an order of that day."""
+    return order.placed_at if order.legs is None else order.updated_at
 
 
 def _end_all(desk: Desk, orders: Collection[PaperOrder], status: OrderStatus, message: str, now: datetime) -> Changes:

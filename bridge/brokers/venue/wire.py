@@ -9,6 +9,7 @@ from bridge.core.enums import OrdType, Product, ReportKind, Side
 from bridge.core.money import parse_decimal, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
+from bridge.core.protection import legs_to_text
 from bridge.core.report import BookRow, BrokerPosition, Funds, Report
 
 # Errors of what cannot be read; a reader names no others.
@@ -29,6 +30,7 @@ def write_order(order: Order, last_price: Decimal | None) -> dict[str, Any]:
         "price": write_optional(intent.price if intent.ord_type.needs_price else None),
         "trigger_price": write_optional(intent.trigger_price),
         "last_price": write_optional(last_price),
+        "legs": legs_to_text(intent.legs),
     }
 
 

@@ -113,14 +113,15 @@ class Api:
         return [Route("/session/token", self._open_session, methods=["POST"]), *listed]
 
     def _guard(self, kind: Kind, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        scope = Scope.ORDERS if kind in (Kind.PLACE, Kind.CHANGE) else Scope.READS
+        usual = Scope.ORDERS if kind in (Kind.PLACE, Kind.CHANGE) else Scope.READS
 
         async def answer(request: Request) -> Response:
             self._box.book.run_due()
             self._check_session(request)
             if not self._box.limits.take(kind, self._box.clock.now(), enforce=self._box.knobs.enforce_limits):
                 return refuse(ApiError(429, "NetworkException", TOO_MANY))
-            return await self._carry_out(scope, request, handler)
+            is_trigger = request.url.path.startswith("/gtt") and request.method != "GET"
+            return await self._carry_out(Scope.TRIGGERS if is_trigger else usual, request, handler)
 
         return answer
 

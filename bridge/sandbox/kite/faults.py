@@ -12,6 +12,7 @@ class Scope(StrEnum):
     """What a fault happens to."""
 
     ORDERS = "orders"  # POST, PUT and DELETE of /orders
+    TRIGGERS = "triggers"  # POST, PUT and DELETE of /gtt
     READS = "reads"  # every other request of the API
     BOOK = "book"  # an order, or an autosliced placement, that has been accepted
     UPDATES = "updates"  # a message about an order, by stream and postback
@@ -56,6 +57,7 @@ _UPDATES = (Fault.DUPLICATE, Fault.REORDER, Fault.LOSE)
 _REQUESTS = tuple(fault for fault in Fault if fault not in _BOOK + _UPDATES)
 KINDS: dict[Scope, tuple[Fault, ...]] = {
     Scope.ORDERS: _REQUESTS,
+    Scope.TRIGGERS: _REQUESTS,
     Scope.READS: _REQUESTS,
     Scope.BOOK: _BOOK,
     Scope.UPDATES: _UPDATES,

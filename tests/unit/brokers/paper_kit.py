@@ -15,7 +15,9 @@ from bridge.core.instrument import Instrument
 from bridge.core.money import ZERO
 from bridge.core.order import Order, create_order
 from bridge.core.position import PositionKey
+from bridge.core.protection import Leg, Legs
 from bridge.core.signal import OrderIntent
+from bridge.core.values import evolve
 
 T = TypeVar("T")
 NOW = datetime(2026, 11, 20, 5, 0, tzinfo=UTC)  # 10:30 on a Friday in India
@@ -135,6 +137,18 @@ def make_order(number: int, side: Side = Side.BUY, qty: object = 10, *, account:
         **fields,
     )
     return create_order(Approved(intent=intent, reference_px=None), NOW)
+
+
+def make_protection(
+    number: int, side: Side = Side.SELL, qty: object = 10, *, stop: str = "", target: str = "", **values: Any
+) -> Order:
+    """A protective order that was sent; the limits of its legs are ten rupees worse than their triggers."""
+
+    def leg(trigger: str) -> Leg | None:
+        return Leg(trigger_px=Decimal(trigger), limit_px=Decimal(trigger) + 10 * side.sign) if trigger else None
+
+    legs = Legs(stop=leg(stop), target=leg(target))
+    return evolve(make_order(number, side, qty, ord_type=OrdType.GTT, legs=legs, **values), sends=1)
 
 
 class Books:

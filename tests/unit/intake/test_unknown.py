@@ -35,9 +35,7 @@ def test_notes_hold_no_token():
     assert "[token]" in notes
 
 
-@pytest.mark.parametrize(
-    "name", ["stop_loss", "take_profit", "trailing_stop", "stopLoss", "SL", "orders", "order_legs", "legs"]
-)
+@pytest.mark.parametrize("name", ["trailing_stop", "trailingStop", "SL", "orders", "order_legs", "legs"])
 @pytest.mark.parametrize("value", [{"price": "800"}, "800", 800, [1], True, 0])
 def test_what_the_bridge_does_not_do_is_refused_by_name(name, value):
     """Never ignored: an entry without its stop is another order."""

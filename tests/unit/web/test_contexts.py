@@ -31,7 +31,8 @@ def order(**values: Any) -> OrderView:
     given: dict[str, Any] = {
         "cl_ord_id": "01A-1", "tag": "TAG", "alert_id": "01A", "account": "paper", "strategy": "demo", "symbol": "NSE:SBIN",
         "product": "MIS", "side": "BUY", "ord_type": "MARKET", "order_qty": Decimal(10), "cum_qty": Decimal(0),
-        "avg_px": Decimal(0), "price": None, "trigger_price": None, "reduce_only": False, "status": OrderStatus.PLACED,
+        "avg_px": Decimal(0), "price": None, "trigger_price": None, "reduce_only": False, "part": 1, "parts": 1, "legs": "",
+        "status": OrderStatus.PLACED,
         "broker_order_id": None, "message": "", "received_at": NOON, "created_at": NOON, "sent_at": NOON + MS,
         "updated_at": NOON,
     }  # fmt: skip

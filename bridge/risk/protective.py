@@ -1,0 +1,156 @@
+"""What may rest at the broker to protect a position, and which of it must go before an order of ours leaves."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from bridge.core.clock import elapsed
+from bridge.core.decision import Denied
+from bridge.core.enums import Action, Product, Side
+from bridge.core.ledger import Ledger
+from bridge.core.money import ZERO
+from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
+from bridge.core.position import PositionKey
+from bridge.core.protection import Protection, ProtectionStatus
+from bridge.core.reasons import Reason
+from bridge.core.signal import Signal
+from bridge.risk.halt import may_send
+from bridge.risk.turns import ends_soon
+from bridge.risk.usage import key_of
+from bridge.risk.wishes import Wait
+
+# A resting entry that fills in parts is protected once it has been quiet for so long, not anew with every part.
+QUIET = timedelta(seconds=5)
+_WITHDRAWABLE = frozenset({OrderStatus.NEW, OrderStatus.PLACED, OrderStatus.PARTIAL})
+
+
+class Step(StrEnum):
+    """What is to be done about a protection."""
+
+    NOTHING = "nothing"
+    ORDER = "order"
+    WITHDRAW = "withdraw"
+    LOST = "lost"
+    FINISH = "finish"
+
+
+def next_step(ledger: Ledger, one: Protection, now: datetime) -> Step:
+    """What a protection needs now, from the books as they stand; holds over restarts and for changes made by hand."""
+    order = resting_order(ledger, one)
+    quantity = coverable(ledger, one)
+    if order is not None:
+        return _step_of_order(ledger, one, order, quantity, now)
+    if one.status is ProtectionStatus.RESTING:
+        return Step.LOST  # its end is always noted in the commit that ends the order
+    if not _share(ledger, one):
+        return Step.FINISH
+    if one.status is not ProtectionStatus.WANTED or not quantity or not _is_calm(ledger, one, now):
+        return Step.NOTHING
+    if may_send(ledger.states_over(one.key.account, one.strategy), reduce_only=True) is not None:
+        return Step.NOTHING
+    return Step.ORDER
+
+
+def _step_of_order(ledger: Ledger, one: Protection, order: Order, quantity: Decimal, now: datetime) -> Step:
+    """Too much of it goes at once; too little, or other levels, when nothing else is going on."""
+    if order.status not in _WITHDRAWABLE:
+        return Step.NOTHING
+    if order.leaves_qty > quantity:
+        return Step.WITHDRAW
+    is_other = order.leaves_qty < quantity or order.intent.alert_id != one.alert_id
+    return Step.WITHDRAW if is_other and not order.cum_qty and _is_calm(ledger, one, now) else Step.NOTHING
+
+
+def resting_order(ledger: Ledger, one: Protection) -> Order | None:
+    """Its order, while that has not ended."""
+    order = ledger.orders.get(one.order_id) if one.order_id else None
+    return None if order is None or order.status.is_closed else order
+
+
+def coverable(ledger: Ledger, one: Protection) -> Decimal:
+    """Units that may rest: the strategy's share, less what other orders close, and no more than the broker holds."""
+    own = resting_order(ledger, one)
+    room = -_reach_without(ledger, one, own)
+    return max(ZERO, min(_share(ledger, one), room, _held_by_broker(ledger, one)))
+
+
+def _reach_without(ledger: Ledger, one: Protection, own: Order | None) -> Decimal:
+    """Where the position would stand on the closing side if every open order of that side but `own` filled."""
+    buys, sells = ledger.in_flight(one.key)
+    held = ledger.position_qty(one.key)
+    leaves = own.leaves_qty if own is not None else ZERO
+    return sells - leaves - held if one.side is Side.BUY else held + buys - leaves
+
+
+def _share(ledger: Ledger, one: Protection) -> Decimal:
+    """Units that the strategy holds on the protected side; zero when none, or when the whole position is on the other side."""
+    position = ledger.positions.values.get(one.key)
+    if position is None or position.quantity * one.side.sign <= 0:
+        return ZERO
+    return max(ZERO, position.by_strategy.get(one.strategy, ZERO) * one.side.sign)
+
+
+def _held_by_broker(ledger: Ledger, one: Protection) -> Decimal:
+    """Units that the broker holds where that is known to differ from ours, as after a trade by hand; else ours.
+
+    A difference of positions is judged slowly; what was traded elsewhere today counts as soon as it is seen. Products that
+    cannot be short are left out: the broker keeps them from opening, and lists them elsewhere from the next day on.
+    """
+    if not Product(one.key.product).may_short:
+        return ledger.position_qty(one.key) * one.side.sign
+    hold = ledger.holds.get((one.key.account, one.key.symbol))
+    gaps = (gap for gap in (hold.gaps if hold is not None else ()) if gap.product == one.key.product)
+    theirs = next((gap.theirs for gap in gaps), None)
+    if theirs is None:
+        rows = ledger.external.values.get(one.key.account, ())
+        elsewhere = (r.cum_qty * r.side.sign for r in rows if (r.symbol, r.product) == (one.key.symbol, one.key.product))
+        theirs = ledger.position_qty(one.key) + sum(elsewhere, ZERO)
+    return theirs * one.side.sign
+
+
+def _is_calm(ledger: Ledger, one: Protection, now: datetime) -> bool:
+    """Nobody waits to trade the position, and no entry of the strategy is about to change it."""
+    for alert in ledger.waiting.by_symbol.get(one.key.symbol, {}).values():
+        signal = alert.signal
+        if signal.product == one.key.product and one.key.account in signal.accounts and signal.action is not Action.CANCEL:
+            return False
+    for order in ledger.open_orders(one.key.account, one.key.symbol):
+        is_entry = order.intent.side is one.side and key_of(order.intent) == one.key
+        if is_entry and (ends_soon(order) or elapsed(order.updated_at, now) < QUIET):
+            return False
+    return True
+
+
+def make_way(ledger: Ledger, key: PositionKey, signal: Signal, *, no_wait: bool) -> Wait | Denied | None:
+    """What an order of this signal waits for: protections of its side, which could open once it has closed.
+
+    None when there are none. After the wait an exit goes on, capped at what they leave; what may open is denied.
+    """
+    side = _side_of(ledger, key, signal)
+    resting = [o for o in ledger.open_orders(key.account, key.symbol) if _is_in_the_way(o, key, side)]
+    if not resting:
+        return None
+    halted = may_send(ledger.states_over(key.account, signal.strategy), reduce_only=True)
+    if halted is not None:
+        return halted
+    names = ", ".join(order.cl_ord_id for order in resting)
+    if not no_wait:
+        working = tuple(order.cl_ord_id for order in resting if order.status in _WITHDRAWABLE)
+        return Wait(message=f"The protection of the position is withdrawn first: {names}.", cancel=working)
+    if signal.action is Action.EXIT:
+        return None
+    return Denied(reason=Reason.EXIT_UNFINISHED, message=f"The protection {names} could not be withdrawn in time.")
+
+
+def _is_in_the_way(order: Order, key: PositionKey, side: Side | None) -> bool:
+    return order.is_protection and order.intent.side is side and key_of(order.intent) == key
+
+
+def _side_of(ledger: Ledger, key: PositionKey, signal: Signal) -> Side | None:
+    """The side on which the signal would trade; None when it would not."""
+    held = ledger.position_qty(key)
+    if signal.action in (Action.BUY, Action.SELL):
+        return Side.BUY if signal.action is Action.BUY else Side.SELL
+    wanted = signal.target if signal.action is Action.TARGET and signal.target is not None else ZERO
+    return None if wanted == held else Side.BUY if wanted > held else Side.SELL

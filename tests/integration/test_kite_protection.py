@@ -1,0 +1,283 @@
+"""Protections at Kite, with the vendor's own client: triggers without tags, lost answers, restarts and changes made by hand."""
+
+import json
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.brokers.kite.client import HeldToken
+from bridge.core.order import Order
+from bridge.core.scope import account_scope
+from tests.support.kite import open_desk
+from tests.support.kite_bridge import ACCOUNT, KiteBridge, Traded, hurry, kite_settings, trading_clock
+from tests.support.plays import play
+from tests.support.rigs import abandoned, running
+from tests.support.waiting import until
+
+BOTH = {"product": "CNC", "stop_loss": {"price": "800"}, "take_profit": {"price": "830"}}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+
+
+class Guarded(Traded):
+    """What a story of protections asks."""
+
+    def triggers(self, status: str = "active") -> list[dict[str, Any]]:
+        """Triggers at Kite that stand so."""
+        return self.desk.server.do(lambda box: [row for row in box.gtts.rows.values() if row["status"] == status])
+
+    def held_at_kite(self) -> int:
+        """What the account holds there in all."""
+        return self.desk.server.do(lambda box: sum(one.quantity for one in box.account.positions().values()))
+
+    def resting(self) -> list[Order]:
+        """Protective orders of ours that have not ended."""
+        orders = list(self.rig.ledger.orders.values.values())
+        return [order for order in orders if order.is_protection and not order.status.is_closed]
+
+    async def protected(self, quantity: int) -> dict[str, Any]:
+        """The one trigger, once it rests there and is known here."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.triggers()
+            known = [order.status.value for order in self.resting()] == ["PLACED"]
+            return found[0] if known and [row["orders"][0]["quantity"] for row in found] == [quantity] else None
+
+        row = await until(look, f"a trigger for {quantity}")
+        assert row is not None
+        return row
+
+    def unprotected(self) -> list[str]:
+        """Alarms over protections; others come of the test's own token."""
+        return [told for told in self.rig.alarms() if "protect" in told]
+
+    async def alarm(self) -> str:
+        """The one alarm over a protection."""
+        (told,) = await until(self.unprotected, "the alarm")
+        return told
+
+    async def enter(self, quantity: int = 10, **fields: Any) -> str:
+        """A filled entry with a stop and a target."""
+        alert = await self.rig.accept(action="buy", quantity=str(quantity), **{**BOTH, **fields})
+        assert (await self.rig.ended(alert)).code == "FILLED"
+        return alert
+
+    async def flat(self) -> None:
+        """Nothing is held, rests or is to rest, on either side."""
+        await until(lambda: not self.rig.quantity(account=ACCOUNT) and not self.rig.ledger.protections.values, "the end")
+        assert self.triggers() == []
+        assert self.held_at_kite() == 0
+        assert self.rig.bridge.external_orders() == []
+
+
+def tell(folder: Path, story: Callable[[Guarded], Awaitable[None]], **account: Any) -> None:
+    """A story of a bridge with a Kite account; at its end both hold the same, and never was anything opened by closing."""
+
+    async def whole() -> None:
+        clock = trading_clock()
+        with open_desk(clock) as desk:
+            token = HeldToken(str(desk.client.access_token))
+            bridge = KiteBridge(kite_settings(folder, desk, **account), clock, token)
+            async with running(bridge, clock) as rig:
+                await rig.resume(account_scope(ACCOUNT))
+                it = Guarded(rig, desk, token)
+                await story(it)
+                assert rig.quantity(account=ACCOUNT) == it.held_at_kite() >= 0
+                rig.check_books()
+
+    play(whole)
+
+
+def test_a_filled_entry_rests_as_a_two_leg_trigger(tmp_path: Path) -> None:
+    """Both legs are limit orders a percent beyond their triggers, in the entry's product, for what was filled."""
+
+    async def story(it: Guarded) -> None:
+        await it.enter()
+        row = await it.protected(10)
+        assert (row["type"], [float(value) for value in row["condition"]["trigger_values"]]) == ("two-leg", [800, 830])
+        legs = [(one["transaction_type"], one["product"], one["order_type"], float(one["price"])) for one in row["orders"]]
+        assert legs == [("SELL", "CNC", "LIMIT", 792), ("SELL", "CNC", "LIMIT", 821.7)]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("price", ["799", "831"])
+def test_the_order_of_a_trigger_is_ours(tmp_path: Path, price: str) -> None:
+    """Its fills close the position here, under the protection's own tag; nothing counts as placed elsewhere."""
+
+    async def story(it: Guarded) -> None:
+        alert = await it.enter()
+        await it.protected(10)
+        it.desk.price(price)
+        await it.flat()
+        (order,) = [view for view in it.rig.orders(alert) if view.ord_type == "GTT"]
+        assert (order.status.value, order.avg_px) == ("FILLED", Decimal(price))
+        assert it.unprotected() == []
+
+    tell(tmp_path, story)
+
+
+def test_an_exit_takes_the_trigger_away_first(tmp_path: Path) -> None:
+    """The exit is filled, the trigger is deleted, and the market may then go where it will."""
+
+    async def story(it: Guarded) -> None:
+        await it.enter()
+        await it.protected(10)
+        assert (await it.rig.ended(await it.rig.accept(action="exit", product="CNC"))).code == "FILLED"
+        await it.flat()
+        it.desk.price("790")
+        assert it.held_at_kite() == 0
+        assert len(it.triggers("deleted")) == 1
+
+    tell(tmp_path, story)
+
+
+def test_an_exit_that_meets_a_triggered_protection_never_sells_twice(tmp_path: Path) -> None:
+    """The market went through the limit: what works is cancelled, and the exit sells what is left."""
+
+    async def story(it: Guarded) -> None:
+        await it.enter()
+        await it.protected(10)
+        it.desk.price("780")
+        await until(lambda: len(it.at_kite()) == 2, "the triggered order")
+        assert it.at_kite()[1].status == "OPEN"
+        assert (await it.rig.ended(await it.rig.accept(action="exit", product="CNC"))).code == "FILLED"
+        await it.flat()
+        assert [order.status for order in it.at_kite()] == ["COMPLETE", "CANCELLED", "COMPLETE"]
+
+    tell(tmp_path, story)
+
+
+TAKEN = ["drop_after", "400_timed_out_after", "502_after", "503_after", "no_content_type", "json_list"]
+NOT_TAKEN = ["drop_before", "400_timed_out_before", "504_before", "429"]
+
+
+@pytest.mark.parametrize("fault", TAKEN + NOT_TAKEN)
+def test_a_trigger_whose_answer_is_lost_is_there_once(tmp_path: Path, fault: str) -> None:
+    """It is looked for by its content before it is ever placed again."""
+
+    async def story(it: Guarded) -> None:
+        it.desk.faults("triggers", **{fault if not fault[0].isdigit() else f"_{fault}": 1})
+        await it.enter()
+        await it.settle_doubts()
+        await it.protected(10)
+        assert len(it.desk.server.do(lambda box: box.gtts.rows)) == 1
+        it.desk.price("799")
+        await it.flat()
+
+    tell(tmp_path, story)
+
+
+def test_a_trigger_that_kite_refuses_is_an_alarm(tmp_path: Path) -> None:
+    """The position is there and nothing protects it: a person is told, once, with Kite's own words."""
+
+    async def story(it: Guarded) -> None:
+        it.desk.faults("triggers", _400_margin=1)
+        await it.enter()
+        alarm = await it.alarm()
+        assert "not protected" in alarm
+        assert "stop 800, target 830" in alarm
+        assert it.triggers() == []
+
+    tell(tmp_path, story)
+
+
+def test_a_trigger_that_is_deleted_by_hand_is_an_alarm(tmp_path: Path) -> None:
+    """It is not placed again against its owner's will."""
+
+    async def story(it: Guarded) -> None:
+        await it.enter()
+        row = await it.protected(10)
+        it.desk.server.do(lambda box: box.gtts.delete(row["id"]))
+        alarm = await it.alarm()
+        assert "deleted" in alarm
+        assert it.triggers() == []
+
+    tell(tmp_path, story)
+
+
+def test_a_position_that_is_closed_by_hand_loses_its_trigger(tmp_path: Path) -> None:
+    """Where the product could be short, what rests would open a position once the trader has closed it."""
+
+    async def story(it: Guarded) -> None:
+        await it.enter(product="MIS")
+        await it.protected(10)
+        it.desk.buy(transaction_type="SELL", price=810)
+        await it.rig.bridge.desk.reconcile(by="test")
+        await until(lambda: not it.triggers(), "the end of the trigger")
+        it.desk.price("790")
+        assert it.held_at_kite() == 0
+        it.desk.price("812.5")
+        it.desk.buy(price=815)
+        await it.rig.bridge.desk.reconcile(by="test")
+        await it.protected(10)
+
+    tell(tmp_path, story, protection_products=["MIS"])
+
+
+def test_a_restart_knows_its_trigger_and_what_became_of_it(tmp_path: Path) -> None:
+    """Triggered while the bridge was away: the fills are taken over, and nothing is sold twice."""
+
+    async def whole() -> None:
+        clock = trading_clock()
+        with open_desk(clock) as desk:
+            token = HeldToken(str(desk.client.access_token))
+            settings = kite_settings(tmp_path, desk)
+            async with abandoned(KiteBridge(settings, clock, token), clock) as rig:
+                await rig.resume(account_scope(ACCOUNT))
+                it = Guarded(rig, desk, token)
+                await it.enter()
+                await it.protected(10)
+            desk.price("799")
+            async with running(KiteBridge(settings, clock, token), clock) as rig:
+                it = Guarded(rig, desk, token)
+                await it.flat()
+                rig.check_books()
+            async with running(KiteBridge(settings, clock, token), clock) as rig:
+                await rig.bridge.desk.reconcile(by="test")
+                assert rig.bridge.external_orders() == []
+
+    play(whole)
+
+
+def test_a_crash_before_the_answer_places_no_second_trigger(tmp_path: Path) -> None:
+    """The next start finds it by its content."""
+
+    async def whole() -> None:
+        clock = trading_clock()
+        with open_desk(clock) as desk:
+            token = HeldToken(str(desk.client.access_token))
+            settings = kite_settings(tmp_path, desk)
+            async with abandoned(KiteBridge(settings, clock, token), clock) as rig:
+                await rig.resume(account_scope(ACCOUNT))
+                it = Guarded(rig, desk, token)
+                desk.turn(delay_ms=1_000)
+                desk.faults("triggers", delay=1)
+                await it.enter()
+                await until(lambda: desk.server.do(lambda box: len(box.gtts.rows)) == 1, "the trigger at Kite")
+            async with running(KiteBridge(settings, clock, token), clock) as rig:
+                it = Guarded(rig, desk, token)
+                await it.protected(10)
+                assert len(desk.server.do(lambda box: box.gtts.rows)) == 1
+                rig.check_books()
+
+    play(whole)
+
+
+def test_where_no_trigger_can_rest_the_entry_is_refused(tmp_path: Path) -> None:
+    """Better no position than one that is thought to be protected."""
+
+    async def story(it: Guarded) -> None:
+        answer = await it.rig.send(action="buy", quantity="10", stop_loss={"price": "800"})
+        told = json.loads(answer.body)
+        assert (told["code"], told["field"]) == ("E_UNSUPPORTED", "stop_loss")
+        assert "protection_products" in told["hint"]
+        assert it.at_kite() == []
+
+    tell(tmp_path, story)
