@@ -66,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_alert(commands)
     _add_trading(commands)
     _add_bars(commands)
+    _add_universe(commands)
     _add_upkeep(commands)
     return parser
 
@@ -166,6 +167,8 @@ def _add_bars(commands: "Commands") -> None:
     show = _add(bars, "list", "bars:show", "list what is stored, and of how many days")
     doctor = _add(bars, "doctor", "bars:doctor", "tell which series cannot be trusted, and why; fails when there is one")
     drop = _add(bars, "drop", "bars:drop", "forget the bars of symbols")
+    for command in (fetch, doctor):
+        command.add_argument("--universe", metavar="U", help="all that belong to this universe of the settings today")
     for command in (fetch, made, doctor, drop):
         _add_repeatable(command, "--symbol", "NSE:SBIN", "of this one")
     for command in (fetch, made, doctor):
@@ -174,6 +177,14 @@ def _add_bars(commands: "Commands") -> None:
     for command in (files, fetch, doctor, drop, show):
         needed, told = command is not show, "length of a bar: 1m 3m 5m 10m 15m 30m 60m 1d"
         command.add_argument("--interval", metavar="I", choices=told.split()[4:], required=needed, help=told)
+
+
+def _add_universe(commands: "Commands") -> None:
+    universe = _add_group(commands, "universe", "the shares that scans look at")
+    show = _add(universe, "show", "universe:show", "tell who belongs to a universe, and who is left out and why")
+    show.add_argument("name", metavar="NAME", help="as named in the settings")
+    show.add_argument("--as-of", metavar="2026-11-20", help="on this day (default: today)")
+    _add(universe, "record", "universe:record", "write down what every universe is today; once a day, before the market opens")
 
 
 def _add_upkeep(commands: "Commands") -> None:

@@ -302,6 +302,23 @@ class StrategySettings(Section):
     risk: RiskSettings = RiskSettings()
 
 
+class UniverseSettings(Section):
+    """Shares that a scan may look at: of a file, or all that have futures; minus those on lists, and what trades little."""
+
+    file: Path | None = None
+    derivatives: bool = False
+    minus: tuple[Path, ...] = ()
+    min_turnover: Positive | None = None
+    min_volume: Positive | None = None
+    liquidity_days: int = Field(default=20, ge=5, le=250)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "UniverseSettings":
+        if (self.file is not None) is self.derivatives:
+            raise ValueError("name a file of shares, or derivatives: true for all shares that have futures")
+        return self
+
+
 class ApiSettings(Section):
     """`token` overrides the bearer token kept in data/api.token."""
 
@@ -346,6 +363,7 @@ class Settings(BaseSettings):
     risk: RiskSettings = RiskSettings()
     accounts: Mapping[Name, AccountSettings] = Field(min_length=1)
     strategies: Mapping[Name, StrategySettings] = Field(min_length=1)
+    universes: Mapping[Name, UniverseSettings] = {}
     instruments: Path = DEFAULT_INSTRUMENTS
     calendar: Path | None = None
     freeze_quantities: Path | None = None
@@ -396,6 +414,10 @@ class Settings(BaseSettings):
     def instruments_dir(self) -> Path:
         """Where the lists of instruments lie that were fetched from brokers."""
         return self.data_dir / "instruments"
+
+    def universes_dir(self) -> Path:
+        """Where it is written down what universes were."""
+        return self.data_dir / "universes"
 
     def bars_file(self) -> Path:
         """Where the bars lie that scans and replays look at."""

@@ -13,14 +13,17 @@ from bridge.commands.progress import Progress
 from bridge.core.bar import Interval
 from bridge.core.clock import IST, Clock, SystemClock
 from bridge.core.instrument import Instrument
-from bridge.market.bars.csv_file import check_symbol, read_csv
+from bridge.market.bars.csv_file import read_csv
 from bridge.market.bars.doctor import Doctor
 from bridge.market.bars.fetch import Backfill
 from bridge.market.bars.store import BarStore, Holding
 from bridge.market.bars.synthetic import Plan, make_parts, weekdays
+from bridge.market.bars.universes import open_universes
 from bridge.market.calendar import load_calendar
 from bridge.market.instruments import Catalog
+from bridge.market.listing import Listing
 from bridge.market.lists import open_newest
+from bridge.market.symbols import check_symbol
 from bridge.settings import Settings, load_settings
 
 SHOWN_FAULTS = 20
@@ -30,8 +33,9 @@ def import_files(arguments: argparse.Namespace) -> int:
     """Store the bars of CSV files, each file whole or not at all."""
     store, clock = _store(load_settings()), SystemClock()
     interval = Interval(arguments.interval)
+    symbol = _check_symbol(arguments.symbol) if arguments.symbol else None
     for name in arguments.files:
-        parts = read_csv(Path(name), interval, now=clock.now(), symbol=arguments.symbol)
+        parts = read_csv(Path(name), interval, now=clock.now(), symbol=symbol)
         count = store.merge(interval, parts)
         print(f"{name}: {count} bars of {len(parts)} symbol{'s' if len(parts) != 1 else ''}")
     return 0
@@ -144,17 +148,31 @@ def _line(held: Holding) -> str:
 
 
 def _symbols(arguments: argparse.Namespace, *, needed: bool = True) -> list[str]:
-    symbols = list(dict.fromkeys(map(check_symbol, arguments.symbols)))
+    symbols = list(dict.fromkeys(map(_check_symbol, arguments.symbols)))
+    if universe := getattr(arguments, "universe", None):
+        settings, clock = load_settings(), SystemClock()
+        today = clock.now().astimezone(IST).date()
+        symbols += open_universes(settings, _listing(settings), clock).as_of(universe, today).symbols
     if needed and not symbols:
         raise CommandError("name the symbols with --symbol NSE:SBIN")
-    return symbols
+    return list(dict.fromkeys(symbols))
+
+
+def _check_symbol(text: str) -> str:
+    try:
+        return check_symbol(text)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
 
 
 def _resolve(settings: Settings, clock: Clock, symbols: Sequence[str]) -> list[Instrument]:
-    listing = open_newest(settings.instruments_dir(), settings.instruments_file())
-    catalog = Catalog(listing, lambda: clock.now().astimezone(IST).date())
+    catalog = Catalog(_listing(settings), lambda: clock.now().astimezone(IST).date())
     found = [catalog.resolve(symbol) for symbol in symbols]
     return list({instrument.symbol: instrument for instrument in found}.values())
+
+
+def _listing(settings: Settings) -> Listing:
+    return open_newest(settings.instruments_dir(), settings.instruments_file())
 
 
 def _store(settings: Settings) -> BarStore:

@@ -155,6 +155,11 @@ class Listing:
         found = self._rows(f"{_SELECT} WHERE gone IS NULL ORDER BY rowid")
         return (_instrument(row) for row in found if is_sized(row[1], row[3]))
 
+    def underlyings_of_futures(self) -> list[str]:
+        """NSE's shares that have futures, by symbol; indices are none of them."""
+        where = "exchange = 'NSE' AND kind = 'EQ' AND has_derivatives = 1 AND gone IS NULL"
+        return [row[0] for row in self._rows(f"SELECT symbol FROM instrument WHERE {where} ORDER BY symbol")]  # noqa: S608
+
     def count_contracts(self, today: date) -> tuple[int, int]:
         """How many contracts are listed, and how many of them are alive."""
         statement = "SELECT count(*), sum(expiry >= ?) FROM instrument WHERE expiry IS NOT NULL AND gone IS NULL"

@@ -1,7 +1,6 @@
 """Bars out of a CSV file: read strictly, so that a wrong column is named and never stored."""
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,11 +12,11 @@ from bridge.core.clock import IST
 from bridge.market.bars.series import BarsError, Series
 from bridge.market.bars.store import Part
 from bridge.market.bars.times import DAY_S, IST_S, OPENING_S, day_numbers, day_of_number
+from bridge.market.symbols import check_symbol
 
 NEEDED = ("time", "open", "high", "low", "close", "volume")
 # Names that exports give the time; of TradingView's own `time` is seconds since 1970.
 _TIME_NAMES = ("date", "datetime", "timestamp")
-SYMBOL = re.compile(r"[A-Z]{2,6}:[!-~][ -~]{0,62}")
 _LARGEST = 2.0**52
 _Row = tuple[int, float, float, float, float, float]
 
@@ -41,7 +40,7 @@ class _Reader:
         self._path = path
         self._interval = interval
         self._now_s = int(now.timestamp())
-        self._symbol = check_symbol(symbol) if symbol is not None else None
+        self._symbol = symbol
         self._times: dict[str, int] = {}
 
     def read(self, rows: Iterator[list[str]]) -> list[Part]:
@@ -113,7 +112,7 @@ class _Reader:
             return self._symbol
         try:
             return check_symbol(row[places["symbol"]])
-        except BarsError as error:
+        except ValueError as error:
             raise self._fault(line, "symbol", str(error)) from None
 
     def _make_part(self, symbol: str, bars: dict[int, _Row]) -> Part:
@@ -127,12 +126,3 @@ class _Reader:
 
     def _fault(self, line: int, column: str, what: str) -> BarsError:
         return BarsError(f"{self._path}, line {line}{', ' if column else ''}{column}: {what}")
-
-
-def check_symbol(text: str) -> str:
-    """The symbol as it is kept, of NSE when it names no exchange; BarsError when it is none."""
-    symbol = text.strip().upper()
-    symbol = symbol if ":" in symbol else f"NSE:{symbol}"
-    if not SYMBOL.fullmatch(symbol):
-        raise BarsError(f"{text!r} is not a symbol such as NSE:SBIN")
-    return symbol
