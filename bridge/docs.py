@@ -19,7 +19,7 @@ from bridge.core.enums import Disposition, OutcomeKind
 from bridge.core.limits import CAREFUL, LIMIT_NAMES
 from bridge.core.money import to_text
 from bridge.core.news import NEWS, USUAL, NewsKind
-from bridge.core.order_states import BY_FILL, CLOSED, TABLE, WORKING, OrderStatus
+from bridge.core.order_states import BACK, BY_FILL, CLOSED, TABLE, WORKING, OrderStatus
 from bridge.core.protection import PROTECTION_TABLE, ProtectionStatus
 from bridge.core.reasons import AuditAction, Reason, RefusalCode
 from bridge.core.trade import TRADE_TABLE, TradeStatus
@@ -221,7 +221,9 @@ EXITS: dict[tuple[Asked, NextStep], str] = {
 # Ends that no denial makes; every other reason's disposition is asked of bridge.endings.
 ENDINGS: dict[Reason, Disposition] = {
     **dict.fromkeys((Reason.FILLED, Reason.PARTLY_FILLED, Reason.CANCELLED_UNFILLED, Reason.CANCELS_SENT), Disposition.DONE),
-    Reason.NOTHING_OPEN: Disposition.NOOP,
+    Reason.MODIFIED: Disposition.DONE,
+    **dict.fromkeys((Reason.NOTHING_OPEN, Reason.UNCHANGED, Reason.ENDED_FIRST), Disposition.NOOP),
+    Reason.MODIFY_REFUSED: Disposition.FAILED,
     **dict.fromkeys(
         (Reason.BROKER_REJECTED, Reason.CANCEL_IMPOSSIBLE, Reason.OUTCOME_UNKNOWN, Reason.INTERNAL), Disposition.FAILED
     ),
@@ -354,6 +356,8 @@ def targets_of(status: OrderStatus, found: OrderStatus | str) -> tuple[OrderStat
     """Where an event may lead, by the quantities."""
     if found is WORKING:
         return OrderStatus.PLACED, OrderStatus.PARTIAL
+    if found is BACK:
+        return OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.REPLACE_PENDING
     if found is BY_FILL:
         pending = status in (OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING)
         return status if pending else OrderStatus.PARTIAL, OrderStatus.FILLED

@@ -17,7 +17,7 @@ from bridge.store.tx import Tx
 
 # An order that the broker would not cancel is asked for again, but not in a storm.
 AGAIN_AFTER_S = 10.0
-_WITHDRAWABLE = frozenset({OrderStatus.NEW, OrderStatus.PLACED, OrderStatus.PARTIAL})
+_WITHDRAWABLE = frozenset({OrderStatus.NEW, OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.REPLACE_PENDING})
 
 Unwanted = tuple[Order, str]  # with the reason, for its record
 Search = Callable[[Ledger], Iterable[Unwanted]]

@@ -10,7 +10,7 @@ from typing import Any
 from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import Clock, elapsed
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
-from bridge.core.events import AlarmRaised, BookWanted, CancelReady, Event, OrderReady, PriceSeen, Reloaded
+from bridge.core.events import AlarmRaised, AskReady, BookWanted, Event, OrderReady, PriceSeen, Reloaded
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
@@ -90,7 +90,7 @@ class Worker:
     def _hear(self, event: Event, prices: dict[str, Decimal]) -> None:
         if isinstance(event, OrderReady):
             self._to_lane(event)
-        elif isinstance(event, CancelReady):
+        elif isinstance(event, AskReady):
             order = self._store.ledger.orders.get(event.cl_ord_id)
             if order is not None:
                 self._lanes[event.account].push_cancel(order)
@@ -199,7 +199,7 @@ class Worker:
             elif order.status is OrderStatus.NEW:
                 queue_order(tx, order, granted=False)
             elif order.status is OrderStatus.CANCEL_PENDING:
-                tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
+                tx.emit(AskReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
         return doubted
 
     def _take_up_alerts(self, tx: Tx) -> None:

@@ -15,8 +15,8 @@ class OrderReady:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CancelReady:
-    """An order whose cancellation is recorded and to be asked of the broker."""
+class AskReady:
+    """An order whose cancellation or change is recorded and to be asked of the broker."""
 
     account: str
     cl_ord_id: str
@@ -63,4 +63,4 @@ class AlarmRaised:
     message: str
 
 
-Event = OrderReady | CancelReady | BookWanted | ProtectionDue | PriceSeen | Changed | Reloaded | AlarmRaised
+Event = OrderReady | AskReady | BookWanted | ProtectionDue | PriceSeen | Changed | Reloaded | AlarmRaised

@@ -281,7 +281,7 @@ class Ledger:
             order = self.orders.get(key)
             if order is None or not order.status.is_closed:
                 continue
-            if order.intent.alert_id in self.alerts.values:
+            if order.intent.alert_id in self.alerts.values or order.replace is not None:
                 closed.append(key)
             else:
                 self.orders.set(key, None)

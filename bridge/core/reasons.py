@@ -60,12 +60,17 @@ class Reason(StrEnum):
     PARTLY_FILLED = "PARTLY_FILLED"
     CANCELLED_UNFILLED = "CANCELLED_UNFILLED"
     CANCELS_SENT = "CANCELS_SENT"
+    MODIFIED = "MODIFIED"
     # noop
     FLAT = "FLAT"
     EXIT_IN_FLIGHT = "EXIT_IN_FLIGHT"
     AT_TARGET = "AT_TARGET"
     NOTHING_OPEN = "NOTHING_OPEN"
+    UNCHANGED = "UNCHANGED"
+    ENDED_FIRST = "ENDED_FIRST"
     # denied
+    SEVERAL_ORDERS = "SEVERAL_ORDERS"
+    NOT_MODIFIABLE = "NOT_MODIFIABLE"
     HALTED = "HALTED"
     MARKET_CLOSED = "MARKET_CLOSED"
     MARKET_OPEN = "MARKET_OPEN"
@@ -107,6 +112,7 @@ class Reason(StrEnum):
     # failed
     BROKER_REJECTED = "BROKER_REJECTED"
     CANCEL_IMPOSSIBLE = "CANCEL_IMPOSSIBLE"
+    MODIFY_REFUSED = "MODIFY_REFUSED"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     INTERNAL = "INTERNAL"
 
@@ -124,7 +130,12 @@ SENTENCES: dict[Reason, str] = {
     Reason.FLAT: "There is no position to close.",
     Reason.EXIT_IN_FLIGHT: "An exit for the whole position is already under way.",
     Reason.AT_TARGET: "The position, with the orders under way, is already what the strategy wants.",
-    Reason.NOTHING_OPEN: "There was no open order to cancel.",
+    Reason.MODIFIED: "The broker changed the order.",
+    Reason.NOTHING_OPEN: "There was no open order to cancel or change.",
+    Reason.UNCHANGED: "The order has these terms already.",
+    Reason.ENDED_FIRST: "The order ended before it could be changed.",
+    Reason.SEVERAL_ORDERS: "Several open orders fit, and it is not said which one to change.",
+    Reason.NOT_MODIFIABLE: "The order cannot be changed in this way.",
     Reason.HALTED: "Trading is halted.",
     Reason.MARKET_CLOSED: "The market is closed.",
     Reason.MARKET_OPEN: "The market is open, and an after-market order (AMO) is for the time when it is closed.",
@@ -164,6 +175,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.ENDED_AT_BROKER: "The order ended at the broker unfilled.",
     Reason.BROKER_REJECTED: "The broker rejected the order.",
     Reason.CANCEL_IMPOSSIBLE: "An order is in doubt, so it could not be cancelled.",
+    Reason.MODIFY_REFUSED: "The broker did not change the order.",
     Reason.OUTCOME_UNKNOWN: "The broker never said what became of the order, its day is over, and positions differ.",
     Reason.INTERNAL: "The bridge met a fault of its own while processing; nothing was sent.",
 }

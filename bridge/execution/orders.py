@@ -5,12 +5,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.decision import Approved
-from bridge.core.events import BookWanted, CancelReady, OrderReady
+from bridge.core.events import AskReady, BookWanted, OrderReady
 from bridge.core.fill import Fill
 from bridge.core.money import to_text
 from bridge.core.order import Order, apply_event, apply_fill, create_order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction, Reason
+from bridge.core.replacement import Replacement, Terms
 from bridge.core.values import evolve
 from bridge.store.tx import Tx
 
@@ -88,13 +89,20 @@ def record(
     broker_order_id: str | None = None,
     code: str = "",
     message: str = "",
+    replace: Replacement | None = None,
+    terms: Terms | None = None,
+    terms_at: datetime | None = None,
 ) -> Order:
     """Apply an event that moves no quantity and store it; IllegalTransitionError changes nothing."""
     message = printable(message)
-    moved = apply_event(order, event, at, broker_order_id=broker_order_id, code=code, message=message)
+    moved = apply_event(
+        order, event, at, broker_order_id=broker_order_id, code=code, message=message, replace=replace, terms=terms,
+        terms_at=terms_at,
+    )  # fmt: skip
     tx.put(tx.ledger.orders, order.cl_ord_id, moved)
     data = {"broker_order_id": broker_order_id} if broker_order_id else None
     _tell(tx, moved, _ACTIONS[event], at, code=code, message=message, data=data)
+    tell_asker(tx, order, moved, at, event=event, message=message)
     return moved
 
 
@@ -117,6 +125,7 @@ def record_fill(tx: Tx, order: Order, fill: Fill, at: datetime) -> Order:
     )
     data = {"exec_id": fill.exec_id, "charges": to_text(fill.charges)}
     _tell(tx, moved, action, at, message=message, data=data)
+    tell_asker(tx, order, moved, at)
     return moved
 
 
@@ -152,12 +161,58 @@ def ask_cancel(tx: Tx, order: Order, at: datetime, message: str) -> bool:
     if order.status is OrderStatus.NEW:
         record(tx, order, OrderEventKind.CANCELLED, at, code=code, message=message)
         return True
-    if order.status in (OrderStatus.PLACED, OrderStatus.PARTIAL):
+    if order.status in (OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.REPLACE_PENDING):
         record(tx, order, OrderEventKind.CANCEL_ASKED, at, code=code, message=message)
     elif order.status is not OrderStatus.CANCEL_PENDING:
         return False
-    tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))  # asking twice does no harm
+    elif order.replace is not None and order.replace.renews:  # it was being cancelled to be placed anew: now it is not
+        drop_change(tx, order, at, code=Reason.ENDED_FIRST, message=message)
+    tx.emit(AskReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))  # asking twice does no harm
     return True
+
+
+def ask_replace(tx: Tx, order: Order, replace: Replacement, at: datetime, message: str) -> None:
+    """Have the broker change an order that works, or cancel it where it is to be placed anew."""
+    event = OrderEventKind.CANCEL_ASKED if replace.renews else OrderEventKind.REPLACE_ASKED
+    record(tx, order, event, at, message=message, replace=replace)
+    tx.emit(AskReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
+
+
+def drop_change(tx: Tx, order: Order, at: datetime, *, code: Reason, message: str) -> Order:
+    """Take back what was asked of an order's terms, and tell whoever asked."""
+    dropped = evolve(order, replace=None, updated_at=at)
+    tx.put(tx.ledger.orders, order.cl_ord_id, dropped)
+    tell_asker(tx, order, dropped, at, code=code, message=message)
+    return dropped
+
+
+def tell_asker(
+    tx: Tx,
+    before: Order,
+    after: Order,
+    at: datetime,
+    *,
+    event: OrderEventKind | None = None,
+    code: Reason | None = None,
+    message: str = "",
+) -> None:
+    """Put what became of a change into the way of the alert that asked for it: that one ends by it."""
+    asked = before.replace or after.replace
+    if asked is None or before.replace is after.replace:
+        return
+    action = AuditAction.ORDER_REPLACE_REFUSED
+    if before.replace is None:
+        action = AuditAction.ORDER_REPLACE_ASKED
+    elif event is OrderEventKind.REPLACED:
+        action, code = AuditAction.ORDER_REPLACED, Reason.MODIFIED
+    elif event is OrderEventKind.REPLACE_REFUSED or event is OrderEventKind.CANCEL_REFUSED:
+        code = Reason.MODIFY_REFUSED
+    elif after.status.is_closed:
+        code, message = Reason.ENDED_FIRST, f"Order {before.cl_ord_id} was {after.status} before it could be changed."
+    tx.audit(
+        action, at, alert_id=asked.alert_id, cl_ord_id=before.cl_ord_id, account=before.intent.account, code=code or "",
+        message=message,
+    )  # fmt: skip
 
 
 def _tell(

@@ -12,7 +12,7 @@ from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import IST, Clock, market_day
 from bridge.core.enums import ReportKind
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
-from bridge.core.events import CancelReady
+from bridge.core.events import AskReady
 from bridge.core.hold import Gap, Hold
 from bridge.core.ledger import Ledger
 from bridge.core.order import Order
@@ -431,7 +431,7 @@ def _cancel_again(tx: Tx, findings: Findings) -> None:
     for order in findings.uncancelled:
         current = tx.ledger.orders.get(order.cl_ord_id)
         if current is not None and current.status is OrderStatus.CANCEL_PENDING:
-            tx.emit(CancelReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
+            tx.emit(AskReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
 
 
 def _put_holds(tx: Tx, account: str, findings: Findings, now: datetime) -> None:

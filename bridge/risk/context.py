@@ -14,6 +14,7 @@ from bridge.core.limits import Limits
 from bridge.core.market import SessionState
 from bridge.core.money import ZERO
 from bridge.core.offer import PLAIN, Offer
+from bridge.core.order import Order
 from bridge.core.scope import account_scope, strategy_scope
 from bridge.core.signal import OrderIntent
 from bridge.risk.usage import Book, key_of, open_book, reach, worst_price
@@ -26,7 +27,8 @@ class RiskContext:
     `leverage` is rupees of order per rupee of buying power, for the intent's product. `max_age_s` is how old a signal
     may be when it is judged. `multipliers` names the instruments whose multiplier is not 1: an order under way in
     another instrument does not say its own. `offer` is what the account's broker takes. `intraday_end` is when MIS positions
-    in the intent's instrument are closed for the day, None when the bridge does not do that.
+    in the intent's instrument are closed for the day, None when the bridge does not do that. `replaced` is a working
+    order whose place the intent would take: the intent is for what it has left to fill, and the order itself does not count.
     """
 
     intent: OrderIntent
@@ -41,6 +43,7 @@ class RiskContext:
     multipliers: Mapping[str, Decimal] = field(default_factory=dict)
     offer: Offer = PLAIN
     intraday_end: datetime | None = None
+    replaced: Order | None = None
 
 
 class Case:
@@ -64,7 +67,8 @@ class Case:
     def reach(self) -> Decimal:
         """Where all open orders of the intent's side lead (see `usage.reach`), this intent not among them."""
         if self._reach is None:
-            self._reach = reach(self.ledger, self.key, self.intent.side)
+            replaced = self.ctx.replaced
+            self._reach = reach(self.ledger, self.key, self.intent.side) - (replaced.leaves_qty if replaced else ZERO)
         return self._reach
 
     @property
@@ -73,11 +77,17 @@ class Case:
         return max(ZERO, -self.reach)
 
     @property
+    def order_qty(self) -> Decimal:
+        """Units of the whole order, with those that were filled before it is changed."""
+        replaced = self.ctx.replaced
+        return self.intent.order_qty + (replaced.cum_qty if replaced else ZERO)
+
+    @property
     def value(self) -> Decimal:
-        """Rupees the order is worth at its dearest price; asked only after `price_known`."""
+        """Rupees the whole order is worth at its dearest price; asked only after `price_known`."""
         if self.price is None:
             raise InvariantError("an order without a price was valued")
-        return self.intent.order_qty * self.price * self.instrument.multiplier
+        return self.order_qty * self.price * self.instrument.multiplier
 
 
 class Scoped:
@@ -107,6 +117,7 @@ class Scoped:
                 multiplier=ctx.instrument.multiplier,
                 multipliers=ctx.multipliers,
                 strategy=self.strategy,
+                replaced=ctx.replaced,
             )
         return self._book
 
@@ -120,7 +131,8 @@ class Scoped:
         total = held if intent.side is Side.BUY else -held
         for order in ledger.open_orders(intent.account, intent.symbol):
             other = order.intent
-            if other.strategy == self.strategy and other.product == intent.product and other.side is intent.side:
+            is_own = other.strategy == self.strategy and order is not self.case.ctx.replaced
+            if is_own and other.product == intent.product and other.side is intent.side:
                 total += order.leaves_qty
         return total
 

@@ -61,7 +61,7 @@ def price_young(scoped: Scoped) -> Denied | None:
 
 def order_qty(scoped: Scoped) -> Denied | None:
     """The order is not larger than the limit, in units."""
-    limit, quantity = scoped.limits.max_order_qty, scoped.case.intent.order_qty
+    limit, quantity = scoped.limits.max_order_qty, scoped.case.order_qty
     if limit is None or quantity <= limit:
         return None
     return _over(
@@ -149,7 +149,7 @@ def open_positions(scoped: Scoped) -> Denied | None:
 def order_rate(scoped: Scoped) -> Denied | None:
     """No more orders are made in a minute than the limit."""
     limit = scoped.limits.max_orders_per_minute
-    if limit is None:
+    if limit is None or scoped.case.ctx.replaced is not None:
         return None
     count = len(scoped.order_times()) + 1
     if count <= limit:
@@ -166,7 +166,7 @@ def order_rate(scoped: Scoped) -> Denied | None:
 def symbol_order_rate(scoped: Scoped) -> Denied | None:
     """No more orders are made in a minute for one symbol than the limit."""
     limit = scoped.limits.max_orders_per_minute_per_symbol
-    if limit is None:
+    if limit is None or scoped.case.ctx.replaced is not None:
         return None
     symbol = scoped.case.intent.symbol
     count = len(scoped.order_times(symbol)) + 1
@@ -184,7 +184,7 @@ def symbol_order_rate(scoped: Scoped) -> Denied | None:
 def order_gap(scoped: Scoped) -> Denied | None:
     """The order before it for the same symbol is at least as long ago as the limit."""
     limit = scoped.limits.min_order_gap_s
-    if limit is None:
+    if limit is None or scoped.case.ctx.replaced is not None:
         return None
     symbol = scoped.case.intent.symbol
     times = scoped.order_times(symbol)

@@ -20,6 +20,8 @@ from bridge.risk.turns import ends_soon, exit_under_way
 from bridge.risk.usage import closable
 from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 
+_WITHDRAWABLE = frozenset({OrderStatus.NEW, OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.REPLACE_PENDING})
+
 
 @dataclass(slots=True, kw_only=True)  # not frozen: made for every alert, and that would cost as much as sizing it
 class _Wish:
@@ -151,7 +153,7 @@ def _find_resting(wish: _Wish, side: Side) -> Wait | None:
         return None
     resting = [order for order in wish.open_orders() if order.intent.side is side and not ends_soon(order)]
     own = [order for order in resting if order.intent.strategy == wish.signal.strategy]
-    working = tuple(o.cl_ord_id for o in own if o.status in (OrderStatus.NEW, OrderStatus.PLACED, OrderStatus.PARTIAL))
+    working = tuple(order.cl_ord_id for order in own if order.status in _WITHDRAWABLE)
     if working or any(order.status is OrderStatus.CANCEL_PENDING for order in resting):
         names = ", ".join(order.cl_ord_id for order in resting)
         return Wait(message=f"Resting orders are withdrawn first: {names}.", cancel=working)

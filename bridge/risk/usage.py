@@ -10,6 +10,7 @@ from bridge.core.market import Mark
 from bridge.core.money import ONE, ZERO
 from bridge.core.order import Order
 from bridge.core.position import Position, PositionKey
+from bridge.core.replacement import with_terms
 from bridge.core.signal import OrderIntent
 
 
@@ -61,6 +62,16 @@ def worst_price(intent: OrderIntent, mark: Mark | None) -> Decimal | None:
     if kind is OrdType.SL:
         return _dearest(intent.price, intent.trigger_price)
     return _dearest(intent.trigger_price, market) if intent.side is Side.BUY else intent.trigger_price
+
+
+def dearest_terms(order: Order, mark: Mark | None) -> OrderIntent:
+    """The terms at which an order may cost most: while a change is asked for, nobody knows which of the two it has."""
+    intent = order.intent
+    if order.replace is None or order.replace.renews:
+        return intent
+    wished = with_terms(intent, order.replace.terms)
+    own_px, wished_px = worst_price(intent, mark), worst_price(wished, mark)
+    return wished if own_px is not None and (wished_px is None or wished_px > own_px) else intent
 
 
 def _dearest(own: Decimal | None, other: Decimal | None) -> Decimal | None:
@@ -192,19 +203,21 @@ def open_book(
     multiplier: Decimal,
     multipliers: Mapping[str, Decimal],
     strategy: str | None,
+    replaced: Order | None = None,
 ) -> Book:
     """The book of the intent's account, or of one strategy in it, with the intent counted as an order already sent.
 
-    `multiplier` is that of the intent's instrument; `multipliers` those of others, 1 for what is not named.
+    `multiplier` is that of the intent's instrument; `multipliers` those of others, 1 for what is not named. `replaced` is an
+    order whose place the intent takes: it does not count.
     """
     account, marks = intent.account, ledger.marks.values
     book = Book()
     book.count_order(intent, intent.order_qty, marks.get(intent.symbol), multiplier)
     for order in ledger.open_orders(account):
         other = order.intent
-        if strategy is None or other.strategy == strategy:
+        if order is not replaced and (strategy is None or other.strategy == strategy):
             own = multiplier if other.symbol == intent.symbol else multipliers.get(other.symbol, ONE)
-            book.count_order(other, order.leaves_qty, marks.get(other.symbol), own)
+            book.count_order(dearest_terms(order, marks.get(other.symbol)), order.leaves_qty, marks.get(other.symbol), own)
     for position in ledger.positions.held[account].values():
         held = position.quantity if strategy is None else position.by_strategy.get(strategy, ZERO)
         if held:

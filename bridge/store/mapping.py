@@ -30,6 +30,7 @@ from bridge.core.protection import (
     protect_from_text,
     protect_to_text,
 )
+from bridge.core.replacement import Replacement, Terms
 from bridge.core.scope import Scope, TradingState
 from bridge.core.signal import OrderIntent
 from bridge.core.signal_codec import signal_from_json, signal_to_json
@@ -99,6 +100,24 @@ def _decode_alert(row: Row) -> tuple[str, Alert]:
     )
 
 
+def _replace_out(replace: Replacement | None) -> str | None:
+    if replace is None:
+        return None
+    terms = replace.terms
+    return json.dumps([
+        replace.alert_id, to_text(terms.order_qty), _maybe(terms.price), _maybe(terms.trigger_price),
+        to_us(replace.signal_at), replace.renews,
+    ])  # fmt: skip
+
+
+def _replace_in(text: str | None) -> Replacement | None:
+    if text is None:
+        return None
+    alert_id, order_qty, price, trigger_price, signal_at, renews = json.loads(text)
+    terms = Terms(order_qty=Decimal(order_qty), price=_decimal(price), trigger_price=_decimal(trigger_price))
+    return Replacement(alert_id=alert_id, terms=terms, signal_at=from_us(signal_at), renews=renews)
+
+
 def _encode_order(_key: str, order: Order) -> tuple[Any, ...]:
     intent = order.intent
     return (
@@ -106,12 +125,13 @@ def _encode_order(_key: str, order: Order) -> tuple[Any, ...]:
         intent.product._value_, intent.side._value_, intent.ord_type._value_, intent.time_in_force._value_,
         to_text(intent.order_qty), _maybe(intent.price), _maybe(intent.trigger_price), int(intent.reduce_only),
         to_us(intent.signal_at), to_us(intent.received_at), _maybe(intent.max_notional),
-        order.status._value_, int(not order.status.is_closed), to_text(order.cum_qty), to_text(order.cum_value),
-        to_text(order.avg_px), order.broker_order_id, ",".join(order.exec_ids), order.sends,
-        _maybe_us(order.sent_at), order.code, order.message,
+        order.status._value_, int(not order.status.is_closed or order.replace is not None),
+        to_text(order.cum_qty), to_text(order.cum_value), to_text(order.avg_px), order.broker_order_id,
+        ",".join(order.exec_ids), order.sends, _maybe_us(order.sent_at), order.code, order.message,
         to_us(order.created_at), to_us(order.updated_at), intent.part, intent.parts,
         intent.variety._value_, intent.iceberg_legs, intent.validity_minutes,
         protect_to_text(intent.protect), legs_to_text(intent.legs),
+        _replace_out(order.replace), order.replaces, _maybe_us(order.terms_at),
     )  # fmt: skip
 
 
@@ -129,7 +149,8 @@ def decode_order(row: Row) -> tuple[str, Order]:
         cl_ord_id=row[0], tag=row[1], intent=intent, status=OrderStatus(row[18]), cum_qty=Decimal(row[20]),
         cum_value=Decimal(row[21]), broker_order_id=row[23], exec_ids=tuple(row[24].split(",")) if row[24] else (),
         sends=row[25], sent_at=None if row[26] is None else from_us(row[26]), code=row[27], message=row[28],
-        created_at=from_us(row[29]), updated_at=from_us(row[30]),
+        created_at=from_us(row[29]), updated_at=from_us(row[30]), replace=_replace_in(row[38]), replaces=row[39],
+        terms_at=None if row[40] is None else from_us(row[40]),
     )  # fmt: skip
 
 

@@ -13,13 +13,13 @@ MAX_ROWS = 64
 _FIXED: dict[str, frozenset[str]] = {
     "orders": frozenset({
         "tag", "alert_id", "leg", "part", "parts", "account", "strategy", "symbol", "product", "side", "ord_type",
-        "time_in_force", "price", "trigger_price", "reduce_only", "signal_at", "received_at", "max_notional", "created_at",
+        "time_in_force", "reduce_only", "signal_at", "received_at", "max_notional", "created_at",
         "variety", "iceberg_legs", "validity_minutes", "protect", "legs",
     }),
     "protections": frozenset({"account", "symbol", "product", "strategy", "side", "created_at"}),
     "trades": frozenset({"account", "symbol", "product", "strategy", "side", "multiplier", "opened_at"}),
     "paper_orders": frozenset({
-        "tag", "symbol", "product", "side", "order_qty", "ord_type", "time_in_force", "trigger_price", "placed_at", "legs",
+        "tag", "symbol", "product", "side", "ord_type", "time_in_force", "placed_at", "legs",
     }),
 }  # fmt: skip
 _ENDING_COLUMNS = ("disposition", "code", "message", "ended_at")

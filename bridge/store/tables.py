@@ -67,6 +67,7 @@ class OrderRow(SQLModel, table=True):
     """An order as it stands; its history is in the audit. `cl_ord_id` begins with the alert's id, so its index finds both.
 
     `protect` and `legs` are JSON: what an entry wants to have rest, and what a protective order has.
+    `replace` is JSON, a change that was asked for: an order counts as open until that is settled too.
     """
 
     __tablename__ = "orders"
@@ -120,6 +121,9 @@ class OrderRow(SQLModel, table=True):
     validity_minutes: int = Field(sa_column=Column(SmallInteger, nullable=False))
     protect: str | None = Field(sa_column=_maybe_text())
     legs: str | None = Field(sa_column=_maybe_text())
+    replace: str | None = Field(sa_column=_maybe_text())
+    replaces: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    terms_at: int | None = Field(sa_column=_maybe_us())
 
 
 class ProtectionRow(SQLModel, table=True):

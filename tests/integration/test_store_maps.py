@@ -19,6 +19,7 @@ from bridge.core.market import Mark
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import Position, PositionKey
+from bridge.core.replacement import Replacement, Terms
 from bridge.core.scope import GLOBAL, TradingState, account_scope, strategy_scope
 from bridge.core.signal import OrderIntent, Signal
 from bridge.core.token import TokenRecord
@@ -58,11 +59,15 @@ intents = st.builds(
     price=maybe_numbers, trigger_price=maybe_numbers, reduce_only=st.booleans(), signal_at=times, received_at=times,
     max_notional=maybe_numbers,
 )  # fmt: skip
+changes = st.builds(
+    Replacement, alert_id=names, signal_at=times, renews=st.booleans(),
+    terms=st.builds(Terms, order_qty=amounts, price=st.none() | amounts, trigger_price=st.none() | amounts),
+)  # fmt: skip
 orders = st.builds(
     Order, cl_ord_id=names, tag=names, intent=intents, status=st.sampled_from(OrderStatus), created_at=times,
     updated_at=times, cum_qty=amounts, cum_value=amounts, broker_order_id=st.none() | names,
     exec_ids=st.lists(names, max_size=4, unique=True).map(tuple), sends=st.integers(0, 99), sent_at=maybe_times, code=names,
-    message=texts,
+    message=texts, replace=st.none() | changes, replaces=st.integers(0, 99), terms_at=maybe_times,
 )  # fmt: skip
 positions = st.builds(
     Position, key=keys, multiplier=amounts, quantity=numbers, cost=numbers, realized_pnl=numbers, charges=amounts,

@@ -16,7 +16,7 @@ from bridge.core.alert import Ending, RefusedAlert
 from bridge.core.clock import to_us
 from bridge.core.enums import Disposition, Source
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
-from bridge.core.events import CancelReady, Changed, Reloaded
+from bridge.core.events import AskReady, Changed, Reloaded
 from bridge.core.hold import Hold
 from bridge.core.reasons import AuditAction
 from bridge.store.audit import verify_chain
@@ -39,7 +39,7 @@ def put_alert(number: int) -> Callable[[Tx], str]:
     def command(tx: Tx) -> str:
         tx.put(tx.ledger.alerts, alert.alert_id, alert)
         tx.audit(AuditAction.ALERT_ACCEPTED, NOON, alert_id=alert.alert_id)
-        tx.emit(CancelReady(account="paper", cl_ord_id=alert.alert_id))
+        tx.emit(AskReady(account="paper", cl_ord_id=alert.alert_id))
         tx.touch("alert")
         return alert.alert_id
 
@@ -173,7 +173,7 @@ def test_a_command_that_raises_is_taken_back_alone(database_url: str, error: Exc
             kept = {make_alert(1).alert_id, make_alert(3).alert_id}
             assert set(store.ledger.alerts.values) == kept
             assert {row[0] for row in look(database_url, "SELECT alert_id FROM alerts")} == kept
-            assert {event.cl_ord_id for event in store.seen if isinstance(event, CancelReady)} == kept
+            assert {event.cl_ord_id for event in store.seen if isinstance(event, AskReady)} == kept
             assert Changed(what="alert") in store.seen
             assert check_chain(store) == 2
             assert store.faults == ([] if isinstance(error, InvariantError) else [error])

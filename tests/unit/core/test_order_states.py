@@ -24,10 +24,14 @@ EDGES = {
     S.NEW: {S.PENDING, S.CANCELLED, S.EXPIRED},
     S.PENDING: {S.PLACED, S.PARTIAL, S.FILLED, S.REJECTED, S.NEW, S.IN_DOUBT},
     S.IN_DOUBT: {S.PLACED, S.PARTIAL, S.FILLED, S.CANCELLED, S.REJECTED, S.NEW, S.EXPIRED},
-    S.PLACED: {S.PARTIAL, S.FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.CANCELLED, S.REJECTED, S.EXPIRED},
+    S.PLACED: {S.PLACED, S.PARTIAL, S.FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.CANCELLED, S.REJECTED, S.EXPIRED},
     S.PARTIAL: {S.PARTIAL, S.FILLED, S.CANCEL_PENDING, S.REPLACE_PENDING, S.CANCELLED, S.REJECTED, S.EXPIRED},
-    S.CANCEL_PENDING: {S.CANCEL_PENDING, S.FILLED, S.PLACED, S.PARTIAL, S.CANCELLED, S.REJECTED, S.EXPIRED},
-    S.REPLACE_PENDING: {S.REPLACE_PENDING, S.FILLED, S.PLACED, S.PARTIAL, S.CANCELLED, S.REJECTED, S.EXPIRED},
+    S.CANCEL_PENDING: {
+        *(S.CANCEL_PENDING, S.REPLACE_PENDING, S.FILLED, S.PLACED, S.PARTIAL, S.CANCELLED, S.REJECTED, S.EXPIRED),
+    },
+    S.REPLACE_PENDING: {
+        *(S.REPLACE_PENDING, S.CANCEL_PENDING, S.FILLED, S.PLACED, S.PARTIAL, S.CANCELLED, S.REJECTED, S.EXPIRED),
+    },
     S.FILLED: {S.FILLED},
     S.CANCELLED: {S.CANCELLED},
     S.REJECTED: {S.REJECTED},
@@ -90,7 +94,8 @@ def test_the_table_leads_only_where_the_design_says(status: OrderStatus) -> None
     for event in TABLE[status]:
         for cum_qty in (0, 4, 10):
             if (event is E.FILL) == (cum_qty > 0) or event is not E.FILL:
-                reached.add(next_status(status, event, cum_qty=Decimal(cum_qty), order_qty=Decimal(10)))
+                quantities = {"cum_qty": Decimal(cum_qty), "order_qty": Decimal(10)}
+                reached |= {next_status(status, event, is_replacing=flag, **quantities) for flag in (False, True)}
     assert reached <= EDGES[status]
     assert EDGES[status] - reached <= {status}
 

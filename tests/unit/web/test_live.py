@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.core.events import CancelReady, Changed, Event, OrderReady, PriceSeen, Reloaded
+from bridge.core.events import AskReady, Changed, Event, OrderReady, PriceSeen, Reloaded
 from bridge.web import live
 from bridge.web.live import EventStream, Hub, HubFullError
 from tests.support.waiting import until
@@ -89,7 +89,7 @@ def test_what_pages_do_not_show_is_not_told():
     """Work for lanes wakes nobody."""
     events: list[Event] = [
         OrderReady(account="a", cl_ord_id="x", reduce_only=False, granted=True),
-        CancelReady(account="a", cl_ord_id="x"),
+        AskReady(account="a", cl_ord_id="x"),
         Changed(what="something new"),
     ]
     assert live._parts_of(events) == set()
