@@ -550,7 +550,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bridge.docs", description="Writes the generated parts of docs/.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when a page is stale")
     only_check = parser.parse_args(words).check
-    stale = [page for page in sorted(DOCS.glob("*.md")) if regenerate(before := page.read_text(encoding="utf-8")) != before]
+    stale = [page for page in sorted(DOCS.rglob("*.md")) if regenerate(before := page.read_text(encoding="utf-8")) != before]
     for page in stale:
         print(f"{page.name} is stale: run `make docs`" if only_check else f"{page.name} written")
         if not only_check:

@@ -32,7 +32,7 @@ from bridge.web.api import Api
 from bridge.web.pages import Pages
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHIPPED = ROOT / "config" / "bridge.yaml"
 README_WORDS = 600
 DECISION_LINES = 10
