@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.bench.rounds import NORMAL, QUICK, Bench, Results, Size
 from tests.bench.setting import Place, WrongError, make_place
 from tests.bench.table import as_json, render
+from tests.bench.terms import measure as measure_terms
 from tests.bench.weight import weigh
 
 HISTORY_WITHIN_S = 300.0
@@ -49,6 +50,7 @@ def measure(root: Path, size: Size, named: argparse.Namespace) -> Results:
     bench = Bench(root, size, named.writer, history)
     results = bench.run()
     results.facts |= weigh(make_place(root / "idle", writer=named.writer))
+    results.facts |= measure_terms()
     if history is not None:
         results.facts |= {f"history_{name}": value for name, value in weigh(history).items()}
     return results

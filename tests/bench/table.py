@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -72,7 +72,21 @@ def targets(results: Results, size: Size) -> list[Target]:
         Target(name="memory when idle", value=facts["idle_mb"], limit=80, at_least=False, unit="MB"),
         Target(name="ready after", value=facts["ready_s"], limit=1.5, at_least=False, unit="s"),
     ]
-    return found
+    return found + terms_targets(facts)
+
+
+def terms_targets(facts: Mapping[str, float]) -> list[Target]:
+    """The scanner's terms: fifteen outputs of every symbol at a bar's close."""
+    wanted = [
+        ("step of 500 symbols", "terms_step_500_ms", 0.2, False, "ms"),
+        ("step of 5,000 / copying its bytes from memory", "terms_touch_ratio", 1.5, False, "×"),
+        ("warm-up, 200 symbols × 300 bars", "terms_warm_up_ms", 15, False, "ms"),
+        ("TA-Lib loop of 500 symbols / step", "terms_talib_ratio", 100, True, "×"),
+    ]
+    return [
+        Target(name=name, value=facts[fact], limit=limit, at_least=at_least, unit=unit)
+        for name, fact, limit, at_least, unit in wanted
+    ]
 
 
 def render(results: Results, size: Size, writer: str) -> str:

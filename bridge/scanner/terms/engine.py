@@ -56,6 +56,7 @@ class Engine:
         self._plan = Plan(self.terms, self._moment, factors or Factors())
         self._homes = [self._plan.home(term) for term in self.terms]
         self._last_day: date | None = None
+        self._fresh = False  # everyone's last bar was in the latest step
         self._mark_live()
 
     def warm(self, bars: Bars) -> None:
@@ -72,7 +73,7 @@ class Engine:
         """What the values would be if the forming bar closed like this; nothing is changed."""
         moment = self._moment
         saved, ages, fields = [each.copy() for each in moment.kept], moment.ages.copy(), moment.fields.copy()
-        present, live, day, heads = moment.present, moment.live, moment.day, [ring.head for ring in moment.rings]
+        present, day, heads = moment.present, moment.day, [ring.head for ring in moment.rings]
         try:
             self._compute(bar)
             return self._read(provisional=True)
@@ -81,7 +82,7 @@ class Engine:
                 if ring.head != head:
                     ring.take_back()
             self._put_back(saved, ages, fields)
-            moment.present, moment.live, moment.day = present, live, day
+            moment.present, moment.day = present, day
 
     def read(self) -> Reading:
         """The values after the latest step."""
@@ -111,8 +112,10 @@ class Engine:
         moment = self._moment
         finite = np.isfinite(fields)
         if finite.all():
-            moment.present = None
             np.copyto(moment.fields, fields)
+            moment.present = None
+            if self._fresh:
+                return  # as after the step before, which is the usual thing
             moment.ages.fill(0)
         else:
             moment.present = np.asarray(finite.all(axis=0))
@@ -122,6 +125,7 @@ class Engine:
         self._mark_live()
 
     def _mark_live(self) -> None:
+        self._fresh = not self._moment.ages.any()
         live = self._moment.ages <= self._stale_after
         live[self.symbols :] = False
         self._moment.live = None if live.all() else live
@@ -141,6 +145,7 @@ class Engine:
         np.copyto(moment.fields, fields)
         for recursion in self._plan.recursions:
             recursion.forget()
+        self._mark_live()
 
     # --- kept on disk -------------------------------------------------------------------------------------------------
 
@@ -164,7 +169,6 @@ class Engine:
         for ring, rows in zip(moment.rings, loaded[2 + kept :], strict=True):
             ring.load(rows)
         self._last_day = moment.day = date.fromisoformat(day) if day else None
-        self._mark_live()
 
     def _identity(self) -> str:
         told = "\n".join(str(term) for term in self.terms)

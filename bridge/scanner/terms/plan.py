@@ -4,13 +4,14 @@ Terms of one depth that share a formula (EMA, RMA) are stacked in one array; wha
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 
 import numpy as np
 
 from bridge.scanner.terms.across import ACROSS, stand
 from bridge.scanner.terms.bars import FIELDS, FloatArray
-from bridge.scanner.terms.elementwise import ELEMENTWISE, UNSURE, Run, void
+from bridge.scanner.terms.elementwise import ELEMENTWISE, UNSURE, Run
 from bridge.scanner.terms.events import make_bars_seen, make_cross, make_own
 from bridge.scanner.terms.expand import expand
 from bridge.scanner.terms.moment import Moment
@@ -264,11 +265,11 @@ class Plan:
 
 
 def _copy(source: FloatArray, out: FloatArray) -> Run:
-    return lambda: np.copyto(out, source)
+    return partial(np.copyto, out, source)
 
 
 def _of_sure(ring: Ring, views: list[FloatArray], reduce: Reduce, out: FloatArray) -> Run:
-    return lambda: void(reduce(views[ring.head], out))
+    return lambda: reduce(views[ring.head], out)
 
 
 def _of_unsure(ring: Ring, views: list[FloatArray], reduce: Reduce, x: FloatArray, out: FloatArray) -> Run:

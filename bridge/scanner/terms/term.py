@@ -44,6 +44,10 @@ class Term:
         """Is its value yes, no or unknown?"""
         return self.name in VERDICTS
 
+    def __hash__(self) -> int:
+        # Not of the whole tree: a plan asks for it at every node, and equality settles the rest.
+        return hash((self.name, self.params, tuple(each.name for each in self.inputs)))
+
     def __str__(self) -> str:
         return _write(self)[0]
 
