@@ -140,6 +140,8 @@ async def _tell_running(settings: Settings) -> int:
     failing = {name: part["message"] for name, part in now["ready"].items() if not part["ok"]}
     for name, message in failing.items():
         print(f"failing   {name}: {message}")
+    for trouble in now.get("troubles", []):  # a bridge of before has none
+        print(f"trouble   {trouble}")
     return 1 if failing else 0
 
 

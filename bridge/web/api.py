@@ -143,6 +143,7 @@ class Api:
             "states": [state_row(state) for state in states],
             "accounts": [account_row(view) for view in bridge.accounts()],
             "ready": {name: {"ok": ok, "message": message} for name, (ok, message) in parts.items()},
+            "troubles": bridge.troubles(),
         }
         return answer_json(told)
 

@@ -123,6 +123,7 @@ def test_a_dead_channel_is_shown_told_by_the_others_and_delays_nothing(tmp_path,
             wait_for(lambda: gone in listener.told(), "the other channel's word")
             wait_for(lambda: dead.tries > 6, "more tries")
             assert gone in box.ask("GET", "/").text
+            assert box.api("GET", "/status").json()["troubles"] == [gone]
             assert box.alert(box.mint()).json()["status"] == "accepted"
             assert listener.told().count("do not arrive") == 1
             dead.status = 200
