@@ -62,6 +62,7 @@ from bridge.worker import Worker, announce
 
 if TYPE_CHECKING:
     from bridge.brokers.kite.client import TokenSource
+    from bridge.brokers.kite.limits import OrderCount
     from bridge.brokers.kite.stream import KiteStream
 
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
@@ -93,6 +94,7 @@ class Bridge:
         self.calendar: Calendar = load_calendar(settings.calendar)
         # By account, how long its broker's limits over minutes let no order out.
         self._order_waits: dict[str, Callable[[datetime], float]] = {}
+        self._order_counts: dict[str, OrderCount] = {}
         self.sessions: dict[str, LoginSession] = {
             name: self._make_session(name, account) for name, account in settings.accounts.items() if account.broker == "kite"
         }
@@ -273,7 +275,7 @@ class Bridge:
             latest_price=self._latest_price,
             protections=partial(protective_orders, self.store.ledger, name),
         )
-        self._order_waits[name] = broker.wait_s
+        self._order_waits[name], self._order_counts[name] = broker.wait_s, broker.count
         self.lists.sources[name] = KiteDump(root=account.root or KITE_ROOT, api_key=account.api_key, session=tokens)
         self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
         if account.updates == "stream":
@@ -422,16 +424,18 @@ class Bridge:
         self.lists.start()
 
     async def _remember_sent(self) -> None:
-        """A second's orders count on, whichever process sent them. Memory has only those that are open, the table all."""
-        sent = {order.cl_ord_id: (order.intent.account, order.sent_at) for order in self.store.ledger.orders.values.values()}
-        for view in await asyncio.to_thread(self.store.reads.orders, RECENT_ORDERS):
-            sent[view.cl_ord_id] = (view.account, view.sent_at)
-        for account, sent_at in sent.values():
+        """Orders of this second and minute count on, whichever process sent them. Memory has the open ones, the table all."""
+        now, rows = self.clock.now(), await asyncio.to_thread(self.store.reads.orders, RECENT_ORDERS)
+        sent = {view.tag: (view.account, view.sent_at) for view in rows}
+        sent |= {order.tag: (order.intent.account, order.sent_at) for order in self.store.ledger.orders.values.values()}
+        for tag, (account, sent_at) in sent.items():
             if sent_at is not None and account in self.throttles:
                 self.throttles[account].remember(sent_at)
+                if account in self._order_counts:
+                    self._order_counts[account].remember(tag, sent_at, now)
         for account, orders in self.store.ledger.orders.sending.items():
             for order in orders.values():
-                self.throttles[account].note_answer(order.sent_at, self.clock.now())
+                self.throttles[account].note_answer(order.sent_at, now)
 
     def _set_starting_states(self, tx: Tx) -> None:
         for name, broker in self.brokers.items():

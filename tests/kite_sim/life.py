@@ -26,7 +26,7 @@ from bridge.commands.serve import BridgeServer, listen
 from bridge.commands.server import forward_logs, run_until_stopped
 from bridge.log import configure
 from bridge.settings import load_settings
-from tests.kite_sim.mutants import MUTANTS
+from tests.kite_sim.mutants import MUTANTS, SHORT_MINUTE
 from tests.support.kite_bridge import hurry
 from tests.support.rigs import ROOT
 from tests.support.server import clean_env
@@ -98,7 +98,7 @@ def main(mutant: str = "", is_slow: str = "") -> None:
     if not is_slow:
         hurry(pytest.MonkeyPatch())
     if mutant:
-        next(one for one in MUTANTS if one.name == mutant).broken().__enter__()
+        next(one for one in (*MUTANTS, SHORT_MINUTE) if one.name == mutant).broken().__enter__()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         pid = os.fork()

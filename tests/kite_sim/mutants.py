@@ -3,6 +3,7 @@
 from datetime import datetime
 from unittest import mock
 
+from bridge.brokers.kite import limits
 from bridge.execution.throttle import Throttle
 from tests.simulation import mutants
 from tests.simulation.mutants import Mutant
@@ -22,3 +23,6 @@ MUTANTS: tuple[Mutant, ...] = (
         broken=lambda: mock.patch.object(Throttle, "remember", _forget),
     ),
 )
+# Not broken, but with a minute that is used up sooner: four hundred orders would take a test too long.
+MINUTE = 20
+SHORT_MINUTE = Mutant(name="a short minute", falls=(), broken=lambda: mock.patch.object(limits, "PER_MINUTE", MINUTE))

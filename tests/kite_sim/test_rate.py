@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.kite_sim.life import Lives
+from tests.kite_sim.mutants import MINUTE, SHORT_MINUTE
 from tests.kite_sim.plan import Plan
 from tests.kite_sim.story import World, open_world
 
@@ -29,6 +30,11 @@ def arrived(world: World) -> int:
 def largest(world: World) -> int:
     """The most of them in one calendar second."""
     return world.desk.server.do(lambda box: box.limits.largest["place_attempts_per_second"])
+
+
+def are_answered(world: World) -> bool:
+    """None waits to leave, and none for its answer."""
+    return world.rows("SELECT COUNT(*) FROM orders WHERE status IN ('NEW', 'PENDING')") == [(0,)]
 
 
 def to_middle_of_a_second(world: World) -> None:
@@ -102,3 +108,31 @@ def test_cancels_and_looks_have_an_allowance_of_their_own() -> None:
         counted = world.desk.server.do(lambda box: box.limits.show())
         assert counted["largest"]["change_per_second"] <= 10
         assert "change_refused" not in counted["totals"], counted
+
+
+def test_a_minutes_orders_count_across_a_kill_also_while_the_book_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too much for a minute, here a short one, waits for the next."""
+    monkeypatch.setattr("bridge.sandbox.kite.limits.PER_MINUTE", MINUTE)
+    with Lives(SHORT_MINUTE.name) as lives, open_world(CALM, lives, orders_per_second=10) as world:
+        world.begin()
+        world.clock.stand()
+        world.clock.jump(60.5 - world.clock.now().second - world.clock.now().microsecond / 1e6)
+        for _ in range(MINUTE // 10):
+            burst(world, 10)
+            world.wait(lambda: are_answered(world), "the second's answers")
+            world.clock.jump(1)
+        burst(world, 5)
+        time.sleep(MEANWHILE_S)
+        assert arrived(world) == MINUTE
+        world.desk.faults("reads", _503_before=100_000)
+        world.kill()
+        world.start()
+        time.sleep(MEANWHILE_S)
+        assert arrived(world) == MINUTE
+        world.desk.faults("reads", _503_before=0)
+        world.clock.jump(60)
+        world.wait(lambda: arrived(world) == MINUTE + 5, "the next minute's orders")
+        counted = world.desk.server.do(lambda box: box.limits.show())
+        assert (counted["largest"]["place_per_minute"], "place_refused" in counted["totals"]) == (MINUTE, False)
+        world.clock.run_on()
+        world.end()

@@ -33,6 +33,11 @@ class OrderCount:
         self._sent[tag] = minute
         self._sent_in[minute] += 1
 
+    def remember(self, tag: str, sent_at: datetime, now: datetime) -> None:
+        """Count an order that left before this process began, if that was today; the book may be slow to tell of it."""
+        if market_day(sent_at) == market_day(now):
+            self.note_sent(tag, sent_at)
+
     def forget(self, tag: str) -> None:
         """It did not leave, or stands in the book."""
         minute = self._sent.pop(tag, None)

@@ -71,6 +71,17 @@ def test_the_same_order_sent_again_counts_once() -> None:
     assert count.wait_s(after(11)) == 0
 
 
+def test_what_left_before_a_start_counts_on_todays_alone() -> None:
+    """Whether the book tells of it or not, and once."""
+    count = OrderCount()
+    for number in range(3):
+        count.remember(f"tag{number}", after(number), after(5))
+    count.remember("yesterdays", after(-86_400), after(5))
+    assert count.wait_s(after(10)) == 50
+    count.note_book([(f"tag{number}", after(number)) for number in range(2)], after(11))
+    assert count.wait_s(after(12)) == 48
+
+
 def test_requests_beyond_a_seconds_number_get_a_place_in_a_later_one() -> None:
     """Never more than the limit in a calendar second, however many come at once."""
     pace = Pace(2)
