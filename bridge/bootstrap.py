@@ -61,8 +61,8 @@ from bridge.withdrawals import Withdrawals, halted_entries
 from bridge.worker import Worker, announce
 
 if TYPE_CHECKING:
+    from bridge.brokers.kite.adapter import KiteBroker
     from bridge.brokers.kite.client import TokenSource
-    from bridge.brokers.kite.limits import OrderCount
     from bridge.brokers.kite.stream import KiteStream
 
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
@@ -92,9 +92,7 @@ class Bridge:
         self.store = self._make_store()
         self.catalog = self._make_catalog()
         self.calendar: Calendar = load_calendar(settings.calendar)
-        # By account, how long its broker's limits over minutes let no order out.
-        self._order_waits: dict[str, Callable[[datetime], float]] = {}
-        self._order_counts: dict[str, OrderCount] = {}
+        self._kites: dict[str, KiteBroker] = {}  # they have limits over minutes and days
         self.sessions: dict[str, LoginSession] = {
             name: self._make_session(name, account) for name, account in settings.accounts.items() if account.broker == "kite"
         }
@@ -105,7 +103,7 @@ class Bridge:
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
         self.throttles = {
-            name: Throttle(account.orders_per_second, self._order_waits.get(name))
+            name: Throttle(account.orders_per_second, kite.wait_s if (kite := self._kites.get(name)) else None)
             for name, account in settings.accounts.items()
         }
         news = GuardNews(on_breaker=self._on_breaker, on_alarm=self._alarm_of_account, on_fault=self.on_fault)
@@ -275,7 +273,7 @@ class Bridge:
             latest_price=self._latest_price,
             protections=partial(protective_orders, self.store.ledger, name),
         )
-        self._order_waits[name], self._order_counts[name] = broker.wait_s, broker.count
+        self._kites[name] = broker
         self.lists.sources[name] = KiteDump(root=account.root or KITE_ROOT, api_key=account.api_key, session=tokens)
         self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
         if account.updates == "stream":
@@ -431,8 +429,8 @@ class Bridge:
         for tag, (account, sent_at) in sent.items():
             if sent_at is not None and account in self.throttles:
                 self.throttles[account].remember(sent_at)
-                if account in self._order_counts:
-                    self._order_counts[account].remember(tag, sent_at, now)
+                if account in self._kites:
+                    self._kites[account].count.remember(tag, sent_at, now)
         for account, orders in self.store.ledger.orders.sending.items():
             for order in orders.values():
                 self.throttles[account].note_answer(order.sent_at, now)
