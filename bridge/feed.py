@@ -16,6 +16,7 @@ TURN_S = 0.5
 # What one connection of a feed carries; what is held comes first.
 MAX_WANTED = 3_000
 SOURCE = "feed"
+Listener = Callable[[Sequence[Tick]], None]
 
 
 class Feed:
@@ -23,6 +24,7 @@ class Feed:
 
     Whatever is wanted by anybody is asked of every feed, so that prices go on when one account's session has ended. A feed
     that is away leaves the older mark, whose age the price rules judge. `asked` are symbols whose price is wanted always.
+    Listeners hear every tick of theirs; what only they want becomes no mark.
     """
 
     def __init__(
@@ -38,6 +40,9 @@ class Feed:
         self._on_fault = on_fault
         self._asked = tuple(asked)
         self._sources: list[Callable[[Set[int]], None]] = []
+        self._listeners: list[Listener] = []
+        self._heard: dict[str, None] = {}
+        self._told: Set[int] = frozenset()
         self._symbols: dict[int, str] = {}
         self._newest: dict[str, Mark] = {}
         self._task: asyncio.Task[None] | None = None
@@ -45,11 +50,18 @@ class Feed:
     def add_source(self, subscribe: Callable[[Set[int]], None]) -> None:
         """Have one more feed told what is wanted; its ticks go to `take`."""
         self._sources.append(subscribe)
-        if self._symbols:
-            subscribe(self._symbols.keys())
+        if self._told:
+            subscribe(self._told)
+
+    def listen(self, symbols: Iterable[str], listener: Listener) -> None:
+        """Have `listener` told the ticks as they come, and the feeds, at the next turn, that these symbols are wanted."""
+        self._heard |= dict.fromkeys(symbols)
+        self._listeners.append(listener)
 
     def take(self, ticks: Sequence[Tick]) -> None:
         """Keep the newest price of each instrument until the next turn; what nobody wants is left out."""
+        for listener in self._listeners:
+            listener(ticks)
         for tick in ticks:
             symbol = self._symbols.get(tick.token)
             if symbol is None:
@@ -82,13 +94,15 @@ class Feed:
 
     async def turn(self) -> None:
         """Tell the feeds what is wanted, if that has changed, and write the prices that came; StoreError: not written."""
-        symbols = self._find_wanted()
+        symbols, told = self._find_wanted()
         if symbols != self._symbols:
             self._symbols = symbols
             wanted = set(symbols.values())
             self._newest = {symbol: mark for symbol, mark in self._newest.items() if symbol in wanted}
+        if told != self._told:
+            self._told = told
             for subscribe in self._sources:
-                subscribe(symbols.keys())
+                subscribe(told)
         marks = list(self._newest.values())
         if not marks:
             return
@@ -97,9 +111,15 @@ class Feed:
             if self._newest.get(mark.symbol) is mark:
                 del self._newest[mark.symbol]
 
-    def _find_wanted(self) -> dict[int, str]:
+    def _find_wanted(self) -> tuple[dict[int, str], Set[int]]:
+        """What becomes marks, by token, and all that feeds are asked for."""
         names = dict.fromkeys((*find_used(self._store.ledger), *self._asked))
-        tokens = ((self._token_of(symbol), symbol) for symbol in list(names)[:MAX_WANTED])
+        marked = self._find_tokens(list(names)[:MAX_WANTED])
+        heard = self._find_tokens(list(self._heard)[: MAX_WANTED - len(marked)])
+        return marked, frozenset(marked) | frozenset(heard)
+
+    def _find_tokens(self, names: Sequence[str]) -> dict[int, str]:
+        tokens = ((self._token_of(symbol), symbol) for symbol in names)
         return {token: symbol for token, symbol in tokens if token}
 
 

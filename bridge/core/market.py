@@ -22,11 +22,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """A price that a broker's feed told of an instrument, which it calls by a number; `at` is never in the future."""
+    """A price that a broker's feed told of an instrument, which it calls by a number; `at` is never in the future.
+
+    `volume` is how many units the instrument has traded on that day so far, where the feed tells.
+    """
 
     token: int
     price: Decimal
     at: datetime
+    volume: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,6 +130,26 @@ def test_prices_that_could_not_be_stored_are_stored_at_the_next_turn(tmp_path):
     tell(tmp_path, story)
 
 
+def test_who_listens_hears_every_tick_and_makes_no_marks(tmp_path):
+    """A scan's symbols are asked for, besides what is held; their prices are not written."""
+
+    async def story(store: Watched) -> None:
+        feed, source = make_feed(store, SBIN)
+        heard: list[Tick] = []
+        feed.listen([INFY, SBIN], heard.extend)
+        await feed.turn()
+        assert source.wanted == [{1, 2}]
+        feed.take([tick(1, "812"), tick(2, "1500"), tick(2, "1501")])
+        await feed.turn()
+        assert [one.price for one in heard] == [812, 1500, 1501]
+        assert list(store.ledger.marks.values) == [SBIN]
+        late = Source()
+        feed.add_source(late.subscribe)
+        assert late.wanted == [{1, 2}]
+
+    tell(tmp_path, story)
+
+
 def _away(*_words: object) -> "asyncio.Future[None]":
     raise StoreError("away")
 

@@ -211,4 +211,5 @@ def read_tick(told: dict[str, Any], now: datetime) -> Tick:
     local: datetime | None = told.get("exchange_timestamp")
     if local is not None and (stamped := local.astimezone(UTC)).timestamp() > 0:
         at = min(stamped + _SECOND, now)
-    return Tick(token=told["instrument_token"], price=Decimal(repr(told["last_price"])), at=at)
+    price = Decimal(repr(told["last_price"]))
+    return Tick(token=told["instrument_token"], price=price, at=at, volume=told.get("volume_traded"))

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge.core.bar import Bar, Interval
 from bridge.core.errors import BridgeError
+from bridge.market.bars.times import day_numbers, day_of_number
 
 Times = NDArray[np.int64]
 Prices = NDArray[np.float64]
@@ -44,19 +46,49 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
-    """Bars of many symbols: `times` as in a Series, the other arrays shaped (rows, symbols); NaN where there is no bar."""
+    """Bars of many symbols: `times` as in a Series; NaN where there is no bar.
+
+    `fields` is (rows, 5, symbols) in the order of COLUMNS; `close` and its like are views of it, (rows, symbols).
+    """
 
     interval: Interval
     symbols: tuple[str, ...]
     times: Times
-    open: Prices
-    high: Prices
-    low: Prices
-    close: Prices
-    volume: Prices
+    fields: Prices
 
     def __len__(self) -> int:
         return len(self.times)
+
+    @property
+    def open(self) -> Prices:
+        """The first price of each."""
+        return self.fields[:, 0]
+
+    @property
+    def high(self) -> Prices:
+        """The highest price of each."""
+        return self.fields[:, 1]
+
+    @property
+    def low(self) -> Prices:
+        """The lowest price of each."""
+        return self.fields[:, 2]
+
+    @property
+    def close(self) -> Prices:
+        """The last price of each."""
+        return self.fields[:, 3]
+
+    @property
+    def volume(self) -> Prices:
+        """The units traded."""
+        return self.fields[:, 4]
+
+    def days(self) -> list[date]:
+        """The day in India of each row."""
+        numbers = day_numbers(self.times)
+        known = {number: day_of_number(number) for number in np.unique(numbers).tolist()}
+        return [known[number] for number in numbers.tolist()]
 
     def of(self, symbol: str) -> Series:
         """The bars of one symbol alone; BarsError when it is not among them."""
@@ -98,20 +130,14 @@ def merge_series(old: Series, new: Series) -> Series:
 def align(interval: Interval, symbols: Sequence[str], found: Sequence[Series]) -> Bars:
     """The series of `symbols` on the axis of all times at which any of them has a bar."""
     times = _axis(found)
-    shape = (len(symbols), len(times))
-    arrays = {name: np.full(shape, np.nan) for name in COLUMNS}
+    fields = np.full((len(times), len(COLUMNS), len(symbols)), np.nan)
     for place, series in enumerate(found):
         rows: slice | NDArray[np.int64] = slice(None)
         if len(series) != len(times):  # most symbols have a bar at every time
             rows = np.searchsorted(times, series.times)
-        for name in COLUMNS:
-            arrays[name][place, rows] = getattr(series, name)
-    return Bars(
-        interval=interval,
-        symbols=tuple(symbols),
-        times=times,
-        **{name: np.ascontiguousarray(array.T) for name, array in arrays.items()},
-    )
+        for number, name in enumerate(COLUMNS):
+            fields[rows, number, place] = getattr(series, name)
+    return Bars(interval=interval, symbols=tuple(symbols), times=times, fields=fields)
 
 
 def _axis(found: Sequence[Series]) -> Times:

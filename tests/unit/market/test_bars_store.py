@@ -63,7 +63,8 @@ def test_a_common_axis_has_a_hole_where_there_is_no_bar(three):
     store, parts = three
     bars = store.read(MINUTE, ["NSE:C", "NSE:A", "NSE:Z"], JAN, MAR)
     assert bars.close.shape == (len(bars.times), 3)
-    assert bars.close.flags.c_contiguous
+    assert bars.fields.flags.c_contiguous
+    assert bars.days()[:1] + bars.days()[-1:] == [date(2026, 1, 20), MAR]
     assert same(bars.of("NSE:A"), parts[0].series)
     assert same(bars.of("NSE:C"), parts[2].series)
     assert np.isnan(bars.volume[:, 2]).all()
