@@ -58,6 +58,13 @@ NEWS: dict[AuditAction, NewsKind] = {
 }
 # Good news of kinds that are bad news otherwise.
 _GOOD = frozenset({AuditAction.BROKER_LOGGED_IN, AuditAction.DRIFT_CLEARED})
+# Texts that may come in storms. A fill, a halt, a login or a difference is a fact of its own: the same words again are news.
+_MAY_STORM = frozenset(
+    {
+        *(AuditAction.ALARM_RAISED, AuditAction.ORDER_IN_DOUBT),
+        *(AuditAction.ALERT_REFUSED, AuditAction.INTENT_DENIED, AuditAction.ORDER_REJECTED, AuditAction.ORDER_EXPIRED),
+    }
+)
 # Their message says it all: the record's own sentence would only stand before it.
 _SPEAKS_FOR_ITSELF = frozenset(
     {
@@ -91,6 +98,11 @@ class News:
     def is_pressing(self) -> bool:
         """Whether a person has to do something."""
         return self.kind in (NewsKind.ALARM, NewsKind.LOGIN) and self.action not in _GOOD
+
+    @property
+    def may_storm(self) -> bool:
+        """Whether the same text again soon is only to be counted."""
+        return self.action in _MAY_STORM and self.kind is not NewsKind.LOGIN
 
     @property
     def text(self) -> str:

@@ -52,7 +52,9 @@ def make_digest(news: Sequence[News], memory: Memory, now: datetime, window: tim
                 told[text] = Told(at=now, again=0, latest=before.latest)
     for one in news:
         known = told.get(one.text)
-        if known is None:
+        if not one.may_storm:
+            fresh.append((one, ""))
+        elif known is None:
             fresh.append((one, ""))
             told[one.text] = Told(at=now, again=0, latest=one)
         else:

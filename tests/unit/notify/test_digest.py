@@ -45,7 +45,7 @@ def test_a_message_stays_short_and_begins_with_the_most_pressing(given_news):
     """Whatever the broker wrote; what has no room is counted."""
     news = [make(seq, action, message) for seq, (action, message) in enumerate(given_news)]
     digest = make_digest(news, {}, NOON, WINDOW)
-    different = {one.text for one in news}
+    different = [*{one.text for one in news if one.may_storm}, *(one.text for one in news if not one.may_storm)]
     assert len(digest.body("https://bridge.example.org")) < 2_000
     if len(different) > MAX_LINES:
         assert digest.lines[-1] == f"… and {len(different) - MAX_LINES} more; the status page has them all."
@@ -79,6 +79,16 @@ def test_where_it_happened_stands_before_what_happened():
     assert make(1, account="").text == "Odd."
     assert make(1, message="ravi is not logged in.").text == "ravi is not logged in."
     assert make(1, account="r", message="rain").text == "r: rain"
+
+
+@given(st.sampled_from(sorted(NEWS)))
+def test_what_changes_a_state_is_told_each_time_and_a_storm_only_once(action):
+    """Halted, resumed and halted again is not the same as halted once; a refused alert may come a thousand times."""
+    first = make_digest([make(1, action)], {}, NOON, WINDOW)
+    again = make_digest([make(2, action)], first.memory, NOON + timedelta(minutes=1), WINDOW)
+    storms = action.value.startswith(("alarm", "alert", "intent", "order_in_doubt", "order_rejected", "order_expired"))
+    assert bool(again.lines) is not storms
+    assert bool(make(1, code=NOT_LOGGED_IN).may_storm) is False
 
 
 def test_the_title_counts():
