@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -58,6 +58,11 @@ class Engine:
         self._last_day: date | None = None
         self._fresh = False  # everyone's last bar was in the latest step
         self._mark_live()
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Own factors that failed at the latest step or peek, and what they said."""
+        return self._plan.faults
 
     def warm(self, bars: Bars) -> None:
         """Step through a history."""

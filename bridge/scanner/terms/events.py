@@ -6,6 +6,7 @@ import numpy as np
 
 from bridge.scanner.terms.bars import FloatArray
 from bridge.scanner.terms.moment import Moment
+from bridge.scanner.terms.own import OwnFactor
 
 
 def make_cross(moment: Moment, a: FloatArray, b: FloatArray, out: FloatArray) -> Callable[[], None]:
@@ -37,13 +38,21 @@ def make_bars_seen(moment: Moment, out: FloatArray) -> Callable[[], None]:
 
 
 def make_own(
-    compute: Callable[..., FloatArray], windows: list[Callable[[], FloatArray]], out: FloatArray
+    factor: OwnFactor, windows: list[Callable[[], FloatArray]], out: FloatArray, faults: dict[str, str]
 ) -> Callable[[], None]:
-    """A user's function on its windows; unknown where any value of them is."""
+    """A user's function on its windows; unknown where any value of them is, and for everybody when it fails."""
 
     def run() -> None:
         seen = [window() for window in windows]
-        out[:] = compute(*(_for_reading(window) for window in seen))
+        faults.pop(factor.name, None)
+        try:
+            found = np.asarray(factor.compute(*(_for_reading(window) for window in seen)), dtype=np.float64)
+            if found.shape != out.shape:
+                raise ValueError(f"one number for each symbol is wanted, {out.shape}, not {found.shape}")
+            np.copyto(out, found)
+        except Exception as error:
+            faults[factor.name] = f"{type(error).__name__}: {error}"
+            out.fill(np.nan)
         for window in seen:
             np.copyto(out, np.nan, where=np.isnan(np.add.reduce(window, 0)))
 

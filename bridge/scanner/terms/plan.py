@@ -46,6 +46,7 @@ class Plan:
         self._blocks: dict[tuple[Term, ...], FloatArray | None] = {}
         self.recursions: list[Recursion] = []
         self.steps: list[Run] = []
+        self.faults: dict[str, str] = {}
         for term in terms:
             self._place(expand(term, self._expanded))
         self._make_rings()
@@ -261,7 +262,7 @@ class Plan:
     def _own(self, term: Term, out: FloatArray) -> Run:
         factor = self._factor(term)
         windows = [_window_now(self._rings[each, False], factor.lookback) for each in term.inputs]
-        return make_own(factor.compute, windows, out)
+        return make_own(factor, windows, out, self.faults)
 
 
 def _copy(source: FloatArray, out: FloatArray) -> Run:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.scanner.terms import Bar, Bars, Engine, Factors, TermError, parse
+from bridge.scanner.terms import Bar, Bars, Engine, Factors, Term, TermError, parse
 from bridge.scanner.terms import library as t
 from tests.support.bars import CLOSE, alone, present, readings, run, same_bits, walk, weekdays
 
@@ -162,6 +162,7 @@ def test_a_peek_is_provisional():
         (lambda: Engine([MIDDLE(t.high, t.low)], 2), "no factor is registered as 'middle'"),
         (lambda: Engine([t.close], 2).restore(Engine([t.open], 2).snapshot()), "other terms"),
         (lambda: Engine([t.close], 2).restore(Engine([t.close], 3).snapshot()), "other terms"),
+        (lambda: Engine([Term("bogus")], 2), "nothing computes 'bogus'"),
         (lambda: FACTORS.add("middle", lookback=2, compute=lambda x: x[-1]), "new name"),
         (MIDDLE, "at least one term"),
         (lambda: Bars(np.zeros((3, 4, 2))), "shape"),
@@ -181,7 +182,11 @@ def test_days_do_not_go_backwards():
     before = engine.read()
     with pytest.raises(TermError, match="2023-01-02 after one of 2023-01-03"):
         engine.step(bars[0])
+    with pytest.raises(TermError, match="2023-01-02 after one of 2023-01-03"):
+        engine.peek(bars[0])
     assert same_bits(engine.read().values, before.values)
+    engine.step(bars[2])
+    assert same_bits(engine.read().values, run([t.ema(t.close, 2)], bars)[-1])
 
 
 def test_a_factor_sees_its_window_and_cannot_write_to_it():
@@ -201,3 +206,22 @@ def test_a_factor_sees_its_window_and_cannot_write_to_it():
     for row in range(2, 8):
         np.testing.assert_array_equal(seen[row], bars.fields[row - 2 : row + 1, CLOSE])
         np.testing.assert_array_equal(found[row], np.nansum(bars.fields[row - 2 : row + 1, CLOSE], axis=0))
+
+
+@pytest.mark.parametrize("fault", [lambda window: window[7], lambda window: window[:, :1], lambda window: "no number"])
+def test_a_factor_that_fails_is_unknown_and_stops_nobody(fault):
+    """Its fault is told until a step goes well again; the other terms go on."""
+    factors = Factors()
+    factors.add("moody", lookback=1, compute=lambda window: window[-1] if window[-1, 0] > 50 else fault(window))
+    bars = walk(9, 6, 3)
+    bars.fields[3, CLOSE, 0] = 1.0
+    engine = Engine([parse("moody(close)", factors), parse("ema(close, 2)")], 3, factors=factors)
+    found = readings(engine, bars.part(0, 4))
+    assert np.isnan(found[3, 0]).all()
+    assert not np.isnan(found[:3, 0]).any()
+    assert list(engine.faults) == ["moody"]
+    assert "Error" in engine.faults["moody"]
+    found = readings(engine, bars.part(4))
+    assert not np.isnan(found).any()
+    assert not engine.faults
+    assert same_bits(found[:, 1], run([parse("ema(close, 2)")], bars)[4:, 0])

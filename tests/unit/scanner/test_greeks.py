@@ -97,6 +97,13 @@ def test_greeks_are_the_slopes_of_the_price(option, volatility):
     assert found.theta * 365 == pytest.approx(ages, abs=1e-5 * scale)
 
 
+def test_without_volatility_an_option_is_worth_what_is_certain():
+    """The discounted intrinsic value."""
+    option = Option(kind=CALL, forward=110, strike=100, years=1, rate=0.05)
+    assert price_of(option, 0) == pytest.approx(10 * math.exp(-0.05))
+    assert price_of(other(option), 0) == 0
+
+
 def test_more_volatility_never_costs_less():
     """Over six decades of volatility, in and out of the money."""
     for strike in (0.2 * FORWARD, FORWARD, 5 * FORWARD):
@@ -110,7 +117,7 @@ def test_more_volatility_never_costs_less():
     ("kind", "strike", "price"),
     [
         (CALL, 23_000.0, 700.0), (CALL, 23_000.0, 650.0), (CALL, 24_000.0, 0.0), (CALL, 24_000.0, -1.0),
-        (CALL, 24_000.0, FORWARD), (PUT, 24_000.0, 300.0), (PUT, 24_000.0, 24_000.0), (PUT, 24_000.0, math.nan),
+        (CALL, 24_000.0, FORWARD), (CALL, FORWARD, 1e-9), (PUT, 24_000.0, 300.0), (PUT, 24_000.0, 24_000.0), (PUT, 24_000.0, math.nan),
         (PUT, 24_000.0, math.inf),
     ],
 )  # fmt: skip

@@ -175,6 +175,7 @@ def test_a_crossing_is_not_told_again_while_the_symbol_has_no_bar():
         ("close[1] > 0 & close > 1000", [np.nan, 0]),
         ("close[1] > 0 | close > 0", [np.nan, 1]),
         ("close == close", [1, 1]),
+        ("ema(close, 1) == close & rma(close, 1) == close", [1, 1]),
         ("choose(close[1] > 0, 1, 2)", [np.nan, 1]),
         ("winsor(close, 3) + winsor(-close, 3)", [0, 0]),
         ("larger(close, 5000) - smaller(close, 5000) * 0", [5000, 5000]),
