@@ -41,6 +41,7 @@ from bridge.market.instruments import Catalog
 from bridge.market.intraday import square_off_times
 from bridge.market.keeper import ListKeeper
 from bridge.market.lists import open_newest
+from bridge.market.rulings import Rulings
 from bridge.metrics import Metrics
 from bridge.notify.dispatch import Notifier
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
@@ -97,6 +98,7 @@ class Bridge:
             name: self._make_session(name, account) for name, account in settings.accounts.items() if account.broker == "kite"
         }
         self.logins = self._make_logins()
+        self.rulings = self._make_rulings()
         self.feed = self._make_feed()
         self.lists = self._make_lists()
         self.brokers: dict[str, Broker] = {
@@ -208,6 +210,10 @@ class Bridge:
 
         return Feed(store=self.store, token_of=token_of, on_fault=self.on_fault, asked=asked)
 
+    def _make_rulings(self) -> Rulings:
+        use_freezes = None if self.settings.freeze_quantities else self.catalog.use_freezes
+        return Rulings(self.settings.exchange_dir(), self.calendar.index_names, use_freezes, self.on_fault)
+
     def _make_lists(self) -> ListKeeper:
         return ListKeeper(
             folder=self.settings.instruments_dir(),
@@ -318,6 +324,7 @@ class Bridge:
             send_within=timedelta(seconds=SEND_WITHIN * settings.webhook.freshness_s),
             multipliers=self.catalog.multipliers,
             freeze_qty=self.catalog.freeze_qty,
+            ruling=self.rulings.of,
         )
         pipeline.on_fault = self.on_fault
         pipeline.on_answer = self.metrics.answered
@@ -516,6 +523,7 @@ class Bridge:
 
     async def _tick(self) -> None:
         """What the worker does each second besides its own."""
+        self.rulings.refresh()
         await self.withdrawals.tick()
         await self.square_off.tick()
         await self.protector.look()

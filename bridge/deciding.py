@@ -10,7 +10,7 @@ from bridge.core.decision import Approved, Denied
 from bridge.core.enums import Disposition
 from bridge.core.instrument import Instrument
 from bridge.core.limits import Limits
-from bridge.core.market import SessionQuestion, SessionState, question_of
+from bridge.core.market import Ruling, SessionQuestion, SessionState, question_of
 from bridge.core.money import ONE
 from bridge.core.offer import Offer
 from bridge.core.order import Order
@@ -81,6 +81,7 @@ class Deciding:
         send_within: timedelta,
         multipliers: Mapping[str, Decimal],
         freeze_qty: Callable[[str], Decimal | None],
+        ruling: Callable[[Instrument, datetime], Ruling],
     ):
         self._accounts = accounts
         self._strategies = strategies
@@ -88,6 +89,7 @@ class Deciding:
         self._send_within = send_within
         self._multipliers = multipliers
         self._freeze_qty = freeze_qty
+        self._ruling = ruling
 
     def decide(
         self, tx: Tx, alert: Alert, account: str, sized: OrderIntent | Reversal | Nothing | Denied, now: datetime
@@ -142,6 +144,7 @@ class Deciding:
             multipliers=self._multipliers,
             offer=rules.offer,
             intraday_end=rules.intraday_end(instrument, now),
+            ruling=self._ruling(instrument, now),
         )
 
     def _trip(self, tx: Tx, account: str, strategy: str, denied: Denied, now: datetime) -> None:

@@ -150,6 +150,16 @@ LIMITS: dict[str, tuple[str, tuple[Reason, ...], str]] = {
         (Reason.BUYING_POWER,),
         "FUNDS_UNKNOWN, NO_PRICE",
     ),
+    "require_ban_list": (
+        "Whether today's [F&O ban list](operations.md#the-exchanges-lists) must be known before contracts on shares.",
+        (Reason.BAN_UNKNOWN,),
+        "BAN_UNKNOWN",
+    ),
+    "require_price_band": (
+        "Whether today's [price band](#exchange-rulings) must be known.",
+        (Reason.BAND_UNKNOWN,),
+        "BAND_UNKNOWN",
+    ),
     "allowed_symbols": ("Only these, spelt as the instrument list has them (`NSE:SBIN`).", (Reason.SYMBOL_NOT_ALLOWED,), "–"),
 }
 

@@ -25,7 +25,7 @@ from bridge.core.events import BookWanted, PriceSeen
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import newest_key
 from bridge.core.limits import Limits
-from bridge.core.market import Mark, SessionQuestion, SessionState
+from bridge.core.market import Mark, Ruling, SessionQuestion, SessionState
 from bridge.core.money import ZERO, to_text
 from bridge.core.offer import PLAIN, Offer
 from bridge.core.order import Order
@@ -104,6 +104,7 @@ class Pipeline:
         send_within: timedelta,
         multipliers: Mapping[str, Decimal],
         freeze_qty: Callable[[str], Decimal | None],
+        ruling: Callable[[Instrument, datetime], Ruling],
     ):
         self._clock = clock
         self._store = store
@@ -119,6 +120,7 @@ class Pipeline:
             send_within=send_within,
             multipliers=multipliers,
             freeze_qty=freeze_qty,
+            ruling=ruling,
         )
         self._following = Following(self._settle, accounts, instrument)
         self._queue = Queue(clock, self._process, self._end, lambda error: self.on_fault("process", error))

@@ -193,6 +193,8 @@ class RiskSettings(Section):
     max_daily_loss_pct: Positive | None = None
     max_price_age_s: Positive | None = None
     require_buying_power: bool | None = None
+    require_ban_list: bool | None = None
+    require_price_band: bool | None = None
     allowed_symbols: frozenset[str] | None = None
 
     def over(self, base: Limits) -> Limits:
@@ -200,7 +202,7 @@ class RiskSettings(Section):
         if self.profile is not None:
             base = CAREFUL if self.profile == "careful" else OFF
         named = {name: getattr(self, name) for name in LIMIT_NAMES if name in self.model_fields_set}
-        for name in ("require_buying_power", "allowed_symbols"):
+        for name in ("require_buying_power", "require_ban_list", "require_price_band", "allowed_symbols"):
             if name in named and named[name] is None:
                 named[name] = getattr(OFF, name)
         return Limits(**{name: named.get(name, getattr(base, name)) for name in LIMIT_NAMES})
@@ -422,6 +424,10 @@ class Settings(BaseSettings):
     def bars_file(self) -> Path:
         """Where the bars lie that scans and replays look at."""
         return self.data_dir / "bars.db"
+
+    def exchange_dir(self) -> Path:
+        """Where the exchange's lists lie that a person has imported: freeze quantities and the F&O ban."""
+        return self.data_dir / "exchange"
 
     def public_url(self) -> str:
         """What TradingView is told to call, without a slash at the end."""

@@ -23,6 +23,8 @@ class Limits:
     max_daily_loss_pct: Decimal | None = None
     max_price_age_s: Decimal | None = None
     require_buying_power: bool = False
+    require_ban_list: bool = False
+    require_price_band: bool = False
     allowed_symbols: frozenset[str] = frozenset()
 
 

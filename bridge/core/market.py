@@ -46,6 +46,22 @@ ALWAYS_OPEN = SessionState(is_open=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What the exchange has ruled for an instrument today; None where nobody can say.
+
+    `is_banned`: no position in it may be opened or enlarged (the F&O ban). `low` and `high`: the prices in rupees between
+    which, both included, it takes orders (circuit limits).
+    """
+
+    is_banned: bool | None = None
+    low: Decimal | None = None
+    high: Decimal | None = None
+
+
+NO_RULING = Ruling()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionQuestion:
     """What the calendar is asked: this kind of order in this instrument at this moment."""
 

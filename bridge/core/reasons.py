@@ -102,6 +102,10 @@ class Reason(StrEnum):
     EQUITY_UNKNOWN = "EQUITY_UNKNOWN"
     POSITION_UNSURE = "POSITION_UNSURE"
     TOKEN_NOTIONAL = "TOKEN_NOTIONAL"
+    FNO_BAN = "FNO_BAN"
+    BAN_UNKNOWN = "BAN_UNKNOWN"
+    PRICE_BAND = "PRICE_BAND"
+    BAND_UNKNOWN = "BAND_UNKNOWN"
     FREEZE_QTY = "FREEZE_QTY"
     PART_REJECTED = "PART_REJECTED"
     OVERTAKEN = "OVERTAKEN"
@@ -169,6 +173,10 @@ SENTENCES: dict[Reason, str] = {
     Reason.TOKEN_NOTIONAL: "The order is worth more than the token allows.",
     Reason.FREEZE_QTY: "The order would have to be sent in too many parts.",
     Reason.PART_REJECTED: "The broker rejected another part of the same entry.",
+    Reason.FNO_BAN: "The underlying is in the exchange's F&O ban period: positions may only be reduced.",
+    Reason.BAN_UNKNOWN: "No F&O ban list of today was imported, and the limits ask for one.",
+    Reason.PRICE_BAND: "The price lies outside the band in which the exchange takes orders today.",
+    Reason.BAND_UNKNOWN: "Today's price band of the instrument is not known, and the limits ask for it.",
     Reason.OVERTAKEN: "A newer exit or target of the strategy was processed already.",
     Reason.EXIT_UNFINISHED: "The exit before this entry did not end in time, or did not close what it should.",
     Reason.STALE_BEFORE_SEND: "The signal became too old before the order could be sent.",

@@ -41,6 +41,11 @@ class Calendar:
         self._schedule = schedule
         self._plans: dict[tuple[Segment, int], DayPlan] = {}
 
+    @property
+    def index_names(self) -> frozenset[str]:
+        """Underlyings that are indices."""
+        return self._schedule.index_names
+
     def session(self, question: SessionQuestion) -> SessionState:
         """Whether this order can be entered at this moment; when not, why, and when it can.
 

@@ -1,5 +1,6 @@
 """Freeze quantities: the most units an exchange takes in one order, from a dated file; out of date means unknown."""
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,44 @@ def load_freezes(path: Path | None = None) -> FreezeQuantities:
         raise ConfigError(f"freeze_quantities: {file} cannot be read ({error.strerror}); name another file") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"freeze_quantities: {file}: {error}; write it like the shipped {SHIPPED.name}") from None
+
+
+def parse_freezes(text: str) -> dict[str, int]:
+    """Units by underlying, from the exchange's table saved as CSV; ValueError names the line.
+
+    Columns SYMBOL and VOL_FRZ_QTY, padded with blanks, among others; the heading may have lines before it.
+    """
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
+    except csv.Error as error:
+        raise ValueError(f"it is not CSV ({error})") from None
+    heads = [{cell.upper() for cell in row} for row in rows]
+    head = next((number for number, names in enumerate(heads) if {"SYMBOL", "VOL_FRZ_QTY"} <= names), None)
+    if head is None:
+        raise ValueError("no line has the columns SYMBOL and VOL_FRZ_QTY; save the exchange's table as CSV")
+    names = [cell.upper() for cell in rows[head]]
+    symbol, units = names.index("SYMBOL"), names.index("VOL_FRZ_QTY")
+    quantities: dict[str, int] = {}
+    for number, row in enumerate(rows[head + 1 :], start=head + 2):
+        if not any(row):
+            continue
+        name, told = (row[symbol], row[units]) if len(row) > max(symbol, units) else ("", "")
+        if not name or name in quantities or not (told.isascii() and told.isdigit() and 0 < len(told) < 10 and int(told)):
+            raise ValueError(f"line {number}: {','.join(row)[:60]!r} is not a new symbol with a whole quantity above zero")
+        quantities[name] = int(told)
+    if not quantities:
+        raise ValueError("it lists nothing")
+    return quantities
+
+
+def freezes_to_json(quantities: Mapping[str, int], *, source: str, as_of: date, first: date, last: date) -> str:
+    """An imported table as it is kept, which is written like the shipped file."""
+    told = {
+        "title": "The most units NSE takes in one order for a contract (freeze quantities), as imported",
+        "as_of": as_of.isoformat(), "good_from": first.isoformat(), "good_to": last.isoformat(), "source": source,
+        "exchange": "NFO", "quantities": dict(quantities),
+    }  # fmt: skip
+    return json.dumps(told, indent=2) + "\n"
 
 
 def _read(told: Any) -> FreezeQuantities:

@@ -147,6 +147,10 @@ class Catalog:
         """Rupees per point of what is listed, whichever list that is."""
         return Multipliers(self)
 
+    def use_freezes(self, freezes: FreezeQuantities) -> None:
+        """Answer `freeze_qty` by these from now on."""
+        self._freezes = freezes
+
     def freeze_qty(self, symbol: str) -> Decimal | None:
         """The most units that the exchange takes in one order; None when nobody can say, which is not `any number`."""
         item = self.get(symbol)

@@ -11,7 +11,7 @@ from bridge.core.errors import InvariantError
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import Ledger
 from bridge.core.limits import Limits
-from bridge.core.market import SessionState
+from bridge.core.market import NO_RULING, Ruling, SessionState
 from bridge.core.money import ZERO
 from bridge.core.offer import PLAIN, Offer
 from bridge.core.order import Order
@@ -29,6 +29,7 @@ class RiskContext:
     another instrument does not say its own. `offer` is what the account's broker takes. `intraday_end` is when MIS positions
     in the intent's instrument are closed for the day, None when the bridge does not do that. `replaced` is a working
     order whose place the intent would take: the intent is for what it has left to fill, and the order itself does not count.
+    `ruling` is what the exchange has ruled for the instrument today.
     """
 
     intent: OrderIntent
@@ -44,6 +45,7 @@ class RiskContext:
     offer: Offer = PLAIN
     intraday_end: datetime | None = None
     replaced: Order | None = None
+    ruling: Ruling = NO_RULING
 
 
 class Case:

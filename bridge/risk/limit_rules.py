@@ -40,6 +40,34 @@ def symbol_allowed(scoped: Scoped) -> Denied | None:
     )
 
 
+def not_banned(scoped: Scoped) -> Denied | None:
+    """The exchange has not put the underlying under its F&O ban today; with `require_ban_list` that must be known."""
+    ruling, symbol = scoped.case.ctx.ruling, scoped.case.intent.symbol
+    if ruling.is_banned:
+        return Denied(reason=Reason.FNO_BAN, message=f"{symbol}: {Reason.FNO_BAN.sentence}")
+    if ruling.is_banned is None and scoped.limits.require_ban_list:
+        return _missing(scoped, Reason.BAN_UNKNOWN, f"Whether {symbol} is under today's F&O ban is not known")
+    return None
+
+
+def price_in_band(scoped: Scoped) -> Denied | None:
+    """The prices of the order lie in the band that the exchange takes today; with `require_price_band` it must be known."""
+    ruling, intent = scoped.case.ctx.ruling, scoped.case.intent
+    kind = intent.ord_type
+    prices = [intent.price] if kind.needs_price else []
+    prices += [intent.trigger_price] if kind.needs_trigger else []
+    if ruling.low is None or ruling.high is None:
+        if not scoped.limits.require_price_band:
+            return None
+        return _missing(scoped, Reason.BAND_UNKNOWN, f"Today's price band of {intent.symbol} is not known")
+    for price in prices:
+        if price is not None and not ruling.low <= price <= ruling.high:
+            band = f"{to_text(ruling.low)} to {to_text(ruling.high)}"
+            message = f"{to_text(price)} lies outside today's price band of {intent.symbol}, {band}."
+            return Denied(reason=Reason.PRICE_BAND, message=message, limit=band, observed=to_text(price))
+    return None
+
+
 def price_young(scoped: Scoped) -> Denied | None:
     """The latest price, where the order is reckoned with it, is not older than the limit."""
     limit = scoped.limits.max_price_age_s

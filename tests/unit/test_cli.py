@@ -17,7 +17,17 @@ from tests.support.terminal import ROOT
 HEAVY = ("alembic", "bridge.bootstrap", "cryptography", "httpx", "pydantic", "sqlalchemy", "starlette", "uvicorn", "yaml")
 COMMANDS = {
     *("serve", "demo", "alert new", "alert list", "alert revoke", "halt", "resume", "flatten", "reconcile"),
-    *("login", "status", "check", "audit verify", "instruments sync", "operator password", "venue"),
+    *(
+        "login",
+        "status",
+        "check",
+        "audit verify",
+        "instruments sync",
+        "instruments ban",
+        "instruments freeze",
+        "operator password",
+        "venue",
+    ),
 }
 
 

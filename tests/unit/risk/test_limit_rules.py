@@ -9,6 +9,7 @@ import pytest
 from bridge.core.clock import market_day
 from bridge.core.enums import OrdType, Product, Side
 from bridge.core.limits import CAREFUL, OFF, Limits
+from bridge.core.market import NO_RULING, Ruling
 from bridge.core.reasons import Reason
 from bridge.risk.engine import check_risk
 from tests.unit.risk.builders import (
@@ -554,3 +555,66 @@ def test_age_of_a_mark_from_the_future_is_no_age():
     mark = world.ledger.marks.values[SYMBOL]
     world.ledger.marks.set(SYMBOL, replace(mark, at=NOW + timedelta(seconds=2)))
     approved(world.check(entry(), limits(max_price_age_s="1")))
+
+
+# --- what the exchange has ruled ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_banned", "required", "reason"),
+    [
+        (True, False, Reason.FNO_BAN),
+        (True, True, Reason.FNO_BAN),
+        (False, True, None),
+        (None, False, None),
+        (None, True, Reason.BAN_UNKNOWN),
+    ],
+)
+def test_a_banned_underlying_takes_no_entry(is_banned, required, reason):
+    """A ban that is known always holds; one that is not denies where the limits ask for it."""
+    found = World().check(entry(), limits(require_ban_list=required), ruling=Ruling(is_banned=is_banned))
+    if reason is None:
+        approved(found)
+    else:
+        denied(found, reason)
+
+
+def test_exits_leave_under_a_ban():
+    """The ban is there so that positions get smaller."""
+    ruling = Ruling(is_banned=True)
+    approved(World().hold(10).check(an_exit(), limits(require_ban_list=True), ruling=ruling))
+    assert capped(World().hold(10).check(entry(15, Side.SELL), ruling=ruling), Reason.FNO_BAN).intent.order_qty == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({"ord_type": OrdType.LIMIT, "price": D("90")}, True),
+        ({"ord_type": OrdType.LIMIT, "price": D("89.95")}, False),
+        ({"ord_type": OrdType.LIMIT, "price": D("110")}, True),
+        ({"ord_type": OrdType.LIMIT, "price": D("110.05")}, False),
+        ({"ord_type": OrdType.SL, "price": D("105"), "trigger_price": D("111")}, False),
+        ({"ord_type": OrdType.SL_M, "trigger_price": D("111")}, False),
+        ({"ord_type": OrdType.MARKET, "price": D("500")}, True),
+    ],
+)
+def test_prices_lie_in_the_band(changes, passes):
+    """Both ends included; a market order has no price of its own, only the sender's."""
+    found = World().check(entry(**changes), ruling=Ruling(low=D(90), high=D(110)))
+    if passes:
+        approved(found)
+    else:
+        assert "90 to 110" in denied(found, Reason.PRICE_BAND).message
+
+
+@pytest.mark.parametrize(("required", "ruling"), [(True, NO_RULING), (True, Ruling(low=D(90))), (False, NO_RULING)])
+def test_an_unknown_band_denies_where_the_limits_ask_for_it(required, ruling):
+    """And an exit leaves all the same."""
+    asked = limits(require_price_band=required)
+    order = {"ord_type": OrdType.LIMIT, "price": D(100)}
+    found = World().check(entry(**order), asked, ruling=ruling)
+    if required:
+        denied(found, Reason.BAND_UNKNOWN)
+    else:
+        approved(found)
+    approved(World().hold(10).check(an_exit(**order), asked, ruling=Ruling(low=D(101), high=D(102))))

@@ -45,7 +45,8 @@ def test_rules_stand_in_the_documented_order():
     """The first rule that is not kept names the reason, so their order is part of what a trader sees."""
     assert [rule.__name__ for rule in ENTRY_RULES] == [
         *("signal_fresh", "trading_state", "position_sure", "tradable", "offered", "session_open", "before_square_off"),
-        *("symbol_allowed", "whole_lots", "prices_on_tick", "short_allowed", "price_known", "price_young"),
+        *("symbol_allowed", "not_banned", "whole_lots", "prices_on_tick", "price_in_band"),
+        *("short_allowed", "price_known", "price_young"),
         *("order_qty", "order_value", "position_qty", "exposure", "open_positions"),
         *("order_rate", "symbol_order_rate", "order_gap", "daily_loss", "daily_loss_pct"),
         *("buying_power", "token_notional"),
