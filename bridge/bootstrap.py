@@ -45,11 +45,11 @@ from bridge.market.rulings import Rulings
 from bridge.metrics import Metrics
 from bridge.notify.dispatch import Notifier
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
-from bridge.portfolio.book import day_pnl
 from bridge.protecting import Protector, protective_orders
 from bridge.risk.halt import starting_state
 from bridge.settings import KITE_ROOT, AccountSettings, Settings
 from bridge.square_off import SquareOff
+from bridge.standing import account_views, modes_in_force
 from bridge.startup import check_accounts_known, check_symbols_known
 from bridge.store.backend import ProcessLock
 from bridge.store.paper_tables import paper_maps
@@ -73,7 +73,6 @@ CLOSE_TIMEOUT_S = 5.0
 RECENT_ORDERS = 1_000
 # An entry leaves within this many times the freshness of its own time, or never.
 SEND_WITHIN = 2
-UNWRITTEN = "In force, but not written down: halt again, or it ends with this process."
 
 
 class Bridge:
@@ -141,8 +140,7 @@ class Bridge:
             vault=self.vault,
         )
         self.started_at: datetime = self.clock.now()
-        self._is_stopping = False
-        self._is_drained = False
+        self._is_stopping = self._is_drained = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hurry = asyncio.Event()
         check_symbols_known(settings, self.catalog.get)
@@ -549,34 +547,11 @@ class Bridge:
 
     def mode_now(self) -> list[TradingState]:
         """Every trading state that is in force: what is written down, and halts that could not be."""
-        states = dict(self.store.ledger.states.values)
-        for scope, mode, since in self.gate.modes():
-            written = states.get(scope)
-            if written is None or mode.strictness > written.mode.strictness:
-                states[scope] = TradingState(scope=scope, mode=mode, since=since, by="this process", message=UNWRITTEN)
-        return list(states.values())
+        return modes_in_force(self.store.ledger, self.gate)
 
     def accounts(self) -> list[AccountView]:
         """Every account with its broker session and its money."""
-        ledger, now = self.store.ledger, self.clock.now()
-        views = []
-        for name, broker in self.guarded.items():
-            status, funds = broker.status(), ledger.funds.get(name)
-            views.append(
-                AccountView(
-                    name=name,
-                    broker=broker.capabilities.name,
-                    is_paper=broker.capabilities.is_paper,
-                    connected=status.connected,
-                    message=status.message,
-                    cash=None if funds is None else funds.cash,
-                    available=None if funds is None else funds.available,
-                    equity=None if funds is None else funds.equity,
-                    day_pnl=day_pnl(ledger, name, now),
-                    login=self.logins.view(name),
-                )
-            )
-        return views
+        return account_views(self.store.ledger, self.guarded, self.logins, self.clock.now())
 
     def troubles(self) -> list[str]:
         """What stands in nobody's way and needs a person all the same, a sentence each."""

@@ -27,7 +27,9 @@ COMMANDS = {
         "instruments freeze",
         "operator password",
         "venue",
+        "notify test",
     ),
+    *("bars doctor", "bars drop", "bars fetch", "bars import", "bars list", "bars make", "universe record", "universe show"),
 }
 
 
