@@ -110,7 +110,7 @@ SETTINGS: dict[str, str] = {
     "notify.channels.<name>.url": "Address in [apprise's form](https://appriseit.com/services/), such as `tgram://TOKEN/CHAT`. "
     "A secret: by environment, `BRIDGE_NOTIFY__CHANNELS__<NAME>__URL`.",
     "notify.channels.<name>.events": "What it is told: `alarm`, `login`, `halt`, `reject`, `fill`, `bridge`.",
-    "notify.repeat_minutes": "How long an alarm, denial or reject that was told is only counted when the same text comes again.",
+    "notify.repeat_minutes": "How long an alarm, denial or reject that was told is only counted when it comes again.",
     "notify.login_reminder_minutes": "How long before the market opens a missing login at a broker is told, each once.",
     "api.token": "Bearer token of the API, 16 characters or more, in place of the file `api.token`. Best by environment.",
     "operator.password_hash": "Argon2 hash of the pages' password; in place of what `bridge operator password` keeps.",
