@@ -38,7 +38,7 @@ DOCS = PACKAGE.parent / "docs"
 # Read as a file: nobody but bootstrap imports a broker.
 RATES_FILE = PACKAGE / "brokers/paper/data/charges-zerodha.json"
 Table = Sequence[Sequence[str]]
-_COMMANDS = (Asked.PLACE, Asked.CANCEL)
+_COMMANDS = (Asked.PLACE, Asked.CANCEL, Asked.REPLACE)
 Edges = dict[tuple[str, str], list[str]]
 _BLOCK = re.compile(r"(<!-- generated:(?P<name>[a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _START, _END = "[*]", "[*]"
@@ -226,6 +226,12 @@ EXITS: dict[tuple[Asked, NextStep], str] = {
     (Asked.CANCEL, NextStep.FOLLOW): "CANCEL_PENDING; the end comes as a report",
     (Asked.CANCEL, NextStep.END): "working again, with the broker's words",
     (Asked.CANCEL, NextStep.ASK_AGAIN): f"asked again, {_PAUSE}; an alarm after {CANCEL_ATTEMPTS} tries",
+    (Asked.REPLACE, NextStep.FOLLOW): "REPLACE_PENDING; the broker's book tells when it is done",
+    (
+        Asked.REPLACE,
+        NextStep.END,
+    ): "working as before, with the broker's words; if an earlier answer was lost, the book tells",
+    (Asked.REPLACE, NextStep.ASK_AGAIN): f"asked again, {_PAUSE}; an alarm after {CANCEL_ATTEMPTS} tries",
 }
 
 # Ends that no denial makes; every other reason's disposition is asked of bridge.endings.

@@ -39,7 +39,7 @@ class Capabilities:
     A call that takes longer than `call_timeout_s` is cut off: a command is UNKNOWN then, a read has failed. None is for a
     broker inside this process, which cannot be away by itself. In the products of `reverses_in_one` a single order may close a
     position and open the opposite one; in others that can be short the bridge sends two, the second when the first has filled.
-    `offer` says which orders it takes beyond the plain ones.
+    `offer` says which orders it takes beyond the plain ones. It changes an order at most `max_replaces` times.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Capabilities:
     call_timeout_s: float | None = CALL_TIMEOUT_S
     reverses_in_one: frozenset[Product] = frozenset({Product.MIS, Product.NRML})
     offer: Offer = PLAIN
+    max_replaces: int | None = None
 
 
 class BookUnreadableError(Exception):
@@ -87,6 +88,13 @@ class Broker(Protocol):
 
     async def cancel(self, order: Order) -> Outcome:
         """Ask to cancel; ACCEPTED means asked, the end comes as a report."""
+        ...
+
+    async def modify(self, order: Order) -> Outcome:
+        """Ask to change the order to the terms of `order.replace`; ACCEPTED means asked, the effect comes as a report.
+
+        Asking for the same terms again does no harm.
+        """
         ...
 
     async def book(self) -> list[BookRow]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from bridge.core.enums import OrdType, OutcomeKind, Product, ReportKind, Side
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
+from bridge.core.replacement import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,8 @@ class Report:
     """One thing a broker says of one order, found by our `tag` (empty for orders that are not ours).
 
     `cum_qty` is what it says was filled in all when it said so; None where it does not say. An end that says more than was
-    told has overtaken fills.
+    told has overtaken fills. `terms` are those of the order then, where the broker told them; `has_ended` says that none other
+    can come.
     """
 
     account: str
@@ -28,6 +30,8 @@ class Report:
     charges: Decimal = ZERO
     message: str = ""
     cum_qty: Decimal | None = None
+    terms: Terms | None = None
+    has_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookRow:
-    """One order of the broker's book. `fills` are its executions, as FILL reports."""
+    """One order of the broker's book. `fills` are its executions, as FILL reports; prices are None where it tells none."""
 
     broker_order_id: str
     tag: str
@@ -63,6 +67,13 @@ class BookRow:
     message: str
     updated_at: datetime
     fills: tuple[Report, ...] = ()
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+
+    @property
+    def terms(self) -> Terms:
+        """How much at what price, as told."""
+        return Terms(order_qty=self.order_qty, price=self.price, trigger_price=self.trigger_price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +111,8 @@ def reports_of(account: str, row: BookRow) -> list[Report]:
     said = {"account": account, "tag": row.tag, "broker_order_id": row.broker_order_id, "transact_time": row.updated_at}
     if row.status is OrderStatus.REJECTED and not row.fills:
         return [Report(kind=ReportKind.REJECTED, message=row.message, cum_qty=row.cum_qty, **said)]  # type: ignore[arg-type]
-    reports = [Report(kind=ReportKind.PLACED, **said), *row.fills]  # type: ignore[arg-type]
+    placed = Report(kind=ReportKind.PLACED, terms=row.terms, has_ended=row.status.is_closed, **said)  # type: ignore[arg-type]
+    reports = [placed, *row.fills]
     if row.status in _ENDS:
         reports.append(Report(kind=_ENDS[row.status], message=row.message, cum_qty=row.cum_qty, **said))  # type: ignore[arg-type]
     return reports

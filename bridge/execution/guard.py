@@ -109,6 +109,10 @@ class GuardedBroker:
         """Ask to cancel, if calls go through."""
         return self._command(Asked.CANCEL, self._broker.cancel, order)
 
+    def modify(self, order: Order) -> Coroutine[Any, Any, Outcome]:
+        """Ask to change, if calls go through."""
+        return self._command(Asked.REPLACE, self._broker.modify, order)
+
     async def _command(self, asked: Asked, call: Callable[[Order], Awaitable[Outcome]], order: Order) -> Outcome:
         message = self._hindrance()
         if message:

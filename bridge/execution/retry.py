@@ -12,10 +12,11 @@ from bridge.core.enums import OutcomeKind
 
 
 class Asked(StrEnum):
-    """What was tried: an order or a cancel at the broker, a read there, or to write a fact into the store."""
+    """What was tried: an order, a cancel or a change at the broker, a read there, or to write a fact into the store."""
 
     PLACE = "place"
     CANCEL = "cancel"
+    REPLACE = "modify"
     READ = "read"
     NOTE = "note"
 
@@ -44,10 +45,12 @@ class Next:
 _O, _N = OutcomeKind, NextStep
 
 # UNKNOWN of an order is never sent again blindly: only the broker's own book may say whether the order is there. Asking
-# twice for a cancel, a read or a record does no harm. A read is ACCEPTED when it could be read; a note when it is on disk.
+# twice for a cancel, a change, a read or a record does no harm. A read is ACCEPTED when it could be read; a note when it is
+# on disk.
 POLICY: Mapping[Asked, Mapping[OutcomeKind, NextStep]] = {
     Asked.PLACE: {_O.ACCEPTED: _N.FOLLOW, _O.REFUSED: _N.END, _O.NOT_SENT: _N.SEND_AGAIN, _O.UNKNOWN: _N.LOOK_UP},
     Asked.CANCEL: {_O.ACCEPTED: _N.FOLLOW, _O.REFUSED: _N.END, _O.NOT_SENT: _N.ASK_AGAIN, _O.UNKNOWN: _N.ASK_AGAIN},
+    Asked.REPLACE: {_O.ACCEPTED: _N.FOLLOW, _O.REFUSED: _N.END, _O.NOT_SENT: _N.ASK_AGAIN, _O.UNKNOWN: _N.ASK_AGAIN},
     Asked.READ: {_O.ACCEPTED: _N.FOLLOW, _O.REFUSED: _N.ASK_AGAIN, _O.NOT_SENT: _N.ASK_AGAIN, _O.UNKNOWN: _N.ASK_AGAIN},
     Asked.NOTE: {_O.ACCEPTED: _N.FOLLOW, _O.REFUSED: _N.ASK_AGAIN, _O.NOT_SENT: _N.ASK_AGAIN, _O.UNKNOWN: _N.ASK_AGAIN},
 }
@@ -58,13 +61,14 @@ LONGEST_WAIT_S = 5.0
 # Looks at a broker that does not answer: the longest is what an exit may lose after the broker is back.
 FIRST_LOOK_S = 1.0
 LONGEST_LOOK_S = 15.0
-# With the waits above, a cancel is asked for over a minute before a person is told.
+# With the waits above, a cancel or a change is asked for over a minute before a person is told.
 CANCEL_ATTEMPTS = 20
 
 _JITTER: wait_base = wait_random(0, FIRST_WAIT_S)
 _BACK_OFF: wait_base = wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + _JITTER
 _LOOKS: wait_base = wait_exponential(multiplier=FIRST_LOOK_S, max=LONGEST_LOOK_S) + wait_random(0, FIRST_LOOK_S)
 _AT_ONCE: dict[NextStep, Next] = {step: Next(step=step) for step in NextStep}
+_TOLD = frozenset({Asked.CANCEL, Asked.REPLACE})
 _REPEATS = frozenset({NextStep.SEND_AGAIN, NextStep.ASK_AGAIN})
 
 
@@ -92,7 +96,7 @@ def decide_next(
     else:
         wait_s = _wait_before(asked, attempt, named_s)
         after = Next(step=step if named_s is None else NextStep.HOLD, wait_s=wait_s)
-    if asked is Asked.CANCEL and not held and attempt >= CANCEL_ATTEMPTS:
+    if asked in _TOLD and not held and attempt >= CANCEL_ATTEMPTS:
         return Next(step=NextStep.TELL, wait_s=after.wait_s)
     if asked is Asked.PLACE and left_s is not None and after.wait_s > left_s:
         return _AT_ONCE[NextStep.EXPIRE]

@@ -21,6 +21,7 @@ from bridge.brokers.venue.wire import (
     UNREADABLE,
     read_number,
     read_optional,
+    read_terms,
     read_text,
     read_time,
     write_funds,
@@ -106,6 +107,7 @@ class Venue:
             Route(f"{account}/orders", self._signed_in(self._place), methods=["POST"]),
             Route(f"{account}/orders", self._signed_in(self._book)),
             Route(f"{account}/orders/{{order_id}}", self._signed_in(self._cancel), methods=["DELETE"]),
+            Route(f"{account}/orders/{{order_id}}", self._signed_in(self._change), methods=["PUT"]),
             Route(f"{account}/positions", self._signed_in(self._positions)),
             Route(f"{account}/funds", self._signed_in(self._funds)),
             Route(f"{account}/prices", self._signed_in(self._see_price), methods=["POST"]),
@@ -170,6 +172,14 @@ class Venue:
     async def _cancel(self, request: Request) -> Response:
         account = await self._account(request)
         return _answer_outcome(await account.broker.withdraw(request.path_params["order_id"]))
+
+    async def _change(self, request: Request) -> Response:
+        account, content = await self._account(request), await read_object(request)
+        try:
+            terms = read_terms(content)
+        except UNREADABLE as error:
+            raise RequestError(400, "input", f"No terms of an order: {_name_fault(error)}.") from None
+        return _answer_outcome(await account.broker.alter(request.path_params["order_id"], terms))
 
     def _fail(self, fault: Fault) -> Response:
         if fault in (Fault.DROP_REQUEST, Fault.DROP_ANSWER):

@@ -15,6 +15,7 @@ from bridge.brokers.base import Broker
 from bridge.core.enums import OrdType, OutcomeKind, Product, ReportKind, Side, TimeInForce
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
+from bridge.core.replacement import Replacement, Terms
 from bridge.core.report import BookRow, Outcome, Report
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -132,6 +133,11 @@ class Told:
         """Wait until the whole order has been told filled, and give its executions."""
         wanted = order.intent.order_qty
         return await self._wait(order, (ReportKind.FILL,), lambda found: sum(fill.last_qty for fill in found) >= wanted)
+
+    async def terms(self, order: Order, terms: Terms) -> None:
+        """Wait until these terms of the order have been told."""
+        kinds = (ReportKind.PLACED, ReportKind.REPLACED)
+        await self._wait(order, kinds, lambda found: any(report.terms == terms for report in found))
 
     async def _wait(self, order: Order, kinds: tuple[ReportKind, ...], enough: Callable[[list[Report]], bool]) -> list[Report]:
         for turn in range(PLENTY_OF_TURNS):
@@ -447,3 +453,79 @@ async def card_22_a_trigger_that_is_met_already_comes_to_nothing(rig: Rig) -> No
     else:
         assert outcome.kind is OutcomeKind.REFUSED
     assert "1000" in outcome.message or "1000" in "".join(report.message for report in told.of(order))
+
+
+@card(23)
+async def card_23_a_change_gives_a_resting_order_other_terms(rig: Rig) -> None:
+    """ACCEPTED means asked; the new terms come as a report or with the row, and the order fills by them and not by the old."""
+    told, order = Told(rig), rig.order(BUY, 10, ord_type=LIMIT, price="900")
+    outcome = await told.place(order)
+    changed = asking(order, outcome, 8, price="950")
+    for _ in range(2):  # asking for the same again does no harm
+        assert (await rig.broker.modify(changed)).kind is OutcomeKind.ACCEPTED
+        await row_with(rig, order, Decimal(8))
+    (row,) = await rows_of(rig, order)
+    assert (row.broker_order_id, row.status, row.price) == (outcome.broker_order_id, OrderStatus.PLACED, Decimal(950))
+    await told.terms(order, Terms(order_qty=Decimal(8), price=Decimal(950)))
+    await rig.move_price("950")
+    fills = await told.filled(replace(order, intent=replace(order.intent, order_qty=Decimal(8))))
+    assert sum(fill.last_qty for fill in fills) == await held(rig) == 8
+
+
+def asking(order: Order, outcome: Outcome, qty: int, **prices: str) -> Order:
+    """The order as the bridge knows it when it asks for other terms."""
+    terms = Terms(order_qty=Decimal(qty), **{name: Decimal(value) for name, value in prices.items()})
+    wished = Replacement(alert_id="01M7Y30VFDHCFSB4QJ57EQTXP6", terms=terms, signal_at=order.created_at)
+    return replace(with_id(order, outcome), status=OrderStatus.REPLACE_PENDING, replace=wished)
+
+
+async def row_with(rig: Rig, order: Order, qty: Decimal) -> None:
+    """Wait until the book tells that quantity of the order."""
+    for _ in range(PLENTY_OF_TURNS):
+        (row,) = await rows_of(rig, order)
+        if row.order_qty == qty:
+            return
+        await asyncio.sleep(PAUSE_S)
+    raise AssertionError(f"the book never told {qty} of {order.tag}")
+
+
+@card(24)
+async def card_24_a_change_that_can_trade_does_at_once(rig: Rig) -> None:
+    """A limit that has come to the market, and a stop whose price is met, fill without waiting for the next price."""
+    told, order = Told(rig), rig.order(BUY, 10, ord_type=LIMIT, price="900")
+    outcome = await told.place(order)
+    assert (await rig.broker.modify(asking(order, outcome, 10, price="1000"))).kind is OutcomeKind.ACCEPTED
+    await rig.move_price("1000")
+    fills = await told.filled(order)
+    assert all(fill.last_px <= 1000 for fill in fills)
+
+
+@card(25)
+async def card_25_a_stop_is_moved(rig: Rig) -> None:
+    """Its new trigger and limit count, the old ones do not."""
+    told, order = Told(rig), rig.order(SELL, 10, ord_type=OrdType.SL, trigger_price="950", price="940")
+    outcome = await told.place(order)
+    assert (await rig.broker.modify(asking(order, outcome, 10, price="960", trigger_price="970"))).kind is OutcomeKind.ACCEPTED
+    for _ in range(PLENTY_OF_TURNS):
+        (row,) = await rows_of(rig, order)
+        if row.trigger_price == Decimal(970):
+            break
+        await asyncio.sleep(PAUSE_S)
+    await rig.move_price("970")
+    fills = await told.filled(order)
+    assert all(fill.last_px >= 960 for fill in fills)
+
+
+@card(26)
+async def card_26_a_change_of_what_has_ended_or_never_was_is_refused(rig: Rig) -> None:
+    """REFUSED with a sentence, and nothing else happens."""
+    told, order = Told(rig), rig.order(BUY, 10)
+    outcome = await told.place(order)
+    await told.filled(order)
+    for answer in (
+        await rig.broker.modify(asking(order, outcome, 20)),
+        await rig.broker.modify(asking(rig.order(BUY, 10), Outcome(kind=OutcomeKind.UNKNOWN), 20)),
+    ):
+        assert answer.kind is OutcomeKind.REFUSED
+        assert answer.message
+    assert await held(rig) == 10

@@ -71,6 +71,9 @@ class SimBroker:
     async def cancel(self, order: Order) -> Outcome:
         return await self._command("cancel", order, lambda: self._arrive_cancel(order))
 
+    async def modify(self, order: Order) -> Outcome:
+        return await self._command("modify", order, lambda: self._arrive_change(order))
+
     async def _command(self, what: str, order: Order, arrive: Callable[[], Outcome]) -> Outcome:
         """Carry a command there and its answer back, or fail at it."""
         world, chance = self._world, self._chance.of(f"{what} {order.tag}")
@@ -128,6 +131,15 @@ class SimBroker:
         if row is None or row.status.is_closed:
             return Outcome(kind=OutcomeKind.REFUSED, message="not cancellable")
         self._world.market.cancel_soon(self._venue, row)
+        return Outcome(kind=OutcomeKind.ACCEPTED)
+
+    def _arrive_change(self, order: Order) -> Outcome:
+        row = next((row for row in self._venue.rows if row.broker_order_id == order.broker_order_id), None)
+        assert order.replace is not None
+        terms = order.replace.terms
+        if row is None or row.status.is_closed or terms.order_qty <= row.cum_qty:
+            return Outcome(kind=OutcomeKind.REFUSED, message="not changeable")
+        self._world.market.change_soon(self._venue, row, terms)
         return Outcome(kind=OutcomeKind.ACCEPTED)
 
     # -- reports ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from functools import partial
 
 from bridge.core.enums import OrdType, Product, Side
 from bridge.core.order_states import OrderStatus
+from bridge.core.replacement import Terms
 from bridge.core.report import Report
 from tests.simulation.chance import Chance
 from tests.simulation.loop import SimLoop
@@ -102,6 +103,17 @@ class Market:
         """It was asked for; until it is done the order may fill."""
         wait_s = self.chance.of(f"cancel {row.tag}").between("fill_s")
         self.sim.later(wait_s, self._cancel, venue, row, "on request")
+
+    def change_soon(self, venue: Venue, row: Row, terms: Terms) -> None:
+        """It was asked for; until it is done the order works by its old terms, and sometimes it never is."""
+        chance = self.chance.of(f"change {row.tag} {terms}")
+        if not chance.fault("change_lost"):
+            self.sim.later(chance.between("fill_s"), self._change, venue, row, terms, chance)
+
+    def _change(self, venue: Venue, row: Row, terms: Terms, chance: Chance) -> None:
+        venue.change(row, terms)
+        if row.price == FAIR_PX:
+            self._fill_in_parts(venue, row, chance.between("fill_s"), chance)
 
     def _cancel(self, venue: Venue, row: Row, message: str) -> None:
         venue.end(row, OrderStatus.CANCELLED, message)

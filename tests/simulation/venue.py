@@ -8,6 +8,7 @@ from decimal import Decimal
 from bridge.core.enums import OrdType, Product, ReportKind, Side
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
+from bridge.core.replacement import Terms
 from bridge.core.report import BookRow, Report
 
 ENDS = {
@@ -104,6 +105,15 @@ class Venue:
             row.status, row.message = status, message
             self.report(row, ENDS[status], message=message, cum_qty=row.cum_qty)
 
+    def change(self, row: Row, terms: Terms) -> None:
+        """A working order gets other terms; never fewer units than are filled."""
+        if row.status.is_closed:
+            return
+        row.order_qty, row.price = max(terms.order_qty, row.cum_qty), terms.price
+        if row.cum_qty == row.order_qty:
+            row.status = OrderStatus.FILLED
+        self.report(row, ReportKind.REPLACED, terms=Terms(order_qty=row.order_qty, price=row.price))
+
     def trade_by_hand(self, symbol: str, product: Product, side: Side, qty: Decimal, px: Decimal) -> None:
         """Somebody trades from the broker's own app: an order without a tag of ours."""
         self.by_hand.add(symbol)
@@ -130,6 +140,7 @@ class Venue:
             broker_order_id=row.broker_order_id, tag=row.tag, symbol=row.symbol, side=row.side, product=row.product,
             ord_type=row.ord_type, order_qty=row.order_qty, cum_qty=row.cum_qty, status=row.status,
             message=row.message, updated_at=self._wall(), fills=tuple(replace(fill) for fill in row.fills),
+            price=row.price,
         )  # fmt: skip
 
     def with_tag(self, tag: str) -> list[Row]:

@@ -12,7 +12,8 @@ from bridge.core.enums import OutcomeKind, Product, ReportKind
 from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
-from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
+from bridge.core.replacement import Terms
+from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report, reports_of
 
 ACCEPT, REFUSE, NOT_SENT = "accept", "refuse", "not sent"
 LOST, LOST_BUT_THERE = "lost", "lost, but there"  # no answer; in the second case the order did arrive
@@ -28,8 +29,9 @@ _ENDS = {
 
 
 class ScriptedBroker:
-    """`answers` are taken in turn by `place`, `cancels` by `cancel`; when they are used up, everything is accepted.
+    """`answers` are taken in turn by `place`, `cancels` by `cancel`, `modifies` by `modify`.
 
+    When they are used up, everything is accepted.
     Nothing fills by itself unless `fill_px` is set. `sent` are the orders that `place` was called for. `others` are rows of
     the book besides `rows`; `hidden` are the tags of rows that it does not show; `hanging` names the reads that never answer.
     While `dead` is one of the answers, every call meets it, and reads fail or hang; `calls` names each call that arrived.
@@ -55,10 +57,12 @@ class ScriptedBroker:
         self.retry_after_s = 0.0
         self.answers: deque[str] = deque()
         self.cancels: deque[str] = deque()
+        self.modifies: deque[str] = deque()
         self.rows: dict[str, BookRow] = {}
         self.held: dict[tuple[str, str], Decimal] = {}
         self.sent: list[Order] = []
         self.cancelled: list[Order] = []
+        self.modified: list[Order] = []
         self.connected = True
         self.readable = True
         self.positions_readable = True
@@ -133,6 +137,23 @@ class ScriptedBroker:
             return Outcome(kind=OutcomeKind.ACCEPTED)
         return Outcome(kind=OutcomeKind.UNKNOWN, message="no answer")
 
+    async def modify(self, order: Order) -> Outcome:
+        self.modified.append(order)
+        how = self._answer("modify", self.modifies)
+        if how == HANG:
+            await asyncio.Event().wait()
+        if how == REFUSE:
+            return Outcome(kind=OutcomeKind.REFUSED, message=self.message or "no")
+        if how in (NOT_SENT, BUSY):
+            return self._not_sent(how)
+        if how in (ACCEPT, LOST_BUT_THERE, REFUSE_BUT_THERE):
+            self.change(order)
+        if how in (ACCEPT, IDLE):
+            asyncio.get_running_loop().call_soon(self._tell_row_soon, order.tag)
+            return Outcome(kind=OutcomeKind.ACCEPTED)
+        kind = OutcomeKind.REFUSED if how == REFUSE_BUT_THERE else OutcomeKind.UNKNOWN
+        return Outcome(kind=kind, message="no answer")
+
     async def book(self) -> list[BookRow]:
         self.reads += 1
         await self._read("book", readable=self.book_readable)
@@ -194,10 +215,25 @@ class ScriptedBroker:
         row = BookRow(
             broker_order_id=f"B{self._taken}", tag=order.tag, symbol=intent.symbol, side=intent.side,
             product=intent.product, ord_type=intent.ord_type, order_qty=intent.order_qty, cum_qty=ZERO,
-            status=OrderStatus.PLACED, message="", updated_at=self._clock.now(),
+            status=OrderStatus.PLACED, message="", updated_at=self._clock.now(), price=intent.price,
+            trigger_price=intent.trigger_price,
         )  # fmt: skip
         self.rows[order.tag] = row
         return row
+
+    def change(self, order: Order) -> None:
+        """The order in the book gets the terms that are asked for, unless it has ended."""
+        row, wished = self.rows.get(order.tag), order.replace
+        if row is not None and wished is not None and not row.status.is_closed:
+            self.alter(order.tag, wished.terms)
+
+    def alter(self, tag: str, terms: Terms) -> None:
+        """Somebody changes an order in the book, which is told to nobody."""
+        row = self.rows[tag]
+        self.rows[tag] = replace(
+            row, order_qty=terms.order_qty, price=terms.price or row.price,
+            trigger_price=terms.trigger_price or row.trigger_price, updated_at=self._clock.now(),
+        )  # fmt: skip
 
     def execute(self, tag: str, qty: Decimal, px: Decimal, exec_id: str = "") -> Report:
         """An execution in the book; the report of it is returned and told to nobody."""
@@ -241,6 +277,11 @@ class ScriptedBroker:
         row = self.rows.get(tag)
         if row is not None and not row.status.is_closed:
             self._later(self.end(tag, OrderStatus.CANCELLED, "on request"))
+
+    def _tell_row_soon(self, tag: str) -> None:
+        row = self.rows.get(tag)
+        if row is not None and not row.status.is_closed:
+            self._later(reports_of(self.account, row)[0])
 
     def _later(self, report: Report) -> None:
         self._task = asyncio.get_running_loop().create_task(self.tell(report))

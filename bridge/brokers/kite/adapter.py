@@ -1,4 +1,4 @@
-"""KiteBroker: one account at Zerodha. Orders, cancels and reads have a line each, so that none waits behind another kind."""
+"""KiteBroker: one account at Zerodha. Orders, changes, cancels and reads have a line each: none waits behind another kind."""
 
 import asyncio
 from collections import defaultdict
@@ -14,7 +14,7 @@ from bridge.brokers.http_outcomes import TOO_MANY, judge_answer, judge_failure, 
 from bridge.brokers.kite.client import Answer, KiteClient, TokenSource
 from bridge.brokers.kite.gtt import ACTIVE, merge_triggers, read_child, read_trigger_id, trigger_id, write_gtt
 from bridge.brokers.kite.icebergs import cut_legs, merge_legs, read_leg
-from bridge.brokers.kite.limits import OTHERS_PER_SECOND, PER_MINUTE, OrderCount, Pace
+from bridge.brokers.kite.limits import MAX_REPLACES, OTHERS_PER_SECOND, PER_MINUTE, OrderCount, Pace
 from bridge.brokers.kite.mapping import (
     STATUSES,
     UNREADABLE,
@@ -27,6 +27,7 @@ from bridge.brokers.kite.mapping import (
     read_row,
     read_tag,
     read_text,
+    write_change,
     write_order,
 )
 from bridge.core.clock import IST, Clock
@@ -103,7 +104,9 @@ class KiteBroker:
         protections: Callable[[], list[Order]] = list,
     ) -> None:
         self.account = account
-        self.capabilities = Capabilities(name="kite", is_paper=False, max_in_flight=MAX_IN_FLIGHT, offer=EVERYTHING)
+        self.capabilities = Capabilities(
+            name="kite", is_paper=False, max_in_flight=MAX_IN_FLIGHT, offer=EVERYTHING, max_replaces=MAX_REPLACES
+        )
         self.count = OrderCount()
         self._policy = policy
         self._tokens = tokens
@@ -113,7 +116,7 @@ class KiteBroker:
         self._latest_price = latest_price
         self._protections = protections
         self._pace = Pace(OTHERS_PER_SECOND)
-        self._orders, self._cancels, self._reads = (self._make_line() for _ in range(3))
+        self._orders, self._changes, self._cancels, self._reads = (self._make_line() for _ in range(4))
         self._seen: dict[str, _Seen] = {}
         self._newest_legs: dict[str, str] = {}
         self._told_rows: dict[str, BookRow] = {}
@@ -144,7 +147,7 @@ class KiteBroker:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
-        for line in (self._orders, self._cancels, self._reads):
+        for line in (self._orders, self._changes, self._cancels, self._reads):
             line.close()
 
     def status(self) -> BrokerStatus:
@@ -212,15 +215,33 @@ class KiteBroker:
         """Ask to cancel by the broker's id, which the book knows when we do not."""
         if order.intent.variety is Variety.ICEBERG:
             return await self._cancel_iceberg(order)
-        ident = order.broker_order_id
-        if ident is None:
-            try:
-                ident = next((row.broker_order_id for row in await self.book() if row.tag == order.tag), None)
-            except BookUnreadableError as error:
-                return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
+        try:
+            ident = await self._ident_of(order)
+        except BookUnreadableError as error:
+            return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
         if order.is_protection and ident is not None:
             return await self._cancel_trigger(trigger_id(ident))
         return await self._ask_to_cancel(VARIETIES[order.intent.variety], ident)
+
+    async def _ident_of(self, order: Order) -> str | None:
+        if order.broker_order_id is not None:
+            return order.broker_order_id
+        return next((row.broker_order_id for row in await self.book() if row.tag == order.tag), None)
+
+    async def modify(self, order: Order) -> Outcome:
+        """Ask to change by the broker's id; a success means no more than that the request was taken."""
+        try:
+            words, ident = write_change(order, self._policy.protection), await self._ident_of(order)
+        except ValueError as error:
+            return Outcome(kind=OutcomeKind.REFUSED, message=str(error))
+        except BookUnreadableError as error:
+            return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error))
+        if ident is None:
+            return Outcome(kind=OutcomeKind.REFUSED, message="Kite has no such order.")
+        await asyncio.sleep(self._pace.take(self._clock.now()))
+        outcome = self._judge(await self._changes.call("modify_order", VARIETIES[order.intent.variety], ident, **words))
+        self.poke("modified")
+        return outcome
 
     async def _cancel_iceberg(self, order: Order) -> Outcome:
         """The newest leg is the one that can be cancelled; with it go those to come."""

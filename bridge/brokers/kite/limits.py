@@ -10,6 +10,8 @@ from bridge.core.clock import market_day
 PER_MINUTE, PER_DAY = 400, 5_000
 # Everything else, by key: reads, cancels, changes.
 OTHERS_PER_SECOND = 10
+# Changes of one order (docs, "Modify orders"); they do not count towards the orders of a minute or a day.
+MAX_REPLACES = 25
 
 
 class OrderCount:

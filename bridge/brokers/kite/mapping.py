@@ -89,6 +89,22 @@ def write_order(order: Order, protection: Decimal, legs: tuple[int, Decimal] = (
     }
 
 
+def write_change(order: Order, protection: Decimal) -> dict[str, Any]:
+    """What `modify_order` wants beside variety and id: all that can be changed, so that asking twice asks for the same."""
+    if order.replace is None:
+        raise ValueError("No change is asked of the order.")
+    kind, terms = order.intent.ord_type, order.replace.terms
+    if terms.order_qty != terms.order_qty.to_integral_value():
+        raise ValueError(f"Kite takes whole units only, not {to_text(terms.order_qty)}.")
+    return {
+        "quantity": int(terms.order_qty),
+        "order_type": ORD_TYPES[kind],
+        "price": _text_or_none(terms.price) if kind.needs_price else None,
+        "trigger_price": _text_or_none(terms.trigger_price) if kind.needs_trigger else None,
+        "market_protection": to_text(protection) if kind in PROTECTED else None,
+    }
+
+
 def _text_or_none(value: Decimal | None) -> str | None:
     return None if value is None else to_text(value)
 
@@ -117,7 +133,14 @@ def read_row(account: str, row: Any, trades: Sequence[Any]) -> BookRow:
         message=_read_message(row),
         updated_at=_read_updated_at(row),
         fills=fills,
+        price=_read_price(row, "price"),
+        trigger_price=_read_price(row, "trigger_price"),
     )
+
+
+def _read_price(row: Any, name: str) -> Decimal | None:
+    """A price that an order has; zero or null is how Kite says that it has none."""
+    return (read_number(row, name) or None) if row.get(name) is not None else None
 
 
 def read_trade(account: str, tag: str, order_id: str, trade: Any) -> Report:

@@ -14,14 +14,15 @@ from bridge.brokers.paper.delivery import Delivery
 from bridge.brokers.paper.margin import available, equity
 from bridge.brokers.paper.shelves import PaperShelves
 from bridge.brokers.paper.values import Changes, Desk, OrderRequest, PaperAccount, PaperOrder, PaperPolicy
-from bridge.brokers.paper.venue import cancel_order, end_of_day, match_price, place_order, start_day, would_move
+from bridge.brokers.paper.venue import cancel_order, change_order, end_of_day, match_price, place_order, start_day, would_move
 from bridge.core.clock import IST, Clock, market_day
 from bridge.core.enums import OutcomeKind, Variety
-from bridge.core.errors import StoreError
+from bridge.core.errors import InvariantError, StoreError
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import Shelf
 from bridge.core.offer import Offer
 from bridge.core.order import Order
+from bridge.core.replacement import Terms
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome
 
 K = TypeVar("K")
@@ -166,6 +167,15 @@ class PaperBroker:
         """`cancel` by the book's own id."""
         return await self._tell(partial(self._cancel, partial(self._shelves.orders.get, (self.account, broker_order_id))))
 
+    async def modify(self, order: Order) -> Outcome:
+        """Change the order's terms; the new ones come as a report, and what they are filled at."""
+        return await self._tell(partial(self._modify, partial(self._find, order), _wished(order)))
+
+    async def alter(self, broker_order_id: str, terms: Terms) -> Outcome:
+        """`modify` by the book's own id."""
+        find = partial(self._shelves.orders.get, (self.account, broker_order_id))
+        return await self._tell(partial(self._modify, find, terms))
+
     async def on_price(self, symbol: str, price: Decimal) -> None:
         """Let resting orders meet a new price. When the store fails they meet the next one."""
         if price <= 0 or self._delivery.is_full:
@@ -228,6 +238,14 @@ class PaperBroker:
 
     def _cancel(self, find: Callable[[], PaperOrder | None], tx: Tx) -> Changes:
         return self._put(tx, cancel_order(self._desk({}), find(), self._clock.now()))
+
+    def _modify(self, find: Callable[[], PaperOrder | None], terms: Terms, tx: Tx) -> Changes:
+        now = self._clock.now()
+        earlier = self._begin(now, tx)
+        order = find()
+        desk = self._desk(self._shelves.orders.working(self.account, order.symbol) if order is not None else {})
+        instrument = None if order is None else self._instrument(order.symbol)
+        return self._put(tx, change_order(desk, order, terms, instrument, self._policy, now), earlier)
 
     def _match(self, symbol: str, price: Decimal, tx: Tx) -> Changes:
         instrument, now = self._instrument(symbol), self._clock.now()
@@ -334,6 +352,12 @@ def _accepted(changes: Changes) -> Outcome:
     return Outcome(kind=OutcomeKind.ACCEPTED, broker_order_id=ident, reports=changes.reports)
 
 
+def _wished(order: Order) -> Terms:
+    if order.replace is None:
+        raise InvariantError(f"no change is asked of order {order.cl_ord_id}")
+    return order.replace.terms
+
+
 def _request_of(order: Order) -> OrderRequest:
     """What goes over the wire; the bridge's own names and reasons do not."""
     intent = order.intent
@@ -365,6 +389,8 @@ def _row_of(order: PaperOrder) -> BookRow:
         message=order.message,
         updated_at=order.updated_at,
         fills=order.fills,
+        price=order.price,
+        trigger_price=order.trigger_price,
     )
 
 

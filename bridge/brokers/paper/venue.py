@@ -30,9 +30,10 @@ from bridge.brokers.paper.values import (
 from bridge.core.clock import market_day
 from bridge.core.enums import ReportKind, Side, TimeInForce
 from bridge.core.instrument import Instrument
-from bridge.core.money import ONE, PAISA, ZERO, average, floor_to
+from bridge.core.money import ONE, PAISA, ZERO, average, floor_to, to_text
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
+from bridge.core.replacement import Terms
 from bridge.core.report import Report
 from bridge.core.values import evolve
 
@@ -93,6 +94,66 @@ def cancel_order(desk: Desk, order: PaperOrder | None, now: datetime) -> Changes
     if order.status.is_closed:
         return Changes(account=desk.account, refusal=f"The order is {order.status} already and cannot be cancelled.")
     return _end_all(desk, [order], OrderStatus.CANCELLED, CANCELLED_ON_REQUEST, now)
+
+
+def change_order(
+    desk: Desk, order: PaperOrder | None, terms: Terms, instrument: Instrument | None, policy: PaperPolicy, now: datetime
+) -> Changes:
+    """Give a working order other terms, under which it meets the latest price at once; refused when it may not have them."""
+    if order is None or instrument is None:
+        return Changes(account=desk.account, refusal="There is no such order.")
+    request = _wish_of(order, terms)
+    refusal = _check_change(order, request) or check_request(request, instrument, now)
+    price = desk.price_of(order.symbol)
+    if not refusal and not order.is_triggered:
+        refusal = check_price(request, price)
+    if refusal:
+        return Changes(account=desk.account, refusal=refusal)
+    others = {ident: other for ident, other in desk.working.items() if ident != order.broker_order_id}
+    freed = evolve(desk.account, order_margin=desk.account.order_margin - order.margin)
+    left = evolve(request, order_qty=request.order_qty - order.cum_qty)
+    px = _margin_px(request, price, instrument, policy)
+    opening, unit_margin, refusal = check_margin(evolve(desk, account=freed, working=others), left, instrument, policy, px)
+    if refusal:
+        return Changes(account=desk.account, refusal=refusal)
+    turn = _Turn(desk, instrument, policy, now)
+    changed = evolve(
+        order, order_qty=request.order_qty, price=request.price, trigger_price=request.trigger_price, updated_at=now,
+        is_taking=False, opening_qty=opening, unit_margin=unit_margin,
+    )  # fmt: skip
+    turn.reports.append(_report(changed, ReportKind.REPLACED, now, terms=terms_of_row(changed)))
+    turn.record(order, changed if price is None else _meet(turn, changed, price, arrives=True))
+    return turn.changes()
+
+
+def _wish_of(order: PaperOrder, terms: Terms) -> OrderRequest:
+    kind = order.ord_type
+    return OrderRequest(
+        tag=order.tag,
+        symbol=order.symbol,
+        product=order.product,
+        side=order.side,
+        order_qty=terms.order_qty,
+        ord_type=kind,
+        time_in_force=order.time_in_force,
+        price=(terms.price or order.price) if kind.needs_price else None,
+        trigger_price=(terms.trigger_price or order.trigger_price) if kind.needs_trigger else None,
+    )
+
+
+def _check_change(order: PaperOrder, request: OrderRequest) -> str:
+    if order.status.is_closed:
+        return f"The order is {order.status} already and cannot be changed."
+    if order.legs is not None:
+        return "A protective order cannot be changed."
+    if request.order_qty <= order.cum_qty:
+        return f"Of the order {to_text(order.cum_qty)} are filled already."
+    return ""
+
+
+def terms_of_row(order: PaperOrder) -> Terms:
+    """How much at what price."""
+    return Terms(order_qty=order.order_qty, price=order.price, trigger_price=order.trigger_price)
 
 
 def end_of_day(desk: Desk, now: datetime) -> Changes:
@@ -314,6 +375,7 @@ def _report(
     last_qty: Decimal = ZERO,
     last_px: Decimal = ZERO,
     charges: Decimal = ZERO,
+    terms: Terms | None = None,
 ) -> Report:
     return Report(
         account=order.account,
@@ -327,6 +389,7 @@ def _report(
         charges=charges,
         message=message,
         cum_qty=order.cum_qty if kind in _END_KINDS else None,
+        terms=terms,
     )
 
 

@@ -10,7 +10,16 @@ from urllib.parse import quote
 from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
 from bridge.brokers.http_outcomes import judge_answer, judge_failure
 from bridge.brokers.venue.link import CONNECT_S, Link, LinkError
-from bridge.brokers.venue.wire import UNREADABLE, read_funds, read_position, read_report, read_row, read_text, write_order
+from bridge.brokers.venue.wire import (
+    UNREADABLE,
+    read_funds,
+    read_position,
+    read_report,
+    read_row,
+    read_text,
+    write_order,
+    write_terms,
+)
 from bridge.core.clock import Clock
 from bridge.core.enums import OutcomeKind
 from bridge.core.money import to_text
@@ -81,6 +90,14 @@ class VenueBroker:
 
     async def cancel(self, order: Order) -> Outcome:
         """Ask to cancel by the venue's id, which the book knows when we do not."""
+        return await self._ask("DELETE", order)
+
+    async def modify(self, order: Order) -> Outcome:
+        """Ask to change by the same id; what becomes of it comes through the sink."""
+        assert order.replace is not None
+        return await self._ask("PUT", order, write_terms(order.replace.terms))
+
+    async def _ask(self, method: str, order: Order, content: Any = None) -> Outcome:
         ident = order.broker_order_id
         if ident is None:
             try:
@@ -89,7 +106,7 @@ class VenueBroker:
                 return Outcome(kind=OutcomeKind.NOT_SENT, message=str(error), retry_after_s=error.retry_after_s)
         if ident is None:
             return Outcome(kind=OutcomeKind.REFUSED, message="The venue has no such order.")
-        return await self._command("DELETE", f"/orders/{quote(ident, safe='')}")
+        return await self._command(method, f"/orders/{quote(ident, safe='')}", content)
 
     async def _command(self, method: str, path: str, content: Any = None) -> Outcome:
         try:

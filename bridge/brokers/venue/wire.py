@@ -10,6 +10,7 @@ from bridge.core.money import parse_decimal, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.protection import legs_to_text
+from bridge.core.replacement import Terms
 from bridge.core.report import BookRow, BrokerPosition, Funds, Report
 
 # Errors of what cannot be read; a reader names no others.
@@ -34,6 +35,24 @@ def write_order(order: Order, last_price: Decimal | None) -> dict[str, Any]:
     }
 
 
+def write_terms(terms: Terms) -> dict[str, Any]:
+    """How much at what price."""
+    return {
+        "order_qty": to_text(terms.order_qty),
+        "price": write_optional(terms.price),
+        "trigger_price": write_optional(terms.trigger_price),
+    }
+
+
+def read_terms(told: Any) -> Terms:
+    """The terms of `write_terms`; one of UNREADABLE when they are none."""
+    return Terms(
+        order_qty=read_number(told["order_qty"]),
+        price=read_optional(told, "price"),
+        trigger_price=read_optional(told, "trigger_price"),
+    )
+
+
 def write_report(report: Report) -> dict[str, Any]:
     """One report; whose it is, the address says."""
     return {
@@ -47,6 +66,7 @@ def write_report(report: Report) -> dict[str, Any]:
         "charges": to_text(report.charges),
         "message": report.message,
         "cum_qty": write_optional(report.cum_qty),
+        "terms": None if report.terms is None else write_terms(report.terms),
     }
 
 
@@ -64,6 +84,7 @@ def read_report(account: str, told: Any) -> Report:
         charges=read_number(told["charges"]),
         message=read_text(told["message"]),
         cum_qty=read_optional(told, "cum_qty"),
+        terms=None if told.get("terms") is None else read_terms(told["terms"]),
     )
 
 
@@ -82,6 +103,8 @@ def write_row(row: BookRow) -> dict[str, Any]:
         "message": row.message,
         "updated_at": row.updated_at.isoformat(),
         "fills": [write_report(fill) for fill in row.fills],
+        "price": write_optional(row.price),
+        "trigger_price": write_optional(row.trigger_price),
     }
 
 
@@ -100,6 +123,8 @@ def read_row(account: str, told: Any) -> BookRow:
         message=read_text(told["message"]),
         updated_at=read_time(told["updated_at"]),
         fills=tuple(read_report(account, fill) for fill in told["fills"]),
+        price=read_optional(told, "price"),
+        trigger_price=read_optional(told, "trigger_price"),
     )
 
 
