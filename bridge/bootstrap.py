@@ -21,7 +21,7 @@ from bridge.core.market import never_closed
 from bridge.core.money import ONE
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import TradingState, account_scope
-from bridge.core.views import AccountView, ExternalView, external_view
+from bridge.core.views import AccountView, ExternalView, HoldingView
 from bridge.desk import Desk
 from bridge.execution.breaker import BreakerState
 from bridge.execution.doubts import BookSteps
@@ -44,6 +44,7 @@ from bridge.market.lists import open_newest
 from bridge.market.rulings import Rulings
 from bridge.metrics import Metrics
 from bridge.notify.dispatch import Notifier
+from bridge.pictures import account_views, external_views, holding_views
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.protecting import Protector, protective_orders
 from bridge.risk.halt import starting_state
@@ -557,10 +558,13 @@ class Bridge:
         """What stands in nobody's way and needs a person all the same, a sentence each."""
         return self.notifier.troubles()
 
+    def holdings(self) -> list[HoldingView]:
+        """Shares that lie at the brokers from days before, as last seen."""
+        return holding_views(self.store.ledger, self.settings.accounts)
+
     def external_orders(self) -> list[ExternalView]:
         """Orders at the brokers that are not ours, as last seen: by account, the latest first."""
-        kept = self.store.ledger.external.values
-        return [external_view(name, row) for name in self.settings.accounts for row in kept.get(name, ())]
+        return external_views(self.store.ledger, self.settings.accounts)
 
     def ready(self) -> dict[str, tuple[bool, str]]:
         """By part, whether it works and what is wrong; asks the database, so call it in a worker thread."""

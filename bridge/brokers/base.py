@@ -102,7 +102,7 @@ class Broker(Protocol):
         ...
 
     async def positions(self) -> list[BrokerPosition]:
-        """Net positions that are not flat."""
+        """Net positions that are not flat, and shares that lie there from days before."""
         ...
 
     async def funds(self) -> Funds:

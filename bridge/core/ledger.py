@@ -19,7 +19,7 @@ from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import Position, PositionKey
 from bridge.core.protection import Protection
-from bridge.core.report import BookRow, Funds
+from bridge.core.report import BookRow, Funds, Holding
 from bridge.core.scope import GLOBAL, Scope, TradingState, account_scope, strategy_scope
 from bridge.core.signal import Signal
 from bridge.core.token import TokenRecord
@@ -167,10 +167,11 @@ class Ledger:
     turn has not come, the opening half of their reversal is still due, or a fault put them off. `newest` is the latest exit or
     target that was processed, by its own time, of each strategy, symbol and product. `closings` is the latest one received of
     each position, and `cancels` the latest cancel of each account, strategy and symbol, both carried out. `external` are
-    orders at the broker that are not ours, by account, as last seen; `told` what has been alarmed about and need not be told
-    again. `told_to` is the number of the latest audit record that each notification channel is through with. `last_fill_s` is
-    when each account's last fill was booked, `filled_s` the same by account and symbol; they only ever make a broker's word
-    count as too old, so nothing has to take them back. Monotonic, since a clock that is set back must not make it wait.
+    orders at the broker that are not ours, by account, as last seen, and `holdings` the shares there from days before;
+    `told` is what has been alarmed about and need not be told again. `told_to` is the number of the latest audit record that
+    each notification channel is through with. `last_fill_s` is when each account's last fill was booked, `filled_s` the same
+    by account and symbol; they only ever make a broker's word count as too old, so nothing has to take them back. Monotonic,
+    since a clock that is set back must not make it wait.
     """
 
     def __init__(self, monotonic: Callable[[], float] = lambda: 0) -> None:
@@ -193,6 +194,7 @@ class Ledger:
         self.cancels: Shelf[tuple[str, str, str], Alert] = Shelf("cancels", volatile=True)
         self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)
         self.external: Shelf[str, tuple[BookRow, ...]] = Shelf("external", volatile=True)
+        self.holdings: Shelf[str, tuple[Holding, ...]] = Shelf("holdings", volatile=True)
         self.told: Shelf[tuple[str, ...], str] = Shelf("told", volatile=True)
         self.last_fill_s: dict[str, float] = {}
         self.filled_s: dict[tuple[str, str], float] = {}

@@ -77,12 +77,30 @@ class BookRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerPosition:
-    """The broker's own net position, signed units."""
+class Holding:
+    """Shares that lie in the account from days before; what was bought or sold today is among the positions.
+
+    `t1_quantity` of `quantity` have been bought and not yet delivered, `used_quantity` were sold today, and
+    `authorised_quantity` have been released for sale at the depository, where that has to be done. `avg_px` in rupees.
+    """
 
     symbol: str
     product: Product
     quantity: Decimal
+    t1_quantity: Decimal = ZERO
+    used_quantity: Decimal = ZERO
+    authorised_quantity: Decimal = ZERO
+    avg_px: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerPosition:
+    """The broker's own net position, signed units; `holding` are the shares beside it that lie there from days before."""
+
+    symbol: str
+    product: Product
+    quantity: Decimal
+    holding: Holding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

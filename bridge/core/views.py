@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from bridge.core.login import LoginView
 from bridge.core.order_states import OrderStatus
-from bridge.core.report import BookRow
+from bridge.core.report import BookRow, Holding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,34 @@ def external_view(account: str, row: BookRow) -> ExternalView:
         cum_qty=row.cum_qty,
         status=row.status,
         updated_at=row.updated_at,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldingView:
+    """Shares that lie at the broker from days before, whoever bought them, as last seen; see `Holding`."""
+
+    account: str
+    symbol: str
+    product: str
+    quantity: Decimal
+    t1_quantity: Decimal
+    used_quantity: Decimal
+    authorised_quantity: Decimal
+    avg_px: Decimal
+
+
+def holding_view(account: str, holding: Holding) -> HoldingView:
+    """The picture of what a broker holds for a person."""
+    return HoldingView(
+        account=account,
+        symbol=holding.symbol,
+        product=holding.product.value,
+        quantity=holding.quantity,
+        t1_quantity=holding.t1_quantity,
+        used_quantity=holding.used_quantity,
+        authorised_quantity=holding.authorised_quantity,
+        avg_px=holding.avg_px,
     )
 
 

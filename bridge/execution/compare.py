@@ -14,10 +14,10 @@ from bridge.core.clock import elapsed, market_day
 from bridge.core.enums import Variety
 from bridge.core.hold import Gap, Hold, find_gaps, make_hold
 from bridge.core.ledger import Ledger
-from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import UNACKNOWLEDGED, OrderStatus
-from bridge.core.report import BookRow, BrokerPosition
+from bridge.core.report import BookRow, BrokerPosition, Holding
+from bridge.execution.delivery import Quantities, add_delivered, net_quantities
 
 # Brokers' answers trail the market by moments: within this time of a fill or an end, only a second look is believed.
 LAG = timedelta(seconds=5)
@@ -235,18 +235,19 @@ def quantities_of(ledger: Ledger, account: str) -> dict[str, dict[str, Decimal]]
     return found
 
 
-def their_quantities(read: Read) -> dict[str, dict[str, Decimal]]:
-    """The broker's, in the same shape."""
-    found: defaultdict[str, dict[str, Decimal]] = defaultdict(dict)
-    for held in read.positions or ():
-        if held.quantity:
-            found[held.symbol][held.product.value] = found[held.symbol].get(held.product.value, ZERO) + held.quantity
-    return found
+def their_quantities(read: Read, ours: Quantities) -> dict[str, dict[str, Decimal]]:
+    """The broker's, in the same shape, with the delivered shares that are ours."""
+    return add_delivered(net_quantities(read.positions or ()), holdings_of(read), ours)
+
+
+def holdings_of(read: Read) -> tuple[Holding, ...]:
+    """The shares that lie at the broker from days before."""
+    return tuple(held.holding for held in read.positions or () if held.holding is not None)
 
 
 def hides_positions(ledger: Ledger, read: Read) -> bool:
     """True for a list without any position while we hold what was opened today: more likely late than true."""
-    if read.positions is None or their_quantities(read):
+    if read.positions is None or net_quantities(read.positions):
         return False
     today = market_day(read.began)
     return any(
@@ -257,7 +258,8 @@ def hides_positions(ledger: Ledger, read: Read) -> bool:
 
 def gaps_of(ledger: Ledger, read: Read, symbol: str) -> tuple[Gap, ...]:
     """The products of one instrument that differ."""
-    return find_gaps(quantities_of(ledger, read.account).get(symbol, {}), their_quantities(read).get(symbol, {}))
+    ours = quantities_of(ledger, read.account)
+    return find_gaps(ours.get(symbol, {}), their_quantities(read, ours).get(symbol, {}))
 
 
 def has_moved(ledger: Ledger, account: str, symbol: str, since_s: float) -> bool:
@@ -284,7 +286,8 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
     is only moments old, the two answers may be of different moments: only what two looks in a row find is believed.
     """
     judged, account = _Judged(), read.account
-    ours, theirs = quantities_of(ledger, account), their_quantities(read)
+    ours = quantities_of(ledger, account)
+    theirs = their_quantities(read, ours)
     holds = {symbol: hold for (name, symbol), hold in list(ledger.holds.values.items()) if name == account}
     sent: defaultdict[str, set[OrderStatus]] = defaultdict(set)
     for order in orders:

@@ -30,6 +30,7 @@ from bridge.execution.compare import (
     has_moved,
     has_news,
     hides_positions,
+    holdings_of,
     is_of_today,
     judge,
     open_orders,
@@ -268,7 +269,7 @@ class Reconciler:
             return judge(self._ledger, read, own, external, watch.past, at, fault)
 
         findings = look()
-        if taken or why is not Why.TIMER or self._has_work(read.account, findings):
+        if taken or why is not Why.TIMER or self._has_work(read, findings):
             is_told = bool(taken) or why is not Why.TIMER
             findings = await self._write(lambda tx: self._perform(tx, read, look(), why, is_told=is_told))
         watch.past, late = findings.past, findings.past.late
@@ -276,14 +277,19 @@ class Reconciler:
             self._on_fault("reconcile", BookUnreadableError(read.unread))
         return self._told(read, findings)
 
-    def _has_work(self, account: str, findings: Findings) -> bool:
+    def _has_moved_holdings(self, read: Read) -> bool:
+        return read.positions is not None and holdings_of(read) != self._ledger.holdings.values.get(read.account, ())
+
+    def _has_work(self, read: Read, findings: Findings) -> bool:
         """True when a commit is needed; a look that finds nothing new makes none."""
+        account = read.account
         shown = self._ledger.external.values.get(account, ())
         return bool(
             findings.is_news
             or findings.moved
             or findings.uncancelled
             or findings.external != shown
+            or self._has_moved_holdings(read)
             or self._is_calm(account, findings)
         )
 
@@ -320,6 +326,9 @@ class Reconciler:
         if findings.external != tx.ledger.external.values.get(account, ()):
             tx.put(tx.ledger.external, account, findings.external)
             tx.touch("external")
+        if self._has_moved_holdings(read):
+            tx.put(tx.ledger.holdings, account, holdings_of(read))
+            tx.touch("position")
         if is_told or is_calm or findings.is_news:
             told = self._told(read, findings)
             data = {"why": why.value, "orders": told.orders, "external": len(told.external), "drift": len(told.drift)}

@@ -181,10 +181,19 @@ def short_allowed(case: Case) -> Denied | None:
         return None
     return Denied(
         reason=Reason.SHORT_NOT_ALLOWED,
-        message=f"{intent.product} cannot be short; with this sell it could be, by {to_text(short)} units.",
+        message=f"{intent.product} cannot be short; with this sell it could be, by {to_text(short)} units.{_own_shares(case)}",
         limit="0",
         observed=to_text(-short),
     )
+
+
+def _own_shares(case: Case) -> str:
+    """What to say of shares in the account that were not bought through the bridge."""
+    intent = case.intent
+    holdings = case.ledger.holdings.values.get(intent.account, ())
+    if not any(holding.symbol == intent.symbol and holding.product is intent.product for holding in holdings):
+        return ""
+    return f" The {intent.symbol} that lies in the account from before was not bought by the bridge, and is not sold by it."
 
 
 def price_known(case: Case) -> Denied | None:

@@ -17,7 +17,7 @@ from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent, Signal
 from bridge.risk.protective import make_way
 from bridge.risk.turns import ends_soon, exit_under_way
-from bridge.risk.usage import closable
+from bridge.risk.usage import closable, missing_shares
 from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 
 _WITHDRAWABLE = frozenset({OrderStatus.NEW, OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.REPLACE_PENDING})
@@ -112,6 +112,9 @@ def _size_exit(wish: _Wish) -> Sized:
     room = closable(wish.ledger, wish.key, side)
     if not room and (in_the_way := _find_resting(wish, side)) is not None:
         return in_the_way
+    if not room and missing_shares(wish.ledger, wish.key) >= abs(held):
+        hold = wish.ledger.holds.values[wish.key.account, wish.key.symbol]
+        return Denied(reason=Reason.POSITION_UNSURE, message=f"{hold.message} There is nothing to sell.")
     if not room:
         return Nothing(
             reason=Reason.EXIT_IN_FLIGHT,

@@ -26,7 +26,18 @@ def reach(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     """
     buys, sells = ledger.in_flight(key)
     held = ledger.position_qty(key)
-    return held + buys if side is Side.BUY else sells - held
+    return held + buys if side is Side.BUY else sells - held + missing_shares(ledger, key)
+
+
+def missing_shares(ledger: Ledger, key: PositionKey) -> Decimal:
+    """Units of a delivery position that the broker does not have: an order that would sell them is rejected as a whole.
+
+    In products that can be short nothing is taken off: there a difference may be the broker's delay, and an exit must go.
+    """
+    hold = ledger.holds.values.get((key.account, key.symbol))
+    if hold is None or Product(key.product).may_short:
+        return ZERO
+    return max(ZERO, -hold.differences.get(key.product, ZERO))
 
 
 def closable(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -66,6 +67,7 @@ class Api:
             self._guarded("/orders", GET=self.orders),
             self._guarded("/orders/external", GET=self.external_orders),
             self._guarded("/positions", GET=self.positions),
+            self._guarded("/holdings", GET=self.holdings),
             self._guarded("/trades", GET=self.trades),
             self._guarded("/account", GET=self.account),
             self._guarded("/events", GET=self.events),
@@ -170,6 +172,10 @@ class Api:
     async def external_orders(self, _request: Request) -> Response:
         """Orders at the brokers that are not ours, as last seen."""
         return answer_json([external_row(view) for view in self._bridge.external_orders()])
+
+    async def holdings(self, _request: Request) -> Response:
+        """Shares that lie at the brokers from days before, as last seen."""
+        return answer_json([asdict(view) for view in self._bridge.holdings()])
 
     async def positions(self, _request: Request) -> Response:
         """Positions that are not flat."""

@@ -12,7 +12,7 @@ from bridge.core.login import LoginView
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
-from bridge.core.views import AccountView, AlertView, ExternalView, FillView, OrderView, PositionView, StepView
+from bridge.core.views import AccountView, AlertView, ExternalView, FillView, HoldingView, OrderView, PositionView, StepView
 from bridge.web.svg import NARROW, WIDE, Drawing, Point, draw_day
 from bridge.web.text import (
     NOTHING,
@@ -199,6 +199,18 @@ class ExternalLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldingLine:
+    """Shares from days before; `note` tells what is not delivered yet, was sold today, or is released for sale."""
+
+    account: str
+    symbol: str
+    product: str
+    quantity: str
+    avg_px: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepLine:
     """A step of an alert's way; `delta` since the step before, `since_start` since the first."""
 
@@ -292,6 +304,23 @@ def make_position(view: PositionView) -> PositionLine:
         unrealized=signed(view.unrealized_pnl),
         realized=signed(view.realized_pnl),
         charges=money(view.charges),
+    )
+
+
+def make_holding(view: HoldingView) -> HoldingLine:
+    """The line of shares that lie at the broker."""
+    notes = (
+        (view.t1_quantity, "not delivered yet (T1)"),
+        (view.used_quantity, "sold today"),
+        (view.authorised_quantity, "authorised for sale"),
+    )
+    return HoldingLine(
+        account=view.account,
+        symbol=view.symbol,
+        product=view.product,
+        quantity=quantity(view.quantity),
+        avg_px=price(view.avg_px),
+        note=", ".join(f"{quantity(units)} {words}" for units, words in notes if units),
     )
 
 

@@ -16,7 +16,7 @@ from bridge.core.clock import IST
 from bridge.core.errors import RefusedError, StoreError
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import Scope, TradingState
-from bridge.core.views import AccountView, ExternalView
+from bridge.core.views import AccountView, ExternalView, HoldingView
 from bridge.settings import resource_dir
 from bridge.web import contexts, controls
 from bridge.web.api import read_page
@@ -47,6 +47,7 @@ class Snapshot:
     accounts: list[AccountView]
     states: list[TradingState]
     external: list[ExternalView]
+    holdings: list[HoldingView]
     troubles: list[str]
     visitor: Visitor
 
@@ -178,6 +179,7 @@ class Pages:
             accounts=bridge.accounts(),
             states=bridge.mode_now(),
             external=bridge.external_orders(),
+            holdings=bridge.holdings(),
             troubles=bridge.troubles(),
         )
 
@@ -200,10 +202,11 @@ class Pages:
         fills = self._reads.fills_since(midnight)
         return {"day": contexts.make_day(fills, self._reads.positions(), snapshot.accounts, snapshot.now)}
 
-    def _positions(self, _snapshot: Snapshot) -> Mapping[str, object]:
+    def _positions(self, snapshot: Snapshot) -> Mapping[str, object]:
         views = self._reads.positions()
         lines = [contexts.make_position(view) for view in views]
-        return {"positions": lines, "unrealized": contexts.total_unrealized(views)}
+        holdings = [contexts.make_holding(view) for view in snapshot.holdings]
+        return {"positions": lines, "unrealized": contexts.total_unrealized(views), "holdings": holdings}
 
     def _orders(self, snapshot: Snapshot) -> Mapping[str, object]:
         """The open ones first, however old, then the latest of the others."""

@@ -9,7 +9,7 @@ from bridge.answer import Answer
 from bridge.core.clock import Clock
 from bridge.core.login import LoginView
 from bridge.core.scope import Scope, TradingState
-from bridge.core.views import AccountView, ExternalView
+from bridge.core.views import AccountView, ExternalView, HoldingView
 from bridge.intake.verify import Delivery
 from bridge.settings import Settings
 from bridge.store.reads import Reads
@@ -202,6 +202,10 @@ class Bridge(Protocol):
 
     def external_orders(self) -> list[ExternalView]:
         """Orders at the brokers that are not ours, as last seen."""
+        ...
+
+    def holdings(self) -> list[HoldingView]:
+        """Shares that lie at the brokers from days before, as last seen."""
         ...
 
     def troubles(self) -> list[str]:

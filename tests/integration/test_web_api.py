@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bridge.core.enums import OrdType, Product, Side
 from bridge.core.errors import StoreError
 from bridge.core.order_states import OrderStatus
-from bridge.core.report import BookRow
+from bridge.core.report import BookRow, Holding
 from tests.support.clocks import NOON
 from tests.support.waiting import wait_for
 from tests.support.web import WebBox, make_settings
@@ -41,6 +41,7 @@ PATHS = [
     "/reconcile",
     "/reconcile/accept",
     "/orders/external",
+    "/holdings",
     "/tokens/x",
     "/nothing",
     "/",
@@ -303,6 +304,21 @@ def test_a_difference_is_told_with_both_numbers_and_can_be_accepted(fresh):
     assert drift() == (True, [{**differs, "accepted_by": "api"}])
     taken = fresh.alert(token, quantity="1").json()["alert_id"]
     assert wait_for(lambda: fresh.api("GET", f"/alerts/{taken}").json()["code"]) == "FILLED"
+
+
+def test_holdings_are_listed_as_last_seen(fresh):
+    """By account, with what is not delivered yet; quantities and prices are text."""
+    assert fresh.api("GET", "/holdings").json() == []
+    holding = Holding(
+        symbol="NSE:TCS", product=Product.CNC, quantity=Decimal(7), t1_quantity=Decimal(2), avg_px=Decimal("3100.5")
+    )
+    fresh.write(lambda tx: tx.put(tx.ledger.holdings, "paper", (holding,)))
+    assert fresh.api("GET", "/holdings").json() == [
+        {
+            "account": "paper", "symbol": "NSE:TCS", "product": "CNC", "quantity": "7", "t1_quantity": "2",
+            "used_quantity": "0", "authorised_quantity": "0", "avg_px": "3100.5",
+        }
+    ]  # fmt: skip
 
 
 def test_orders_placed_elsewhere_are_listed(fresh):

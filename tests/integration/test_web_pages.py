@@ -20,7 +20,7 @@ from bridge.core.errors import RefusedError, StoreError
 from bridge.core.hold import Hold, find_gaps, make_hold
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction, RefusalCode
-from bridge.core.report import BookRow
+from bridge.core.report import BookRow, Holding
 from bridge.store.tx import Tx
 from bridge.web.guard import POLICY
 from tests.support.clocks import NOON
@@ -294,6 +294,20 @@ def test_a_form_that_names_no_difference_accepts_none(fresh, missing):
     fields = {"account": "paper", "symbol": "NSE:SBIN", "seen": hold.message} | {missing: ""}
     assert_is_a_page(send(fresh, "/accept", csrf=token_of(fresh), **fields), 400)
     assert [one.accepted_by for _account, _symbol, one in fresh.bridge.store.reads.holds()] == [""]
+
+
+def test_holdings_are_shown_below_the_positions_while_there_are_any(fresh):
+    """With what of them is not delivered yet or was sold today."""
+    assert "Holdings" not in fresh.ask("GET", "/parts/positions").text
+    holding = Holding(
+        symbol="NSE:TCS", product=Product.CNC, quantity=Decimal(70), t1_quantity=Decimal(20), used_quantity=Decimal(5)
+    )
+    fresh.write(lambda tx: tx.put(tx.ledger.holdings, "paper", (holding,)))
+    page = fresh.ask("GET", "/")
+    assert_is_a_page(page)
+    for text in ("Holdings", "NSE:TCS", "20 not delivered yet (T1), 5 sold today"):
+        assert text in page.text, text
+    assert "authorised" not in fresh.ask("GET", "/parts/positions").text
 
 
 def test_orders_placed_elsewhere_have_a_table_of_their_own_while_there_are_any(fresh):

@@ -75,6 +75,7 @@ class Traded:
 
     def __init__(self, rig: Rig, desk: Desk, token: HeldToken) -> None:
         self.rig, self.desk, self.token = rig, desk, token
+        self.own_shares: dict[str, int] = {}  # that lie at Kite and are none of the bridge's business
 
     @property
     def broker(self) -> KiteBroker:
@@ -122,9 +123,12 @@ class Traded:
         filled = {order.tag: order.cum_qty for order in self.rig.orders() if order.cum_qty}
         told: Counter[str | None] = Counter()
         for order in theirs:
-            told[order.tag] += order.filled_quantity
+            told[order.tag] += order.filled_quantity if order.tag else 0  # the others are not ours
         assert filled == {tag: Decimal(quantity) for tag, quantity in told.items() if quantity}
         held = self.desk.server.do(lambda box: {key: one.quantity for key, one in box.account.positions().items()})
+        delivered = self.desk.server.do(lambda box: {one.symbol: one.quantity for one in box.account.holdings.values()})
+        for symbol, quantity in delivered.items():
+            held[symbol, "CNC"] = held.get((symbol, "CNC"), 0) + quantity - self.own_shares.get(symbol, 0)
         ours = {(p.symbol, str(p.product)): int(p.quantity) for p in self.rig.bridge.store.reads.positions()}
         assert ours == {key: quantity for key, quantity in held.items() if quantity}
         self.rig.check_books()

@@ -21,7 +21,9 @@ from bridge.brokers.kite.mapping import (
     VARIETIES,
     ForeignError,
     is_maybe_ours,
+    join_holdings,
     read_funds,
+    read_holdings,
     read_placed_at,
     read_positions,
     read_row,
@@ -340,12 +342,13 @@ class KiteBroker:
             return None
 
     async def positions(self) -> list[BrokerPosition]:
-        """Net positions that are not flat."""
-        told = await self._read("positions")
+        """Net positions that are not flat, and the holdings: those are of days before, whenever they are read."""
+        told, held = await self._read("positions"), await self._read_list("holdings")
         positions, foreign = self._parse(lambda: read_positions(told))
+        holdings = self._parse(lambda: read_holdings(held))
         for words in foreign:
             self._tell_once(f"{words}; it is left out")
-        return positions
+        return join_holdings(positions, holdings)
 
     async def funds(self) -> Funds:
         """Money of the equity segment, not older than the question."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from bridge.core.ids import TAG_LENGTH
 from bridge.core.money import AVERAGE_PLACES, PAISA, ZERO, parse_decimal, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
-from bridge.core.report import BookRow, BrokerPosition, Funds, Report
+from bridge.core.report import BookRow, BrokerPosition, Funds, Holding, Report
 
 T = TypeVar("T")
 
@@ -204,6 +205,49 @@ def read_positions(told: Any) -> tuple[list[BrokerPosition], list[str]]:
             continue
         positions.append(BrokerPosition(symbol=read_symbol(row), product=product, quantity=quantity))
     return positions, foreign
+
+
+def read_holdings(told: Any) -> list[Holding]:
+    """Shares from days before, under CNC and, in an object of its own, under MTF.
+
+    `quantity` tells only what has been delivered, and whether it shrinks by what is sold the vendor does not say:
+    `opening_quantity` is what was carried over the night, delivered or not.
+    """
+    holdings = []
+    for row in told:
+        mtf = row.get("mtf")
+        holdings.append(_read_holding(row, Product.CNC, row))
+        if isinstance(mtf, Mapping):
+            holdings.append(_read_holding(row, Product.MTF, mtf))
+    return [holding for holding in holdings if holding.quantity]
+
+
+def _read_holding(row: Any, product: Product, part: Any) -> Holding:
+    def number(name: str) -> Decimal:
+        return read_number(part, name) if part.get(name) is not None else ZERO
+
+    quantity = number("opening_quantity") if part.get("opening_quantity") is not None else number("quantity")
+    if "opening_quantity" not in part:
+        quantity += number("t1_quantity") + number("used_quantity")
+    return Holding(
+        symbol=read_symbol(row),
+        product=product,
+        quantity=quantity,
+        t1_quantity=number("t1_quantity"),
+        used_quantity=number("used_quantity"),
+        authorised_quantity=number("authorised_quantity"),
+        avg_px=number("average_price"),
+    )
+
+
+def join_holdings(positions: Sequence[BrokerPosition], holdings: Sequence[Holding]) -> list[BrokerPosition]:
+    """The positions with the holdings beside them; one that has no position of the day comes with a flat one."""
+    found = {(position.symbol, position.product): position for position in positions}
+    for holding in holdings:
+        key = holding.symbol, holding.product
+        flat = BrokerPosition(symbol=holding.symbol, product=holding.product, quantity=ZERO)
+        found[key] = replace(found.get(key, flat), holding=holding)
+    return list(found.values())
 
 
 def read_funds(account: str, told: Any, at: datetime) -> Funds:

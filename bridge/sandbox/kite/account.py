@@ -24,11 +24,12 @@ _DERIVATIVE_PART = Decimal("0.2")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """Shares in the demat account."""
+    """Shares in the demat account; `t1` of them were bought the day before and are still to be delivered."""
 
     symbol: str
     quantity: int
     average_price: Decimal
+    t1: int = 0
 
 
 @dataclass(slots=True)
@@ -116,6 +117,7 @@ class Account:
         if day == self._day:
             return
         self._day = day
+        self.holdings = {symbol: replace(one, t1=0) for symbol, one in self.holdings.items()}
         for (symbol, product), position in list(self._positions.items()):
             self.cash[segment_of(self._market.listed[symbol].exchange)] += position.realised
             position.carry_over()
@@ -131,7 +133,8 @@ class Account:
         average = known.average_price
         if position.quantity > 0:
             average = (average * known.quantity + position.average * position.quantity) / quantity
-        self.holdings[symbol] = replace(known, quantity=quantity, average_price=average)
+        t1 = max(position.quantity, 0)
+        self.holdings[symbol] = replace(known, quantity=quantity, average_price=average, t1=t1)
 
     def position_rows(self) -> dict[str, list[dict[str, Any]]]:
         """`net` and `day`, as the vendor answers them."""
@@ -180,8 +183,8 @@ class Account:
         percent = (change / price.close * 100).quantize(PAISA) if price.close else ZERO
         return {
             "tradingsymbol": item.tradingsymbol, "exchange": item.exchange, "instrument_token": item.token, "isin": "",
-            "product": "CNC", "price": 0, "quantity": one.quantity, "used_quantity": self._sold(one.symbol), "t1_quantity": 0,
-            "realised_quantity": one.quantity, "authorised_quantity": 0,
+            "product": "CNC", "price": 0, "quantity": one.quantity - one.t1, "used_quantity": self._sold(one.symbol),
+            "t1_quantity": one.t1, "realised_quantity": one.quantity - one.t1, "authorised_quantity": 0,
             "authorised_date": stamp(self._clock.now()), "opening_quantity": one.quantity, "collateral_quantity": 0,
             "collateral_type": "", "discrepancy": False, "average_price": number(one.average_price),
             "last_price": number(price.last), "close_price": number(price.close),
@@ -220,8 +223,8 @@ class Account:
         return freeze.get(item.symbol) or (None if item.is_share else freeze.get(item.name))
 
     def _shortage(self, order: Order) -> str:
+        position = self.positions().get((order.symbol, "CNC"))  # first, since it may turn the day
         held = self.holdings.get(order.symbol)
-        position = self.positions().get((order.symbol, "CNC"))
         selling = sum(
             one.left for one in self._book.working()
             if one.symbol == order.symbol and one.product == "CNC" and one.sign < 0 and one.order_id != order.order_id

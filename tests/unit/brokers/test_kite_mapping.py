@@ -14,7 +14,9 @@ from bridge.brokers.kite.mapping import (
     UNREADABLE,
     ForeignError,
     is_maybe_ours,
+    join_holdings,
     read_funds,
+    read_holdings,
     read_number,
     read_positions,
     read_row,
@@ -24,6 +26,7 @@ from bridge.brokers.kite.mapping import (
 )
 from bridge.core.enums import OrdType, Product, Side, TimeInForce
 from bridge.core.order_states import OrderStatus
+from bridge.core.report import Holding
 from bridge.sandbox.kite.values import Status, order_row, trade_row
 from tests.support.kite import make_box, make_form, place
 from tests.unit.brokers.paper_kit import make_order
@@ -217,6 +220,50 @@ def test_positions_are_net_without_what_is_flat() -> None:
     assert len(foreign) == 1
     with pytest.raises(UNREADABLE):
         read_positions({"day": []})
+
+
+HOLDING = {
+    "tradingsymbol": "SBIN", "exchange": "BSE", "isin": "INE062A01020", "product": "CNC", "quantity": 11, "used_quantity": 2,
+    "t1_quantity": 7, "realised_quantity": 11, "authorised_quantity": 3, "authorised_date": "2026-11-20 00:00:00",
+    "opening_quantity": 18, "collateral_quantity": 0, "average_price": 429, "authorisation": {}, "short_quantity": 0,
+}  # fmt: skip
+
+
+def test_holdings_are_what_was_carried_over_the_night() -> None:
+    """Delivered or not, and whatever was sold today; funded shares come in an object of their own."""
+    mtf = {"quantity": 5, "used_quantity": 1, "average_price": 400.5, "value": 2_000, "initial_margin": 0}
+    cash, funded = read_holdings([{**HOLDING, "mtf": mtf}])
+    assert cash == Holding(
+        symbol="BSE:SBIN", product=Product.CNC, quantity=Decimal(18), t1_quantity=Decimal(7), used_quantity=Decimal(2),
+        authorised_quantity=Decimal(3), avg_px=Decimal(429),
+    )  # fmt: skip
+    assert (funded.product, funded.quantity, funded.avg_px) == (Product.MTF, Decimal(6), Decimal("400.5"))
+
+
+def test_holdings_without_an_opening_are_added_up() -> None:
+    """An older answer, or another kind of it; what holds nothing is left out."""
+    row = {name: value for name, value in HOLDING.items() if name != "opening_quantity"}
+    (holding,) = read_holdings([row, {**row, "quantity": 0, "t1_quantity": 0, "used_quantity": 0}])
+    assert holding.quantity == Decimal(20)
+
+
+@pytest.mark.parametrize("row", [{}, {**HOLDING, "opening_quantity": "x"}, {**HOLDING, "exchange": ""}, "x", None])
+def test_holdings_that_cannot_be_read_are_no_empty_list(row: Any) -> None:
+    """One bad row makes the whole answer unreadable: what is left out would count as sold."""
+    with pytest.raises(UNREADABLE):
+        read_holdings([HOLDING, row])
+
+
+def test_sandbox_holdings_read_as_they_are() -> None:
+    """The rows of the vendor's own shape, joined to the positions of the day."""
+    box = make_box()
+    box.account.set_holding("NSE:SBIN", 10, Decimal(700))
+    place(box, **{**make_form(), "product": "CNC", "transaction_type": "SELL", "quantity": "4"})
+    positions, _foreign = read_positions(box.account.position_rows())
+    (joined,) = join_holdings(positions, read_holdings(box.account.holding_rows()))
+    assert (joined.symbol, joined.product, joined.quantity) == ("NSE:SBIN", Product.CNC, Decimal(-4))
+    assert joined.holding is not None
+    assert (joined.holding.quantity, joined.holding.used_quantity) == (Decimal(10), Decimal(4))
 
 
 def test_money_is_what_can_be_spent_and_that_with_what_is_blocked() -> None:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from bridge.core.enums import InstrumentKind, OrdType, Product, Side, TimeInForce, TradingMode, Variety
+from bridge.core.enums import Action, InstrumentKind, OrdType, Product, Side, TimeInForce, TradingMode, Variety
 from bridge.core.errors import InvariantError
-from bridge.core.hold import Hold
+from bridge.core.hold import Gap, Hold, make_hold
 from bridge.core.market import SessionState
 from bridge.core.offer import EVERYTHING, PLAIN
 from bridge.core.reasons import Reason
 from bridge.core.scope import GLOBAL, account_scope, strategy_scope
+from bridge.core.signal import OrderIntent
 from bridge.risk.context import Case
 from bridge.risk.engine import ENTRY_RULES, EXIT_RULES
 from bridge.risk.rules import money
@@ -28,6 +29,7 @@ from tests.unit.risk.builders import (
     denied,
     make_instrument,
     make_intent,
+    make_signal,
 )
 
 FUTURE: dict[str, Any] = {"kind": InstrumentKind.FUT, "lot": D(10)}
@@ -224,6 +226,39 @@ def test_contract_of_unknown_expiry_denies_entries_and_lets_exits_out():
     message = denied(World().check(entry(), instrument=contract), Reason.INSTRUMENT_EXPIRED).message
     assert "a day that is not known" in message
     approved(World().hold(10).check(an_exit(), instrument=contract))
+
+
+# --- shares that the broker does not have -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("missing", "left"), [(0, 10), (4, 6), (9, 1)])
+@pytest.mark.parametrize("accepted_by", ["", "operator"])
+def test_exit_of_delivered_shares_is_capped_at_what_the_broker_has(missing, left, accepted_by):
+    """More would be rejected as a whole, and leave the trader in the position."""
+    world = World().hold(10, product=Product.CNC)
+    gaps = (Gap(product="CNC", ours=D(10), theirs=D(10 - missing)),)
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, gaps, accepted_by))
+    wish = world.size(make_signal(Action.EXIT, product=Product.CNC))
+    assert isinstance(wish, OrderIntent)
+    assert wish.order_qty == left
+    approved(world.check(wish))
+    if missing:
+        assert capped(world.check(an_exit(left + 1, product=Product.CNC)), Reason.EXIT_IN_FLIGHT).intent.order_qty == left
+
+
+def test_exit_of_shares_that_are_all_gone_is_denied_with_both_numbers():
+    """There is nothing to sell, and a person has to look."""
+    world = World().hold(10, product=Product.CNC)
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="CNC", ours=D(10), theirs=D(0)),)))
+    found = denied(world.size(make_signal(Action.EXIT, product=Product.CNC)), Reason.POSITION_UNSURE)
+    assert found.message == f"{SYMBOL}: we hold 10 CNC, the broker says 0 CNC. There is nothing to sell."
+
+
+def test_exit_of_a_product_that_can_be_short_is_not_held_back_by_a_difference():
+    """The broker's word may be late there, and the exit must go."""
+    world = World().hold(10)
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(0)),)))
+    approved(world.check(an_exit()))
 
 
 # --- what the broker takes --------------------------------------------------------------------------------------

@@ -212,8 +212,12 @@ def test_what_is_left_is_carried_over_and_delivered():
     rows = box.account.position_rows()
     assert [(row["tradingsymbol"], row["overnight_quantity"]) for row in rows["net"]] == [(future.tradingsymbol, future.lot)]
     assert rows["day"] == []
-    assert [(row["tradingsymbol"], row["quantity"]) for row in box.account.holding_rows()] == [("SBIN", 10)]
+    (row,) = box.account.holding_rows()
+    assert (row["tradingsymbol"], row["quantity"], row["t1_quantity"], row["opening_quantity"]) == ("SBIN", 0, 10, 10)
     assert box.account.cash["equity"] == D(1_000_000) - D(8_125)
+    clock.move(days=1)
+    (row,) = box.account.holding_rows()
+    assert (row["quantity"], row["t1_quantity"], row["opening_quantity"]) == (10, 0, 10)
 
 
 def test_a_holding_can_be_sold_and_no_more_than_that():
