@@ -121,6 +121,11 @@ class Calendar:
         plan = self._schedule.plan(segment, day)
         return bool(plan.windows) or not plan.is_known
 
+    def is_session(self, at: datetime, exchange: str = "NSE") -> bool:
+        """True while `exchange` is in session, from its opening to its close; a day that is not known has none."""
+        hours = self.hours(at.astimezone(IST).date(), exchange)
+        return hours is not None and hours[0] <= at < hours[1]
+
     def knows(self, day: date) -> bool:
         """True when the day lies in a year of which the calendar has the holidays."""
         return day.year in self._schedule.years

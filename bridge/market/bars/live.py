@@ -1,5 +1,6 @@
 """Live bars: ticks of a feed become the forming bar of each symbol, and the closed bars of all symbols at one moment."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,13 +8,15 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from bridge.core.bar import Interval
-from bridge.core.clock import from_us, to_us
+from bridge.core.clock import Clock, from_us, to_us
 from bridge.core.market import Tick
 from bridge.market.bars.series import Prices
 from bridge.market.bars.times import DAY_S, IST_S, OPENING_S
 
 # How long after its end a bar waits for ticks that were on their way: prices come four times a second, stamped to the second.
 GRACE = timedelta(seconds=2)
+# Between two looks at the clock: what a scan waits at most beyond the grace.
+LOOK_S = 0.1
 _NAN = float("nan")
 _US = 1_000_000
 
@@ -165,3 +168,10 @@ def _add(forming: _Forming, place: int, at_us: int, price: float, traded: int | 
         forming.close[place] = price
         if traded is not None:
             forming.traded[place] = traded
+
+
+async def keep_closing(live: LiveBars, clock: Clock) -> None:
+    """Close bars as they end, until cancelled; what `on_bars` raises ends it."""
+    while True:
+        live.close_due(clock.now())
+        await asyncio.sleep(LOOK_S)

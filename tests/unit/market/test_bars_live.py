@@ -1,5 +1,6 @@
 """Live bars: ticks become the bars of their own time, closed by the clock, all symbols at once."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,7 +13,11 @@ from bridge.brokers.kite.ticker import read_tick
 from bridge.core.bar import Interval
 from bridge.core.clock import IST
 from bridge.core.market import Tick
-from bridge.market.bars.live import GRACE, ClosedBars, LiveBars
+from bridge.market.bars.live import GRACE, ClosedBars, LiveBars, keep_closing
+from bridge.market.calendar import load_calendar
+from tests.support.clocks import StillClock
+from tests.support.plays import play
+from tests.support.waiting import until
 
 OPENING = datetime(2026, 11, 20, 9, 15, tzinfo=IST).astimezone(UTC)
 TOKENS = {11: "NSE:A", 22: "NSE:B", 33: "NSE:C"}
@@ -139,6 +144,26 @@ def test_a_day_is_whole_when_its_session_was():
         kept.live.close_due(at(60_000))
         assert [bars.is_whole for bars in kept.closed] == [is_whole]
         assert kept.bar("NSE:A")[:4] == [100.0] * 4
+
+
+def test_bars_are_closed_while_it_runs(monkeypatch):
+    """By the clock alone, without another tick; the session is the calendar's."""
+    monkeypatch.setattr("bridge.market.bars.live.LOOK_S", 0.005)
+    clock, closed, calendar = StillClock(at(-5)), list[ClosedBars](), load_calendar()
+    live = LiveBars(Interval.MINUTE, TOKENS, heard_since=BEFORE, is_open=calendar.is_session, on_bars=closed.append)
+
+    async def story() -> None:
+        closing = asyncio.create_task(keep_closing(live, clock))
+        live.take([tick(11, -1, 99), tick(11, 1, 100), tick(11, 6.25 * 3_600, 101)])
+        await asyncio.sleep(0.02)
+        assert closed == []
+        clock.at = at(62)
+        await until(lambda: len(closed) == 1)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+
+    play(story)
+    assert closed[0].fields[:, 0].tolist() == [100.0, 100.0, 100.0, 100.0, 0.0]
 
 
 @given(

@@ -217,6 +217,8 @@ def test_the_commands_show_and_record(folder, monkeypatch, capsys):
     assert "1 members, 3 left out; point in time: yes (as it is now)" in out
     assert cli.main(["universe", "record"]) == 0
     assert "mine: 1 members" in capsys.readouterr().out
+    assert cli.main(["bars", "doctor", "--universe", "mine", "--interval", "1d"]) == 1
+    assert capsys.readouterr().out.startswith("✗ NSE:SBIN: no bars: there is no 1d bar of it\n0 of 1 symbols")
     assert cli.main(["universe", "show", "fno", "--as-of", "2020-01-01"]) == 0
     assert "point in time: live_only" in capsys.readouterr().out
     assert cli.main(["universe", "show", "mine", "--as-of", "yesterday"]) == 1
