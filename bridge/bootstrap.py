@@ -1,10 +1,8 @@
 """The only file that names concrete classes: settings in, wired bridge out."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +31,7 @@ from bridge.execution.throttle import Throttle
 from bridge.feed import Feed
 from bridge.intake.admit import Intake
 from bridge.intake.verify import Verifier
+from bridge.kite_wiring import KiteWiring
 from bridge.log import log_event, log_fault
 from bridge.logins import Logins
 from bridge.market.calendar import Calendar, load_calendar
@@ -46,9 +45,10 @@ from bridge.metrics import Metrics
 from bridge.notify.dispatch import Notifier
 from bridge.pictures import account_views, external_views, holding_views
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
-from bridge.protecting import Protector, protective_orders
+from bridge.protecting import Protector
 from bridge.risk.halt import starting_state
-from bridge.settings import KITE_ROOT, AccountSettings, Settings
+from bridge.scanning import Scanning
+from bridge.settings import AccountSettings, Settings
 from bridge.square_off import SquareOff
 from bridge.standing import account_views, modes_in_force
 from bridge.startup import check_accounts_known, check_symbols_known
@@ -64,7 +64,6 @@ from bridge.worker import Worker, announce
 
 if TYPE_CHECKING:
     from bridge.brokers.kite.adapter import KiteBroker
-    from bridge.brokers.kite.client import TokenSource
     from bridge.brokers.kite.stream import KiteStream
 
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
@@ -76,7 +75,7 @@ RECENT_ORDERS = 1_000
 SEND_WITHIN = 2
 
 
-class Bridge:
+class Bridge(KiteWiring):
     """Everything wired; nothing has happened yet until `start`."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None):
@@ -118,28 +117,10 @@ class Bridge:
         self.square_off = self._make_square_off()
         self.withdrawals = self._make_withdrawals()
         self.protector = Protector(self.store, self.clock, self.catalog, settings.accounts)
-        self.worker = Worker(
-            clock=self.clock,
-            store=self.store,
-            pipeline=self.pipeline,
-            lanes=self.lanes,
-            brokers=self.guarded,
-            reconciler=self.reconciler,
-            publish=self.hub.publish,
-            on_fault=self.on_fault,
-            on_alarm=self._on_alarm,
-            on_tick=self._tick,
-        )
+        self.worker = self._make_worker()
         self.notifier = self._make_notifier()
-        self.desk = Desk(
-            settings=settings,
-            clock=self.clock,
-            store=self.store,
-            pipeline=self.pipeline,
-            gate=self.gate,
-            reconciler=self.reconciler,
-            vault=self.vault,
-        )
+        self.desk = self._make_desk()
+        self.scans = Scanning(settings, self.store, self.clock)
         self.started_at: datetime = self.clock.now()
         self._is_stopping = self._is_drained = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -151,6 +132,31 @@ class Bridge:
 
     # -- wiring -------------------------------------------------------------------------------------------------------
 
+    def _make_worker(self) -> Worker:
+        return Worker(
+            clock=self.clock,
+            store=self.store,
+            pipeline=self.pipeline,
+            lanes=self.lanes,
+            brokers=self.guarded,
+            reconciler=self.reconciler,
+            publish=self.hub.publish,
+            on_fault=self.on_fault,
+            on_alarm=self._on_alarm,
+            on_tick=self._tick,
+        )
+
+    def _make_desk(self) -> Desk:
+        return Desk(
+            settings=self.settings,
+            clock=self.clock,
+            store=self.store,
+            pipeline=self.pipeline,
+            gate=self.gate,
+            reconciler=self.reconciler,
+            vault=self.vault,
+        )
+
     def _make_store(self) -> Store:
         return Store(
             self.settings.database.url,
@@ -160,21 +166,6 @@ class Bridge:
             maps=paper_maps(PAPER_CODECS),
             mode=self.settings.database.writer,
             recent=timedelta(seconds=SEND_WITHIN * self.settings.webhook.freshness_s + self.settings.webhook.future_s),
-        )
-
-    def _make_session(self, name: str, account: AccountSettings) -> LoginSession:
-        from bridge.brokers.kite.session import KiteSession
-
-        return KiteSession(
-            name,
-            api_key=account.api_key,
-            api_secret=account.api_secret.get_secret_value(),
-            root=account.root or KITE_ROOT,
-            login_root=account.login_root,
-            store=self.store,
-            vault=self.vault,
-            clock=self.clock,
-            on_change=self._on_session_ended,
         )
 
     def _make_logins(self) -> Logins:
@@ -253,57 +244,6 @@ class Bridge:
             instrument=self.catalog.get,
             clock=self.clock,
         )
-
-    def _latest_price(self, symbol: str) -> Decimal | None:
-        return mark.price if (mark := self.store.ledger.marks.get(symbol)) else None
-
-    def _make_kite(self, name: str, account: AccountSettings) -> Broker:
-        from bridge.brokers.kite.adapter import KiteBroker, KitePolicy  # the vendor's client brings all of Twisted along
-        from bridge.brokers.kite.dump import KiteDump
-
-        policy = KitePolicy(
-            api_key=account.api_key,
-            root=account.root or KITE_ROOT,
-            updates=account.updates,
-            protection=account.market_protection,
-        )
-        tokens = self._make_kite_tokens(name, account)
-        broker = KiteBroker(
-            name,
-            policy=policy,
-            tokens=tokens,
-            clock=self.clock,
-            tell=partial(self._alarm_of_account, name),
-            instrument=self.catalog.get,
-            latest_price=self._latest_price,
-            protections=partial(protective_orders, self.store.ledger, name),
-        )
-        self._kites[name] = broker
-        self.lists.sources[name] = KiteDump(root=account.root or KITE_ROOT, api_key=account.api_key, session=tokens)
-        self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
-        if account.updates == "stream":
-            self._add_stream(name, account, tokens, broker.poke)
-        return broker
-
-    def _add_stream(self, name: str, account: AccountSettings, tokens: "TokenSource", poke: Callable[[str], None]) -> None:
-        from bridge.brokers.kite.stream import KiteStream
-
-        stream = KiteStream(
-            name,
-            root=account.stream_root,
-            api_key=account.api_key,
-            token=tokens.token,
-            clock=self.clock,
-            on_update=poke,
-            on_tick=self.feed.take,
-            on_fault=self.on_fault,
-        )
-        self.feed.add_source(stream.subscribe)
-        self.streams.append(stream)
-
-    def _make_kite_tokens(self, name: str, _account: AccountSettings) -> "TokenSource":
-        """Where an account's access token comes from."""
-        return self.sessions[name]
 
     def _make_pipeline(self) -> Pipeline:
         settings = self.settings

@@ -67,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_trading(commands)
     _add_bars(commands)
     _add_universe(commands)
+    _add_scans(commands)
     _add_upkeep(commands)
     return parser
 
@@ -122,6 +123,28 @@ def _add_alert(commands: "Commands") -> None:
     _add(alert, "list", "alerts:show", "list the tokens that were made, and what each allows")
     revoke = _add(alert, "revoke", "alerts:revoke", "make a token worthless from now on")
     revoke.add_argument("token_id", metavar="ID", help="as shown by `bridge alert list`")
+
+
+def _add_scans(commands: "Commands") -> None:
+    scan = _add_group(commands, "scan", "scans and strategies of our own, from a file to live")
+    _add(scan, "list", "scans:show", "list the definitions, and the files that can be added")
+    save = _add(scan, "save", "scans:save", "create a definition from a YAML file, or make its next version")
+    save.add_argument("file", metavar="FILE", help="such as config/scans/ema-cross.yaml")
+    for name, what in (
+        ("enable", "let it run from the next closed bar on"),
+        ("disable", "let it raise nothing any more"),
+        ("delete", "forget one that is disabled; its versions are kept"),
+    ):
+        _add(scan, name, f"scans:{name}", what).add_argument("name", metavar="NAME", help="as in its file")
+    approve = _add(scan, "approve", "scans:approve", "approve one version for live accounts")
+    approve.add_argument("name", metavar="NAME", help="as in its file")
+    approve.add_argument("version", metavar="VERSION", help="the one you have read, as `bridge scan list` shows it")
+    deploy = _add(scan, "deploy", "scans:deploy", "send its signals to paper accounts, or to live ones")
+    deploy.add_argument("name", metavar="NAME", help="as in its file")
+    deploy.add_argument("deployment", choices=("paper", "live"), help="whose accounts")
+    explain = _add(scan, "explain", "scans:explain", "tell what it saw at the latest bar, and why each symbol is in or out")
+    explain.add_argument("name", metavar="NAME", help="as in its file")
+    explain.add_argument("--symbol", metavar="NSE:SBIN", help="only this one, with the numbers of every rule")
 
 
 def _add_repeatable(command: argparse.ArgumentParser, option: str, metavar: str, what: str) -> None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from bridge.core.alert import Alert
 from bridge.core.clock import to_us
 from bridge.core.day import Day
+from bridge.core.definition import DefinitionRecord, DefinitionVersion
 from bridge.core.enums import Action
 from bridge.core.hold import Hold
 from bridge.core.ids import make_cl_ord_id
@@ -187,6 +188,8 @@ class Ledger:
         self.holds: Shelf[tuple[str, str], Hold] = Shelf("holds")
         self.tokens: Shelf[str, TokenRecord] = Shelf("tokens")
         self.broker_sessions: Shelf[str, BrokerSession] = Shelf("broker_sessions")
+        self.definitions: Shelf[str, DefinitionRecord] = Shelf("definitions")
+        self.definition_versions: Shelf[tuple[str, str], DefinitionVersion] = Shelf("definition_versions")
         self.told_to: Shelf[str, int] = Shelf("told_to")
         self.waiting = WaitingShelf()
         self.newest: Shelf[tuple[str, str, str], Alert] = Shelf("newest", volatile=True)

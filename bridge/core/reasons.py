@@ -235,6 +235,12 @@ class AuditAction(StrEnum):
     BROKER_LOGGED_IN = "broker_logged_in"
     BROKER_LOGIN_FAILED = "broker_login_failed"
     BROKER_SESSION_ENDED = "broker_session_ended"
+    DEFINITION_SAVED = "definition_saved"
+    DEFINITION_APPROVED = "definition_approved"
+    DEFINITION_DEPLOYED = "definition_deployed"
+    DEFINITION_ENABLED = "definition_enabled"
+    DEFINITION_DISABLED = "definition_disabled"
+    DEFINITION_DELETED = "definition_deleted"
 
     @property
     def sentence(self) -> str:
@@ -286,4 +292,10 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.BROKER_LOGGED_IN: "An account was logged in to its broker.",
     AuditAction.BROKER_LOGIN_FAILED: "A login of an account to its broker failed.",
     AuditAction.BROKER_SESSION_ENDED: "An account's session at its broker ended.",
+    AuditAction.DEFINITION_SAVED: "A version of a scan or strategy was saved.",
+    AuditAction.DEFINITION_APPROVED: "A person approved a version of a scan or strategy for live accounts.",
+    AuditAction.DEFINITION_DEPLOYED: "A scan or strategy was deployed.",
+    AuditAction.DEFINITION_ENABLED: "A scan or strategy was enabled.",
+    AuditAction.DEFINITION_DISABLED: "A scan or strategy was disabled.",
+    AuditAction.DEFINITION_DELETED: "A scan or strategy was deleted; its versions are kept.",
 }

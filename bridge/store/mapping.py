@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 from bridge.core.alert import Alert
 from bridge.core.clock import from_us, to_us
 from bridge.core.day import Day
+from bridge.core.definition import DefinitionRecord, DefinitionVersion, Deployment
 from bridge.core.enums import OrdType, Product, Side, Source, TimeInForce, TradingMode, Variety
 from bridge.core.errors import InvariantError
 from bridge.core.fill import Fill
@@ -284,6 +285,30 @@ def decode_broker_session(row: Row) -> tuple[str, BrokerSession]:
     )
 
 
+def _encode_definition(name: str, record: DefinitionRecord) -> tuple[Any, ...]:
+    return (
+        name, record.version, record.strategy, int(record.enabled), record.deployment._value_, record.approved_version,
+        record.approved_by, _maybe_us(record.approved_at), to_us(record.updated_at),
+    )  # fmt: skip
+
+
+def _decode_definition(row: Row) -> tuple[str, DefinitionRecord]:
+    return row[0], DefinitionRecord(
+        name=row[0], version=row[1], strategy=row[2], enabled=bool(row[3]), deployment=Deployment(row[4]),
+        approved_version=row[5], approved_by=row[6], approved_at=None if row[7] is None else from_us(row[7]),
+        updated_at=from_us(row[8]),
+    )  # fmt: skip
+
+
+def _encode_version(key: tuple[str, str], kept: DefinitionVersion) -> tuple[Any, ...]:
+    return (*key, kept.body, to_us(kept.saved_at), kept.by)
+
+
+def _decode_version(row: Row) -> tuple[tuple[str, str], DefinitionVersion]:
+    kept = DefinitionVersion(name=row[0], version=row[1], body=row[2], saved_at=from_us(row[3]), by=row[4])
+    return (kept.name, kept.version), kept
+
+
 LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
     "alerts": RowMap(tables.AlertRow, lambda _key, alert: encode_alert(alert), _decode_alert, "disposition IS NULL"),
     "orders": RowMap(
@@ -304,5 +329,7 @@ LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
     "marks": RowMap(tables.MarkRow, _encode_mark, _decode_mark),
     "holds": RowMap(tables.HoldRow, _encode_hold, decode_hold),
     "broker_sessions": RowMap(tables.BrokerSessionRow, _encode_broker_session, decode_broker_session),
+    "definitions": RowMap(tables.DefinitionRow, _encode_definition, _decode_definition),
+    "definition_versions": RowMap(tables.DefinitionVersionRow, _encode_version, _decode_version),
     "told_to": RowMap(tables.ToldRow, lambda channel, seq: (channel, seq), lambda row: (row[0], row[1])),
 }

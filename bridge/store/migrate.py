@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 from bridge.core.errors import ConfigError, StoreError
 from bridge.store.backend import Backend
 
-HEAD = "0009"
+HEAD = "0010"
 _FOLDER = Path(__file__).parent / "migrations"
 
 

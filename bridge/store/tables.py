@@ -304,6 +304,34 @@ class ToldRow(SQLModel, table=True):
     seq: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
+class DefinitionRow(SQLModel, table=True):
+    """A scan or strategy of our own, as it stands."""
+
+    __tablename__ = "definitions"
+
+    name: str = Field(sa_column=_text(primary_key=True))
+    version: str = Field(sa_column=_text())
+    strategy: str = Field(sa_column=_text())
+    enabled: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    deployment: str = Field(sa_column=_text())
+    approved_version: str = Field(sa_column=_text())
+    approved_by: str = Field(sa_column=_text())
+    approved_at: int | None = Field(sa_column=_maybe_us())
+    updated_at: int = Field(sa_column=_us())
+
+
+class DefinitionVersionRow(SQLModel, table=True):
+    """A version of one, as it was saved."""
+
+    __tablename__ = "definition_versions"
+
+    name: str = Field(sa_column=_text(primary_key=True))
+    version: str = Field(sa_column=_text(primary_key=True))
+    body: str = Field(sa_column=_text())
+    saved_at: int = Field(sa_column=_us())
+    saved_by: str = Field(sa_column=_text())
+
+
 class AuditRow(SQLModel, table=True):
     """One link of the audit chain; `hash` covers the row and the hash before it."""
 

@@ -34,6 +34,7 @@ from bridge.web.answers import (
 from bridge.web.gate import is_bearer, is_direct
 from bridge.web.live import EventStream, HubFullError
 from bridge.web.port import Bridge
+from bridge.web.scans import ScansApi
 from bridge.web.webhook import BODY_WITHIN_S, BodyTooLargeError, SenderGoneError, read_body
 
 PREFIX = "/api/v1"
@@ -54,6 +55,7 @@ class Api:
     def __init__(self, bridge: Bridge):
         self._bridge = bridge
         self._reads = bridge.store.reads
+        self._scans = ScansApi(bridge.scans, read_json)
 
     def routes(self) -> list[BaseRoute]:
         """What is served."""
@@ -81,6 +83,13 @@ class Api:
             self._guarded("/tokens/{token_id}", DELETE=self.revoke),
             self._guarded("/instruments", GET=self.instruments),
             self._guarded("/instruments/sync", POST=self.sync_instruments),
+            self._guarded("/scans", GET=self._scans.every, POST=self._scans.save),
+            self._guarded("/scans/{name}", GET=self._scans.one, DELETE=self._scans.delete),
+            self._guarded("/scans/{name}/lines", GET=self._scans.lines),
+            self._guarded("/scans/{name}/enable", POST=self._scans.enable),
+            self._guarded("/scans/{name}/disable", POST=self._scans.disable),
+            self._guarded("/scans/{name}/approve", POST=self._scans.approve),
+            self._guarded("/scans/{name}/deploy", POST=self._scans.deploy),
             self._guarded("/{rest:path}"),
         ]
 

@@ -10,6 +10,7 @@ from bridge.core.clock import Clock
 from bridge.core.login import LoginView
 from bridge.core.scope import Scope, TradingState
 from bridge.core.views import AccountView, ExternalView, HoldingView
+from bridge.definitions import Definitions
 from bridge.intake.verify import Delivery
 from bridge.settings import Settings
 from bridge.store.reads import Reads
@@ -85,6 +86,19 @@ class Logins(Protocol):
 
     async def log_in(self, account: str, request_token: str, *, by: str, new_user: bool = False) -> LoginView:
         """Make a session of what the login page gave."""
+        ...
+
+
+class Scans(Protocol):
+    """Scans and strategies of our own."""
+
+    @property
+    def definitions(self) -> Definitions:
+        """Their lives."""
+        ...
+
+    def explain(self, name: str, symbol: str | None = None) -> Mapping[str, object]:
+        """What one saw at the latest bar; safe in any thread."""
         ...
 
 
@@ -164,6 +178,11 @@ class Bridge(Protocol):
     @property
     def lists(self) -> Lists:
         """The list of instruments."""
+        ...
+
+    @property
+    def scans(self) -> Scans:
+        """Scans and strategies of our own."""
         ...
 
     @property

@@ -38,7 +38,7 @@ STEPS = ("intake", "risk", "execution", "portfolio", "scanner", "reports")
 ADAPTERS = ("bridge.brokers.paper", "bridge.brokers.kite", "bridge.brokers.venue")
 # The venue is the paper book behind HTTP, a program of its own, and speaks as its adapter does; a backfill of bars is a
 # program of its own too, so that no order waits for it.
-ADAPTER_USERS = ("bridge.bootstrap", "bridge.venue", "bridge.commands.venue", "bridge.commands.history")
+ADAPTER_USERS = ("bridge.bootstrap", "bridge.kite_wiring", "bridge.venue", "bridge.commands.venue", "bridge.commands.history")
 
 # Values that only one place may make.
 MAKERS = {"Approved": ("bridge.risk",)}
@@ -83,7 +83,7 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "twisted": ("bridge.brokers.kite",),  # kiteconnect's own reactor
     "uvicorn": ("bridge.cli", "bridge.commands", "bridge.sandbox"),
     "uvloop": ("bridge.cli", "bridge.commands"),
-    "yaml": ("bridge.settings", "bridge.market"),
+    "yaml": ("bridge.settings", "bridge.market", "bridge.scanner.files"),
 }
 ONE_PLACE = ("prometheus_client",)
 

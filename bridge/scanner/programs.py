@@ -1,0 +1,138 @@
+"""Programs: definitions at work over one set of bars, stepped bar by bar; the same for live bars and for recorded ones.
+
+Definitions of the same symbols and interval share one engine, and in it every equal term. A definition is asked about a bar
+when that has closed, never before; one of daily bars on the next trading day, when something can be done.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from bridge.core.bar import Interval
+from bridge.core.clock import IST
+from bridge.scanner.decide import Evaluation, Holding
+from bridge.scanner.definition import CadenceKind, Definition
+from bridge.scanner.terms import Bar, Bars, Engine, Factors, Reading, Term
+
+# So much of a symbol's history is stepped through before its terms are believed: three years of days, as MSCI's score asks for,
+# and of shorter bars what an ADX needs to forget how it was seeded.
+WARM_DAYS, WARM_BARS = 800, 600
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """What definitions share an engine by."""
+
+    interval: Interval
+    symbols: tuple[str, ...]
+
+
+class Group:
+    """One engine for all definitions of the same bars. `closed_at` is when the latest bar closed that it has seen."""
+
+    def __init__(self, key: GroupKey, definitions: Sequence[Definition], factors: Factors | None = None):
+        self.key = key
+        self.definitions = tuple(definitions)
+        self.engine = Engine(all_terms(definitions), len(key.symbols), factors=factors)
+        self.closed_at: datetime | None = None
+
+    def warm(self, bars: Bars, closed_at: datetime | None) -> None:
+        """Step through a history whose last bar closed at `closed_at`."""
+        self.engine.warm(bars)
+        self.closed_at = closed_at or self.closed_at
+
+    def step(self, bar: Bar, closed_at: datetime) -> Reading:
+        """One closed bar of all symbols; ValueError for one that does not come after the latest."""
+        if self.closed_at is not None and closed_at <= self.closed_at:
+            raise ValueError(f"a bar that closed at {closed_at} after one that closed at {self.closed_at}")
+        self.engine.step(bar)
+        self.closed_at = closed_at
+        return self.engine.read()
+
+    def evaluate(
+        self,
+        definition: Definition,
+        holdings: Mapping[str, Holding],
+        *,
+        lots: Mapping[str, Decimal],
+        untrusted: Mapping[str, str] | None = None,
+        held_back: Mapping[str, str] | None = None,
+    ) -> Evaluation:
+        """What the definition wants after the latest bar."""
+        assert self.closed_at is not None
+        return Evaluation(
+            definition, self.engine.read(), self.key.symbols, holdings,
+            at=self.closed_at, lots=lots, untrusted=untrusted, held_back=held_back,
+        )  # fmt: skip
+
+
+def all_terms(definitions: Iterable[Definition]) -> list[Term]:
+    """What an engine computes for them, each term once."""
+    return list(dict.fromkeys(term for definition in definitions for term in definition.terms()))
+
+
+def make_groups(
+    definitions: Iterable[Definition], symbols_of: Callable[[Definition], Sequence[str]], factors: Factors | None = None
+) -> list[Group]:
+    """The groups of definitions; `symbols_of` says what a definition's universe is now."""
+    found: dict[GroupKey, list[Definition]] = {}
+    for definition in definitions:
+        key = GroupKey(definition.interval, tuple(symbols_of(definition)))
+        found.setdefault(key, []).append(definition)
+    return [Group(key, members, factors) for key, members in found.items()]
+
+
+def warm_rows(interval: Interval) -> int:
+    """How many bars of history an engine is given."""
+    return WARM_DAYS if interval is Interval.DAY else WARM_BARS
+
+
+# -- when ---------------------------------------------------------------------------------------------------------------
+
+
+def is_due(definition: Definition, closed_at: datetime, before: datetime | None, opens_at: datetime) -> bool:
+    """Whether a definition of bars shorter than a day is asked at the close of a bar.
+
+    `before` is when the bar before it closed, None for the first that is known; `opens_at` when this day's session opened.
+    """
+    cadence = definition.cadence
+    is_first_today = before is None or before <= opens_at
+    if cadence.kind is CadenceKind.BAR:
+        return True
+    if cadence.kind is CadenceKind.MINUTES:
+        every = timedelta(minutes=cadence.minutes)
+        since, earlier = closed_at - opens_at, (before or opens_at) - opens_at
+        return since // every > max(earlier, timedelta()) // every
+    if cadence.kind is CadenceKind.DAILY:
+        assert cadence.at is not None
+        due = datetime.combine(closed_at.astimezone(IST).date(), cadence.at, IST)
+        return closed_at >= due and (is_first_today or before is None or before < due)
+    if cadence.kind is CadenceKind.MONTHLY:
+        return is_first_today and _is_new_month(closed_at, before)
+    return is_first_today
+
+
+def due_on(definition: Definition, opens_at: datetime, last_day: date | None) -> datetime | None:
+    """When on this trading day a definition of daily bars is asked, or None; `last_day` is that of its latest bar."""
+    cadence, day = definition.cadence, opens_at.astimezone(IST).date()
+    if (
+        cadence.kind is CadenceKind.MONTHLY
+        and last_day is not None
+        and (last_day.year, last_day.month) == (day.year, day.month)
+    ):
+        return None
+    if cadence.kind is CadenceKind.DAILY:
+        assert cadence.at is not None
+        return max(opens_at, datetime.combine(day, cadence.at, IST))
+    return opens_at
+
+
+def _is_new_month(closed_at: datetime, before: datetime | None) -> bool:
+    now, then = closed_at.astimezone(IST), before.astimezone(IST) if before is not None else None
+    return then is None or (now.year, now.month) != (then.year, then.month)
+
+
+def once_key(definition: Definition, bar_closed_at: datetime, symbol: str, action: str) -> str:
+    """What makes a signal the only one: version, bar, symbol and action, so that a restart raises none twice."""
+    return f"{definition.name} {definition.version} {bar_closed_at.isoformat()} {symbol} {action}"

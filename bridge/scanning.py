@@ -1,0 +1,70 @@
+"""Scanning: the definitions of one bridge and what each saw at the latest bar it was asked about."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bridge.core.clock import Clock
+from bridge.core.errors import RefusedError
+from bridge.core.reasons import RefusalCode
+from bridge.definitions import Definitions
+from bridge.settings import Settings
+from bridge.store.store import Store
+
+if TYPE_CHECKING:
+    from bridge.scanner.decide import Evaluation, Line
+
+
+class Scanning:
+    """What pages and commands ask of scans and strategies of our own."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock):
+        self.definitions = Definitions(settings, store, clock)
+        self.evaluations: dict[str, Evaluation] = {}
+
+    def explain(self, name: str, symbol: str | None = None) -> Mapping[str, object]:
+        """What a definition saw at the latest bar: all its symbols, or the one that is named."""
+        found = self.evaluations.get(name)
+        if found is None:
+            return {"name": name, "at": None, "lines": [], "message": "It has not been asked yet: no bar has closed since."}
+        if symbol is not None and symbol not in found.symbols:
+            hint = f"It looks at {len(found.symbols)} others."
+            raise RefusedError(RefusalCode.E_SYMBOL, f"{symbol[:40]} is not in its universe.", field="symbol", hint=hint)
+        lines = found.lines() if symbol is None else [found.line(found.symbols.index(symbol))]
+        return {
+            "name": name,
+            "version": found.definition.version,
+            "at": found.at,
+            "wishes": [
+                {"symbol": wish.symbol, "action": wish.action.value, "quantity": wish.quantity, "why": wish.why}
+                for wish in found.wishes
+            ],
+            "lines": [line_row(line) for line in lines],
+        }
+
+
+def line_row(line: "Line") -> dict[str, object]:
+    """One symbol explained; numbers that are not known are null."""
+    return {
+        "symbol": line.symbol,
+        "verdict": line.verdict.value,
+        "why": line.why,
+        "close": _known(line.close),
+        "bars_ago": line.age,
+        "held": line.held,
+        "score": line.score,
+        "rank": line.rank,
+        "checks": [
+            {
+                "name": check.name,
+                "rule": check.rule,
+                "passed": check.passed,
+                "values": {name: _known(value) for name, value in check.values},
+            }
+            for check in line.checks
+        ],
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
