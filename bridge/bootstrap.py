@@ -43,14 +43,13 @@ from bridge.market.lists import open_newest
 from bridge.market.rulings import Rulings
 from bridge.metrics import Metrics
 from bridge.notify.dispatch import Notifier
-from bridge.pictures import account_views, external_views, holding_views
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.protecting import Protector
 from bridge.risk.halt import starting_state
 from bridge.scanning import Scanning
 from bridge.settings import AccountSettings, Settings
 from bridge.square_off import SquareOff
-from bridge.standing import account_views, modes_in_force
+from bridge.standing import account_views, external_views, holding_views, modes_in_force
 from bridge.startup import check_accounts_known, check_symbols_known
 from bridge.store.backend import ProcessLock
 from bridge.store.paper_tables import paper_maps

@@ -1,11 +1,11 @@
-"""Standing: how accounts and trading states stand now, as pages, API and commands show them."""
+"""Standing: how accounts, what lies at their brokers and trading states stand now, as pages, API and commands show them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from bridge.core.ledger import Ledger
 from bridge.core.scope import TradingState
-from bridge.core.views import AccountView
+from bridge.core.views import AccountView, ExternalView, HoldingView, external_view, holding_view
 from bridge.execution.gate import Gate
 from bridge.execution.guard import GuardedBroker
 from bridge.logins import Logins
@@ -44,3 +44,13 @@ def account_views(ledger: Ledger, brokers: Mapping[str, GuardedBroker], logins: 
             )
         )
     return views
+
+
+def external_views(ledger: Ledger, accounts: Iterable[str]) -> list[ExternalView]:
+    """Orders at the brokers that are not ours, as last seen: by account, the latest first."""
+    return [external_view(name, row) for name in accounts for row in ledger.external.values.get(name, ())]
+
+
+def holding_views(ledger: Ledger, accounts: Iterable[str]) -> list[HoldingView]:
+    """Shares that lie at the brokers from days before, as last seen."""
+    return [holding_view(name, one) for name in accounts for one in ledger.holdings.values.get(name, ())]

@@ -117,8 +117,8 @@ def test_more_volatility_never_costs_less():
     ("kind", "strike", "price"),
     [
         (CALL, 23_000.0, 700.0), (CALL, 23_000.0, 650.0), (CALL, 24_000.0, 0.0), (CALL, 24_000.0, -1.0),
-        (CALL, 24_000.0, FORWARD), (CALL, FORWARD, 1e-9), (PUT, 24_000.0, 300.0), (PUT, 24_000.0, 24_000.0), (PUT, 24_000.0, math.nan),
-        (PUT, 24_000.0, math.inf),
+        (CALL, 24_000.0, FORWARD), (CALL, FORWARD, 1e-9), (PUT, 24_000.0, 300.0), (PUT, 24_000.0, 24_000.0),
+        (PUT, 24_000.0, math.nan), (PUT, 24_000.0, math.inf),
     ],
 )  # fmt: skip
 def test_a_price_without_a_volatility_has_none(kind, strike, price):
