@@ -81,10 +81,13 @@ def make(arguments: argparse.Namespace) -> int:
     clock = SystemClock()
     begin, end = read_span(arguments, clock)
     symbols = tuple(_symbols(arguments, needed=False)) or tuple(f"NSE:MADE{number:03}" for number in range(arguments.count))
-    plan = Plan(seed=arguments.seed, symbols=symbols, days=weekdays(begin, end))
+    settings = load_settings()
+    calendar = load_calendar(settings.calendar)
+    days = tuple(day for day in weekdays(begin, end) if calendar.is_trading_day(day) or not calendar.knows(day))
+    plan = Plan(seed=arguments.seed, symbols=symbols, days=days)
     if not plan.days:
-        raise CommandError(f"there is no weekday from {begin} to {end}")
-    store, progress, count = _store(load_settings()), Progress(sys.stderr, clock), 0
+        raise CommandError(f"there is no trading day from {begin} to {end}")
+    store, progress, count = _store(settings), Progress(sys.stderr, clock), 0
     for number, part in enumerate(make_parts(plan)):
         progress.tell(number, len(symbols), part.symbol)
         count += store.merge(Interval.MINUTE, [part])

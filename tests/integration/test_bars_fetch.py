@@ -251,7 +251,7 @@ def tell_a_whole_story(desk, capsys):
         (["fetch", "--interval", "1d"], "name the symbols with --symbol NSE:SBIN"),
         (["fetch", "--symbol", "SBIN", "--interval", "1d", "--from", "last week"], "write days like 2026-11-20"),
         (["fetch", "--symbol", "SBIN", "--interval", "1d", "--from", "2026-02-01", "--to", "2026-01-01"], "is after"),
-        (["make", "--from", "2026-01-03", "--to", "2026-01-04"], "there is no weekday"),
+        (["make", "--from", "2026-01-03", "--to", "2026-01-04"], "there is no trading day"),
         (["import", "nowhere.csv", "--interval", "1d"], "nowhere.csv cannot be read"),
     ],
 )
@@ -271,12 +271,12 @@ def test_files_and_made_up_bars_are_listed(tmp_path, monkeypatch, capsys):
     assert "There are no bars yet" in capsys.readouterr().out
     assert cli.main(["bars", "import", str(file), "--interval", "1d", "--symbol", "SBIN"]) == 0
     assert f"{file}: 1 bars of 1 symbol\n" in capsys.readouterr().out
-    assert cli.main(["bars", "make", "--count", "2", "--from", "2026-01-05", "--to", "2026-01-06"]) == 0
+    assert cli.main(["bars", "make", "--count", "2", "--from", "2026-01-22", "--to", "2026-01-27"]) == 0
     assert "not a price of them was ever traded" in capsys.readouterr().out
     span = ["--from", "2026-01-01", "--to", "2026-01-31"]
     assert cli.main(["bars", "doctor", "--interval", "1m", *span]) == 0
-    assert "2 of 2 symbols can be trusted" in capsys.readouterr().out
+    assert capsys.readouterr().out == "2 of 2 symbols can be trusted, from 2026-01-01 to 2026-01-31.\n"
     assert cli.main(["bars", "doctor", "--interval", "1d", *span, "--symbol", "NSE:NONE"]) == 1
     assert "✗ NSE:NONE: no bars: there is no 1d bar of it" in capsys.readouterr().out
     assert cli.main(["bars", "list", "--interval", "1m"]) == 0
-    assert capsys.readouterr().out.count("2026-01-05 to 2026-01-06") == 2
+    assert capsys.readouterr().out.count("3 days known  2026-01-22 to 2026-01-27") == 2  # the 26th is a holiday

@@ -1,6 +1,8 @@
 """The file of bars: merged once however often they come, all or nothing, with what is known of each day."""
 
 import sqlite3
+import subprocess
+import sys
 from datetime import date, timedelta
 
 import numpy as np
@@ -13,6 +15,7 @@ from bridge.market.bars.series import COLUMNS, BarsError, Series
 from bridge.market.bars.store import BarStore, Part
 from bridge.market.bars.synthetic import Plan, make_parts, weekdays
 from bridge.market.bars.times import day_numbers, first_second, number_of_day
+from tests.support.rigs import ROOT
 
 MINUTE, DAY = Interval.MINUTE, Interval.DAY
 JAN = date(2026, 1, 1)
@@ -183,3 +186,34 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path):
     connection.close()
     with pytest.raises(BarsError, match="format 7, not 1"):
         BarStore(path).holdings()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from bridge.core.bar import Interval
+from bridge.market.bars.store import BarStore, Part
+from bridge.market.bars.synthetic import Plan, make_parts, weekdays
+from datetime import date
+store = BarStore(Path(sys.argv[1]))
+made = list(make_parts(Plan(seed=1, symbols=("NSE:A", "NSE:B"), days=weekdays(date(2026, 1, 1), date(2026, 6, 30)))))
+for round in range(1_000_000):
+    store.merge(Interval.MINUTE, [Part(symbol=f"{part.symbol}{round}", series=part.series) for part in made])
+    print(round, flush=True)
+"""
+
+
+def test_a_kill_in_the_middle_leaves_whole_imports(tmp_path):
+    """Whatever the moment: each import is there with both of its symbols, or not at all, and reading goes on."""
+    path = tmp_path / "bars.db"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        done = [int(process.stdout.readline()) for _ in range(5)]
+        process.kill()
+    store = BarStore(path)
+    held = {one.symbol: one.bars for one in store.holdings()}
+    assert {symbol[4] for symbol in held} == {"A", "B"}
+    assert {symbol[5:] for symbol in held if symbol[4] == "A"} == {symbol[5:] for symbol in held if symbol[4] == "B"}
+    assert all(f"NSE:A{number}" in held for number in done)
+    assert len(set(held.values())) <= 2
+    assert len(store.read(MINUTE, list(held), JAN, date(2026, 6, 30))) > 0
