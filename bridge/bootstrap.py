@@ -28,12 +28,13 @@ from bridge.execution.guard import GuardedBroker, GuardNews
 from bridge.execution.outbox import Lane, LaneSteps
 from bridge.execution.reconcile import Reconciler
 from bridge.execution.throttle import Throttle
-from bridge.feed import Feed
+from bridge.feed import Feed, find_used
 from bridge.intake.admit import Intake
 from bridge.intake.verify import Verifier
 from bridge.kite_wiring import KiteWiring
 from bridge.log import log_event, log_fault
 from bridge.logins import Logins
+from bridge.market.bands import Bands
 from bridge.market.calendar import Calendar, load_calendar
 from bridge.market.freeze import load_freezes
 from bridge.market.instruments import Catalog
@@ -200,8 +201,10 @@ class Bridge(KiteWiring):
         return Feed(store=self.store, token_of=token_of, on_fault=self.on_fault, asked=asked)
 
     def _make_rulings(self) -> Rulings:
+        self.bands = Bands(clock=self.clock, used=lambda: find_used(self.store.ledger), on_fault=self.on_fault)
         use_freezes = None if self.settings.freeze_quantities else self.catalog.use_freezes
-        return Rulings(self.settings.exchange_dir(), self.calendar.index_names, use_freezes, self.on_fault)
+        folder, names = self.settings.exchange_dir(), self.calendar.index_names
+        return Rulings(folder, names, use_freezes, self.on_fault, self.bands)
 
     def _make_lists(self) -> ListKeeper:
         return ListKeeper(
@@ -432,6 +435,7 @@ class Bridge(KiteWiring):
         await self.lists.stop()
         await self.reconciler.stop()
         await self.feed.stop()
+        await self.bands.stop()
         for stream in self.streams:
             await stream.stop()
         for broker in self.guarded.values():
@@ -462,6 +466,7 @@ class Bridge(KiteWiring):
     async def _tick(self) -> None:
         """What the worker does each second besides its own."""
         self.rulings.refresh()
+        self.bands.tick()
         await self.withdrawals.tick()
         await self.square_off.tick()
         await self.protector.look()

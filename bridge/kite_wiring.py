@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bridge.brokers.base import Broker, LoginSession
 from bridge.core.clock import Clock
 from bridge.feed import Feed
+from bridge.market.bands import Bands
 from bridge.market.instruments import Catalog
 from bridge.market.keeper import ListKeeper
 from bridge.protecting import protective_orders
@@ -31,6 +32,7 @@ class KiteWiring(ABC):
     store: Store
     catalog: Catalog
     feed: Feed
+    bands: Bands
     lists: ListKeeper
     sessions: dict[str, LoginSession]
     postbacks: dict[str, Postback]
@@ -54,6 +56,7 @@ class KiteWiring(ABC):
 
     def _make_kite(self, name: str, account: AccountSettings) -> Broker:
         from bridge.brokers.kite.adapter import KiteBroker, KitePolicy  # the vendor's client brings all of Twisted along
+        from bridge.brokers.kite.bands import KiteBands
         from bridge.brokers.kite.dump import KiteDump
 
         policy = KitePolicy(
@@ -75,6 +78,8 @@ class KiteWiring(ABC):
         )
         self._kites[name] = broker
         self.lists.sources[name] = KiteDump(root=account.root or KITE_ROOT, api_key=account.api_key, session=tokens)
+        bands = KiteBands(root=account.root or KITE_ROOT, api_key=account.api_key, tokens=tokens)
+        self.bands.add_source(bands.read, bands.close)
         self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
         if account.updates == "stream":
             self._add_stream(name, account, tokens, broker.poke)

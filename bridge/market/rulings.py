@@ -1,4 +1,4 @@
-"""Rulings: what the exchange says of an instrument today, from its lists that a person or a script imports.
+"""Rulings: what the exchange says of an instrument today, from its lists that are imported and from brokers' quotes.
 
 The lists lie in `data_dir/exchange` and are read again when they change. Whatever is not of today is not known.
 """
@@ -13,6 +13,7 @@ from bridge.core.errors import ConfigError
 from bridge.core.instrument import Instrument
 from bridge.core.market import Ruling
 from bridge.market.ban import BanList, ban_from_json
+from bridge.market.bands import Bands
 from bridge.market.freeze import MAX_BYTES, FreezeQuantities, load_freezes
 
 BAN_FILE, FREEZE_FILE = "ban.json", "freeze.json"
@@ -32,18 +33,21 @@ class Rulings:
         index_names: frozenset[str],
         use_freezes: Callable[[FreezeQuantities], None] | None,
         on_fault: Callable[[str, BaseException], None],
+        bands: Bands,
     ) -> None:
         self._folder = folder
         self._index_names = index_names
         self._use_freezes = use_freezes
         self._on_fault = on_fault
+        self._bands = bands
         self._ban: BanList | None = None
         self._seen: dict[str, tuple[int, int]] = {}
         self.refresh()
 
     def of(self, instrument: Instrument, at: datetime) -> Ruling:
         """What is ruled for an instrument on the day of `at` in India."""
-        return Ruling(is_banned=self._is_banned(instrument, at))
+        low, high = self._bands.of(instrument.symbol, at) or (None, None)
+        return Ruling(is_banned=self._is_banned(instrument, at), low=low, high=high)
 
     def _is_banned(self, instrument: Instrument, at: datetime) -> bool | None:
         is_contract = instrument.exchange in _EXCHANGES and instrument.kind in _CONTRACTS

@@ -130,6 +130,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "bridge.notify.channel:Channel._run": "one fault must not be the end of notifications; counted",
     "bridge.notify.channel:Channel._in_thread.run": "handed to the waiter in the loop, who raises it",
     "bridge.notify.link:Link.send": "a plugin's own fault, whose words may name a secret; told as not sent, and tried again",
+    "bridge.market.bands:Bands._ask": "a quote that fails leaves bands unknown and must not end the asking; counted",
     "bridge.market.keeper:ListKeeper._run": "a fault with one list must not end the watch for the next; counted",
     "bridge.queueing:Queue._carry": "a fault in processing never costs the acknowledgement; counted, tried three times",
     "bridge.execution.reconcile:Reconciler._look": "a fault in one look must neither vanish nor be the last; counted",

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from bridge.core.enums import InstrumentKind
 from bridge.market.ban import BanList, ban_from_json, ban_to_json, parse_ban
+from bridge.market.bands import Bands
 from bridge.market.freeze import FreezeQuantities, freezes_to_json, parse_freezes
 from bridge.market.rulings import BAN_FILE, FREEZE_FILE, Rulings
+from tests.support.clocks import StillClock
 from tests.unit.market.test_calendar import CALENDAR, make_instrument
 
 DAY = date(2026, 11, 20)
@@ -75,7 +77,8 @@ def test_a_list_is_kept_as_it_was_taken(day, names):
 def make_rulings(folder: Path, faults: list[str] | None = None, taken: list[FreezeQuantities] | None = None) -> Rulings:
     told = [] if faults is None else faults
     use = None if taken is None else taken.append
-    return Rulings(folder, CALENDAR.index_names, use, lambda where, _error: told.append(where))
+    bands = Bands(clock=StillClock(), used=lambda: (), on_fault=lambda where, _error: told.append(where))
+    return Rulings(folder, CALENDAR.index_names, use, lambda where, _error: told.append(where), bands)
 
 
 def put_ban(folder: Path, names: set[str], day: date = DAY) -> None:
