@@ -304,9 +304,9 @@ class KiteBroker:
         ours = self._protections()
         triggers = await self._read_list("get_gtts") if ours else []
         orders, trades = await self._read_list("orders"), await self._read_list("trades")
-        by_order: dict[Any, list[Any]] = defaultdict(list)
+        by_order: dict[str, list[Any]] = defaultdict(list)
         for trade in trades:
-            by_order[self._parse(lambda trade=trade: trade["order_id"])].append(trade)  # type: ignore[misc]
+            by_order[self._parse(lambda trade=trade: read_text(trade, "order_id"))].append(trade)  # type: ignore[misc]
         before, now_seen = self._seen, dict[str, _Seen]()
         for number, told in enumerate(orders, start=1):
             ident = self._parse(lambda told=told: read_text(told, "order_id"))  # type: ignore[misc]
