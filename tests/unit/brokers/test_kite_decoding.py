@@ -212,9 +212,9 @@ def check_order(row: BookRow) -> None:
     """What ORDER and TRADE say."""
     assert (row.broker_order_id, row.tag, row.symbol) == (ORDER["order_id"], TAG, "NSE:SBIN")
     assert (row.side, row.product, row.ord_type) == (Side.BUY, Product.MIS, OrdType.LIMIT)
-    assert (row.order_qty, row.cum_qty, row.status) == (10, 4, OrderStatus.PARTIAL)
+    assert (row.order_qty, row.cum_qty, row.status) == (Decimal(10), Decimal(4), OrderStatus.PARTIAL)
     (fill,) = row.fills
-    assert (fill.exec_id, fill.last_qty, fill.last_px) == ("10000000", 4, Decimal("812.45"))
+    assert (fill.exec_id, fill.last_qty, fill.last_px) == ("10000000", Decimal(4), Decimal("812.45"))
 
 
 def test_every_answer_of_a_documented_shape_is_read(reader: Reader) -> None:
@@ -223,7 +223,7 @@ def test_every_answer_of_a_documented_shape_is_read(reader: Reader) -> None:
     (row,) = reader.book()
     check_order(row)
     (position,) = reader.do(reader.broker.positions())
-    assert (position.symbol, position.product, position.quantity) == ("NSE:SBIN", Product.MIS, 4)
+    assert (position.symbol, position.product, position.quantity) == ("NSE:SBIN", Product.MIS, Decimal(4))
     funds = reader.do(reader.broker.funds())
     assert (funds.available, funds.equity, funds.cash) == (Decimal("24966.75"), Decimal("25000.50"), Decimal("25000.50"))
 
@@ -232,7 +232,7 @@ def test_a_trigger_that_has_fired_is_read_with_the_order_it_placed(protected: Re
     """Both are one order here, under the trigger's id."""
     protected.tell()
     (row,) = protected.book()
-    assert (row.broker_order_id, row.ord_type, row.cum_qty) == ("gtt:105099", OrdType.GTT, 4)
+    assert (row.broker_order_id, row.ord_type, row.cum_qty) == ("gtt:105099", OrdType.GTT, Decimal(4))
 
 
 # -- fields that are missing, null, unknown -----------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_fields_that_may_be_missing_or_are_new_change_nothing_of_a_position(read
     """The same for what is held."""
     reader.tell(portfolio__positions={"net": [row]})
     (position,) = reader.do(reader.broker.positions())
-    assert (position.symbol, position.product, position.quantity) == ("NSE:SBIN", Product.MIS, 4)
+    assert (position.symbol, position.product, position.quantity) == ("NSE:SBIN", Product.MIS, Decimal(4))
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda status: status not in STATUSES))
