@@ -34,6 +34,7 @@ from bridge.intake.verify import Verifier
 from bridge.kite_wiring import KiteWiring
 from bridge.log import log_event, log_fault
 from bridge.logins import Logins
+from bridge.margins import Margins
 from bridge.market.bands import Bands
 from bridge.market.calendar import Calendar, load_calendar
 from bridge.market.freeze import load_freezes
@@ -112,6 +113,9 @@ class Bridge(KiteWiring):
         self.gate = Gate()
         self.intraday_ends = square_off_times(self.calendar, {n: a.square_off_times for n, a in settings.accounts.items()})
         self.pipeline = self._make_pipeline()
+        asks = {name: kite.shortage for name, kite in self._kites.items() if settings.accounts[name].margin_check}
+        self.margins = Margins(self.store.ledger, asks)
+        self.pipeline.asks_first = self.margins.is_asked
         self.reconciler = self._make_reconciler()
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
         self.square_off = self._make_square_off()
@@ -322,6 +326,9 @@ class Bridge(KiteWiring):
             find_order=self.store.ledger.orders.get,
             seconds_left=self.pipeline.seconds_left,
             in_doubt=lambda account, _cl_ord_id: self.reconciler.doubt(account),
+            is_asked=self.margins.is_asked,
+            shortage=self.margins.shortage,
+            deny=self.pipeline.deny_unsent,
             on_send=self.metrics.order_sent,
             on_fault=self.on_fault,
         )

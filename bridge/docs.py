@@ -78,6 +78,8 @@ SETTINGS: dict[str, str] = {
     "accounts.<name>.updates": "Kite: what brings news of orders. `poll` looks by itself, every second while one is open.",
     "accounts.<name>.market_protection": "Kite: the percentage beyond the last price that a MARKET or SL-M order may go; "
     "-1: Kite's own band.",
+    "accounts.<name>.margin_check": "Kite: ask it before an entry whether there is money for it, while nothing else waits; "
+    "an answer is waited for a second at most.",
     "accounts.<name>.static_address": "Kite: the address that is registered at Zerodha; `bridge check` holds the one that "
     "orders leave from against it.",
     "accounts.<name>.protection_products": "Products in which a stop or target may rest at the broker; "

@@ -126,6 +126,7 @@ class Pipeline:
         self._queue = Queue(clock, self._process, self._end, lambda error: self.on_fault("process", error))
         self._is_stopping = False
         self.on_answer: Callable[[Answer, datetime], None] = lambda _answer, _received_at: None
+        self.asks_first: Callable[[Order], bool] = lambda _order: False  # the lane asks the broker before it lets it go
         self.on_fault: Callable[[str, BaseException], None] = lambda _where, _error: None
 
     def begin_stop(self) -> None:
@@ -264,7 +265,8 @@ class Pipeline:
     def _hand_over(self, tx: Tx, orders: Sequence[Order], now: datetime) -> None:
         """Give new orders to their lanes, with leave to send where nothing is before them."""
         for order in orders:
-            granted = self._nothing_before(tx, order) and self.begin_send(tx, order.cl_ord_id, now).order
+            may_ride = self._nothing_before(tx, order) and not self.asks_first(order)
+            granted = may_ride and self.begin_send(tx, order.cl_ord_id, now).order
             current = tx.ledger.orders.get(order.cl_ord_id)
             if current is not None and not current.status.is_closed:
                 queue_order(tx, order, granted=bool(granted) and current.status is OrderStatus.PENDING)
@@ -449,6 +451,11 @@ class Pipeline:
         """End an entry whose next try would come too late; `message` is what the last one came to."""
         stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=f"The next try would come too late ({message}).")
         self._withdraw(tx, order, OrderEventKind.EXPIRED, stale, now)
+
+    def deny_unsent(self, tx: Tx, order: Order, message: str, now: datetime) -> None:
+        """End an entry that has not left, for the broker says that there is not money enough."""
+        short = Denied(reason=Reason.BUYING_POWER, message=message)
+        self._withdraw(tx, order, OrderEventKind.CANCELLED, short, now)
 
     def _expire(self, tx: Tx, order: Order, now: datetime) -> Grant:
         stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=Reason.STALE_BEFORE_SEND.sentence)

@@ -40,7 +40,16 @@ KITE_LOGIN_ROOT = "https://kite.zerodha.com/connect/login"
 KITE_STREAM_ROOT = "wss://ws.kite.trade"
 # The exchange's own limit is ten for who is not registered as an algo; some room is left for orders placed elsewhere.
 KITE_PER_SECOND, KITE_MAX_PER_SECOND = 8, 10
-KITE_ONLY = ("api_key", "api_secret", "login_root", "stream_root", "updates", "market_protection", "static_address")
+KITE_ONLY = (
+    "api_key",
+    "api_secret",
+    "login_root",
+    "stream_root",
+    "updates",
+    "market_protection",
+    "static_address",
+    "margin_check",
+)
 # Longer than this before the close is meant as something else: YAML reads 15:10 without quotes as 910.
 MAX_SQUARE_OFF_MINUTES = 240
 # Where Zerodha documents triggers (support.zerodha.com, GTT): delivery and overnight positions, neither currency nor commodity.
@@ -210,7 +219,8 @@ class RiskSettings(Section):
 
 class AccountSettings(Section):
     """Money at one broker. `cash`, `slippage_bps`, `fill_ratio` and `charges` are the paper broker's, `root` and `token` the
-    venue's; `api_key`, `api_secret`, the three roots, `updates`, `market_protection` and `static_address` are Kite's.
+    venue's; `api_key`, `api_secret`, the three roots, `updates`, `market_protection`, `static_address` and `margin_check` are
+    Kite's.
 
     `leverage` is how many rupees of order one rupee of buying power carries, by product. `fill_ratio` is the part of a resting
     paper order that fills at each new price. `square_off` names by segment when MIS positions are closed, in minutes before
@@ -228,6 +238,7 @@ class AccountSettings(Section):
     stream_root: Annotated[str, AfterValidator(_check_stream)] = KITE_STREAM_ROOT
     updates: Literal["stream", "postback", "poll"] = "stream"
     market_protection: Annotated[Decimal, AfterValidator(_check_protection)] = Decimal(-1)
+    margin_check: bool = True
     static_address: Annotated[str, AfterValidator(_check_address)] | None = None
     protection_products: tuple[Product, ...] = tuple(Product)
     protection_slippage_pct: Decimal = Field(default=Decimal(1), ge=0, le=20)

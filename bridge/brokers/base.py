@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from bridge.core.bar import Bar, Interval
-from bridge.core.enums import Product
+from bridge.core.enums import OrdType, Product, Side, Variety
 from bridge.core.instrument import Instrument
 from bridge.core.login import LoginView
 from bridge.core.offer import PLAIN, Offer
@@ -49,6 +49,21 @@ class Capabilities:
     reverses_in_one: frozenset[Product] = frozenset({Product.MIS, Product.NRML})
     offer: Offer = PLAIN
     max_replaces: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargedOrder:
+    """What was traded under one order, as the broker reckons charges: by order, at its mean price."""
+
+    cl_ord_id: str
+    broker_order_id: str
+    symbol: str
+    side: Side
+    product: Product
+    ord_type: OrdType
+    variety: Variety
+    quantity: Decimal
+    avg_px: Decimal
 
 
 class BookUnreadableError(Exception):

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,7 +50,9 @@ class Granted(Protocol):
 class LaneSteps:
     """What a lane calls of the pipeline, inside transactions, and whom it asks or tells.
 
-    `find_order` gives an order as it stands, `seconds_left` how long an entry may still leave: None for exits.
+    `find_order` gives an order as it stands, `seconds_left` how long an entry may still leave: None for exits. `shortage` asks
+    the broker, for orders that `is_asked` names, why there is not money enough, until something else is in a hurry; `deny`
+    ends them for it.
     """
 
     begin_send: Callable[[Tx, str, datetime], Granted]
@@ -59,6 +61,9 @@ class LaneSteps:
     find_order: Callable[[str], Order | None]
     seconds_left: Callable[[Order, datetime], float | None]
     in_doubt: Callable[[str, str], None]
+    is_asked: Callable[[Order], bool]
+    shortage: Callable[[Order, asyncio.Event], Awaitable[str]]
+    deny: Callable[[Tx, Order, str, datetime], object]
     on_send: Callable[[Order], None]
     on_fault: Callable[[str, BaseException], None]
 
@@ -175,6 +180,12 @@ class Lane:
             if cl_ord_id in self._sending:  # its own answer is not written down yet, and will follow it up
                 self._queued.discard(cl_ord_id)
                 continue
+            if rank == _ENTRY and not self._queue and await self._is_denied(cl_ord_id):
+                self._queued.discard(cl_ord_id)
+                continue
+            if self._queue and self._queue[0] < item:  # an exit came while the broker was asked
+                heapq.heappush(self._queue, item)
+                continue
             self._granting = True
             try:
                 granted: Granted = await self._write(partial(self._grant, cl_ord_id=cl_ord_id, rank=rank))
@@ -193,6 +204,21 @@ class Lane:
             self._queued.discard(cl_ord_id)
             if granted.order is not None:
                 self._begin(granted.order)
+
+    async def _is_denied(self, cl_ord_id: str) -> bool:
+        """Ask the broker whether there is money for an entry, while nothing else wants to leave; True when it has ended."""
+        order = self._steps.find_order(cl_ord_id)
+        if order is None or order.status is not OrderStatus.NEW or not self._steps.is_asked(order):
+            return False
+        shortage = await self._steps.shortage(order, self._wake)
+        if shortage:
+            await write_down(self._write, partial(self._deny, cl_ord_id=cl_ord_id, message=shortage))
+        return bool(shortage)
+
+    def _deny(self, tx: Tx, cl_ord_id: str, message: str) -> None:
+        order = tx.ledger.orders.get(cl_ord_id)
+        if order is not None and order.status is OrderStatus.NEW:
+            self._steps.deny(tx, order, message, self._clock.now())
 
     def _may_begin(self) -> bool:
         """Something waits, and the broker takes one more; in a held lane what was granted goes on, but only back to NEW."""

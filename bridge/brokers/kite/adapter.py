@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
 from bridge.brokers.http_outcomes import TOO_MANY, judge_answer, judge_failure, read_retry_after
 from bridge.brokers.kite.client import Answer, KiteClient, TokenSource
+from bridge.brokers.kite.costs import KiteCosts
 from bridge.brokers.kite.gtt import ACTIVE, merge_triggers, read_child, read_trigger_id, trigger_id, write_gtt
 from bridge.brokers.kite.icebergs import cut_legs, merge_legs, read_leg
 from bridge.brokers.kite.limits import MAX_REPLACES, OTHERS_PER_SECOND, PER_MINUTE, OrderCount, Pace
@@ -119,6 +120,7 @@ class KiteBroker:
         self._protections = protections
         self._pace = Pace(OTHERS_PER_SECOND)
         self._orders, self._changes, self._cancels, self._reads = (self._make_line() for _ in range(4))
+        self.costs = KiteCosts(self._make_line(), self._pace, clock)
         self._seen: dict[str, _Seen] = {}
         self._newest_legs: dict[str, str] = {}
         self._told_rows: dict[str, BookRow] = {}
@@ -151,6 +153,7 @@ class KiteBroker:
             await asyncio.gather(self._following, return_exceptions=True)
         for line in (self._orders, self._changes, self._cancels, self._reads):
             line.close()
+        self.costs.close()
 
     def status(self) -> BrokerStatus:
         """Connected while somebody is logged in; whether the vendor answers at all is the guard's to know."""
@@ -194,6 +197,14 @@ class KiteBroker:
             self.count.forget(order.tag)
         self.poke("placed")
         return outcome
+
+    async def shortage(self, order: Order) -> str:
+        """Why there is not money enough for an order by Kite's word, empty when there is; may raise BookUnreadableError."""
+        try:
+            words = write_order(order, self._policy.protection, self._cut(order))
+        except ValueError:
+            return ""  # `place` says it better
+        return await self.costs.shortage(words)
 
     def _cut(self, order: Order) -> tuple[int, Decimal]:
         intent = order.intent
