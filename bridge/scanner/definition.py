@@ -10,6 +10,7 @@ filters: {trend: close > sma(close, 100)}   # a symbol is in when every one of t
 score: nse_momentum()        # ranks those that are in; with top: 30 the best may be entered, keep: 45 leaves below
 long: {enter: cross_over(ema(close, 9), ema(close, 21)), leave: cross_under(ema(close, 9), ema(close, 21))}
 short: {enter: ..., leave: ...}
+columns: {sentiment: {at_least: 0, days: 7}}   # dated numbers from outside that may keep it from an entry
 exits: {stop: {percent: 1}, target: {atr: 3}, trail: {percent: 2}}
 size: {quantity: 10}         # or {rupees: 50000}, or {risk: 1000}: rupees between entry and stop
 ```
@@ -37,7 +38,7 @@ _DAILY = re.compile(r"daily@(\d\d):(\d\d)")
 _MINUTES = re.compile(r"(\d{1,3})m")
 _KEYS = frozenset({
     "name", "strategy", "universe", "interval", "cadence", "filters", "score", "top", "keep", "long", "short", "exits", "size",
-    "note",
+    "note", "columns",
 })  # fmt: skip
 _SIZES = ("quantity", "rupees", "risk")
 
@@ -98,6 +99,16 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnRule:
+    """Which values of a dated column let an entry be made; one older than `days` counts as none, and none is no obstacle."""
+
+    name: str
+    at_least: Decimal | None = None
+    at_most: Decimal | None = None
+    days: int = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SideRules:
     """When to enter one side and when to leave it. No `enter`: whoever is ranked is entered; no `leave`: the ranking alone."""
 
@@ -123,6 +134,7 @@ class Definition:
     short: SideRules | None
     exits: Exits
     size: Size
+    columns: tuple[ColumnRule, ...]
     note: str
     source: Mapping[str, Any] = field(hash=False)
     version: str = ""
@@ -220,6 +232,7 @@ class _Reader:
             short=self._complete("short", short, score),
             exits=exits,
             size=size,
+            columns=tuple(self._column(name, rule) for name, rule in self._columns()),
             note=str(self._source.get("note", "")),
             source=dict(self._source),
             version=version_of(self._source),
@@ -333,17 +346,35 @@ class _Reader:
             raise DefinitionError(f"exits.{name}.bars: a whole number from 1 to 500 is wanted, not {bars!r}")
         return Distance(percent=number, bars=bars) if kind == "percent" else Distance(atr=number, bars=bars)
 
+    def _columns(self) -> list[tuple[str, Any]]:
+        value = self._source.get("columns", {})
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in value):
+            raise DefinitionError("columns: a mapping is wanted, such as {sentiment: {at_least: 0, days: 7}}")
+        return list(value.items())
+
+    def _column(self, name: str, rule: Any) -> ColumnRule:
+        key = f"columns.{name}"
+        if not isinstance(rule, Mapping) or not set(rule) <= {"at_least", "at_most", "days"} or not set(rule) - {"days"}:
+            raise DefinitionError(f"{key}: at_least, at_most or both are wanted, and days if you like")
+        bounds = {
+            each: self._number(f"{key}.{each}", rule[each], above=None) for each in ("at_least", "at_most") if each in rule
+        }
+        days = rule.get("days", 7)
+        if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 3_660:
+            raise DefinitionError(f"{key}.days: a whole number from 0 to 3660 is wanted, not {days!r}")
+        return ColumnRule(name=name, days=days, **bounds)
+
     def _size(self) -> Size:
         value = self._source.get("size", {})
         if not isinstance(value, Mapping) or not set(value) <= set(_SIZES) or len(value) > 1:
             raise DefinitionError("size: one of {quantity: 10}, {rupees: 50000}, {risk: 1000} is wanted")
         return Size(**{name: self._number(f"size.{name}", number) for name, number in value.items()})
 
-    def _number(self, key: str, value: Any) -> Decimal:
+    def _number(self, key: str, value: Any, above: int | None = 0) -> Decimal:
         try:
             number = Decimal(str(value)) if not isinstance(value, bool) else Decimal("nan")
         except InvalidOperation:
             number = Decimal("nan")
-        if not number.is_finite() or number <= 0:
-            raise DefinitionError(f"{key}: a number above zero is wanted, not {value!r}")
+        if not number.is_finite() or (above is not None and number <= above):
+            raise DefinitionError(f"{key}: a number{'' if above is None else ' above zero'} is wanted, not {value!r}")
         return number
