@@ -200,7 +200,7 @@ def legs_to_text(legs: Legs | None) -> str | None:
     if legs is None:
         return None
     named = (("stop", legs.stop), ("target", legs.target))
-    return _encode({name: [str(leg.trigger_px), str(leg.limit_px)] for name, leg in named if leg is not None})
+    return _encode({name: [to_text(leg.trigger_px), to_text(leg.limit_px)] for name, leg in named if leg is not None})
 
 
 def legs_from_text(text: str | None) -> Legs | None:
@@ -213,7 +213,8 @@ def legs_from_text(text: str | None) -> Legs | None:
 
 
 def _level_out(level: Level) -> dict[str, str]:
-    return {"percent": str(level.percent)} if level.percent is not None else {"price": str(level.price)}
+    named = (("price", level.price), ("percent", level.percent))
+    return {name: to_text(value) for name, value in named if value is not None}
 
 
 def _level_in(told: dict[str, str]) -> Level:

@@ -19,6 +19,7 @@ from bridge.core.market import Mark
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import Position, PositionKey
+from bridge.core.protection import Leg, Legs, Level, Protect, Protection, ProtectionStatus
 from bridge.core.replacement import Replacement, Terms
 from bridge.core.scope import GLOBAL, TradingState, account_scope, strategy_scope
 from bridge.core.signal import OrderIntent, Signal
@@ -42,12 +43,18 @@ products, sides = st.sampled_from(Product), st.sampled_from(Side)
 shares = st.dictionaries(names, numbers.filter(bool), max_size=3)
 keys = st.builds(PositionKey, names, names, products.map(str))
 
+levels = st.builds(Level, price=amounts) | st.builds(Level, percent=amounts)
+protects = st.builds(Protect, stop_loss=levels, take_profit=st.none() | levels) | st.builds(Protect, take_profit=levels)
+legs = st.builds(Leg, trigger_px=amounts, limit_px=amounts)
+maybe_legs = st.none() | st.builds(Legs, stop=legs, target=st.none() | legs) | st.builds(Legs, target=legs)
+
 signals = st.builds(
     Signal, strategy=names, symbol=names, action=st.sampled_from(Action), accounts=st.lists(names, max_size=3).map(tuple),
     product=products, signal_at=times, quantity=maybe_numbers, target=st.none() | numbers,
     state=st.none() | st.sampled_from(MarketPosition), prev=st.none() | st.sampled_from(MarketPosition),
     ord_type=st.sampled_from(OrdType), price=maybe_numbers, trigger_price=maybe_numbers,
     time_in_force=st.sampled_from(TimeInForce), max_notional=maybe_numbers, notes=st.dictionaries(texts, texts, max_size=3),
+    protect=st.none() | protects,
 )  # fmt: skip
 alerts = st.builds(
     Alert, alert_id=names, received_at=times, source=st.sampled_from(Source), credential=names, body=texts, signal=signals,
@@ -57,7 +64,12 @@ intents = st.builds(
     OrderIntent, alert_id=names, leg=st.integers(1, 9), account=names, strategy=names, symbol=names, product=products,
     side=sides, order_qty=amounts, ord_type=st.sampled_from(OrdType), time_in_force=st.sampled_from(TimeInForce),
     price=maybe_numbers, trigger_price=maybe_numbers, reduce_only=st.booleans(), signal_at=times, received_at=times,
-    max_notional=maybe_numbers,
+    max_notional=maybe_numbers, protect=st.none() | protects, legs=maybe_legs,
+)  # fmt: skip
+protections = st.builds(
+    Protection, protection_id=names, key=keys, strategy=names, side=sides, protect=protects, entry_px=amounts, alert_id=names,
+    leg=st.integers(1, 99), status=st.sampled_from(ProtectionStatus), created_at=times, updated_at=times, order_id=texts,
+    orders=st.integers(0, 99), message=texts,
 )  # fmt: skip
 changes = st.builds(
     Replacement, alert_id=names, signal_at=times, renews=st.booleans(),
@@ -94,6 +106,7 @@ ITEMS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "alerts": alerts.map(lambda one: (one.alert_id, one)),
     "orders": orders.map(lambda one: (one.cl_ord_id, one)),
     "positions": positions.map(lambda one: (one.key, one)),
+    "protections": protections.map(lambda one: ((one.key, one.strategy), one)),
     "trades": trades.map(lambda one: (one.key, one)),
     "states": states.map(lambda one: (one.scope, one)),
     "days": days.map(lambda one: (one.account, one)),
@@ -133,6 +146,8 @@ def test_values_come_back_from_the_database(database_url: str) -> None:
 
     draw()
     kept = {name: {k: v for k, v in found.items() if _is_loaded(name, v)} for name, found in drawn.items()}
+    protection_ids = [one.protection_id for one in kept["protections"].values()]
+    kept["protections"] = {k: v for k, v in kept["protections"].items() if protection_ids.count(v.protection_id) == 1}
     trade_ids = [trade.trade_id for trade in kept["trades"].values()]
     kept["trades"] = {k: v for k, v in kept["trades"].items() if trade_ids.count(v.trade_id) == 1}
 
@@ -153,9 +168,11 @@ def test_values_come_back_from_the_database(database_url: str) -> None:
 
 
 def _is_loaded(name: str, value: Any) -> bool:
-    """What is read at start: open orders and trades, the day of the test's clock."""
+    """What is read at start: open orders, protective ones of the day, open trades, the day of the test's clock."""
+    midnight = datetime(2026, 11, 19, 18, 30, tzinfo=UTC)
     checks: dict[str, Callable[[Any], bool]] = {
-        "orders": lambda order: not order.status.is_closed,
+        "orders": lambda order: not order.status.is_closed or (order.is_protection and order.updated_at >= midnight),
+        "protections": lambda one: one.status is not ProtectionStatus.DONE,
         "trades": lambda trade: trade.closed_at is None,
         "days": lambda day: day.day == 20261120,
     }
