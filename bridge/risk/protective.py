@@ -17,7 +17,7 @@ from bridge.core.reasons import Reason
 from bridge.core.signal import Signal
 from bridge.risk.halt import may_send
 from bridge.risk.turns import ends_soon
-from bridge.risk.usage import key_of
+from bridge.risk.usage import closable, key_of
 from bridge.risk.wishes import Wait
 
 # A resting entry that fills in parts is protected once it has been quiet for so long, not anew with every part.
@@ -125,7 +125,8 @@ def _is_calm(ledger: Ledger, one: Protection, now: datetime) -> bool:
 def make_way(ledger: Ledger, key: PositionKey, signal: Signal, *, no_wait: bool) -> Wait | Denied | None:
     """What an order of this signal waits for: protections of its side, which could open once it has closed.
 
-    None when there are none. After the wait an exit goes on, capped at what they leave; what may open is denied.
+    None when there are none. After the wait an exit goes on, capped at what they leave; if that is nothing it is denied, as is
+    what may open.
     """
     side = _side_of(ledger, key, signal)
     resting = [o for o in ledger.open_orders(key.account, key.symbol) if _is_in_the_way(o, key, side)]
@@ -138,7 +139,7 @@ def make_way(ledger: Ledger, key: PositionKey, signal: Signal, *, no_wait: bool)
     if not no_wait:
         working = tuple(order.cl_ord_id for order in resting if order.status in _WITHDRAWABLE)
         return Wait(message=f"The protection of the position is withdrawn first: {names}.", cancel=working)
-    if signal.action is Action.EXIT:
+    if signal.action is Action.EXIT and side is not None and closable(ledger, key, side):
         return None
     return Denied(reason=Reason.EXIT_UNFINISHED, message=f"The protection {names} could not be withdrawn in time.")
 

@@ -1,9 +1,11 @@
 """Protections at Kite, with the vendor's own client: triggers without tags, lost answers, restarts and changes made by hand."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -174,6 +176,22 @@ def test_a_trigger_whose_answer_is_lost_is_there_once(tmp_path: Path, fault: str
     tell(tmp_path, story)
 
 
+def test_triggers_lie_around_the_price_at_kite(tmp_path: Path) -> None:
+    """Not around one that the last alert brought; that one serves where Kite does not say."""
+
+    async def story(it: Guarded) -> None:
+        it.desk.price("845")
+        await it.enter(stop_loss={"percent": "1"}, take_profit={"percent": "2"})
+        assert (await it.protected(10))["condition"]["last_price"] == 845
+        it.desk.price("812.5")
+        await it.rig.ended(await it.rig.accept(action="exit", product="CNC"))
+        await it.flat()
+        it.token.drop("test")
+        assert await it.broker._last_price("NSE:SBIN") == Decimal("812.5")
+
+    tell(tmp_path, story)
+
+
 def test_a_trigger_that_kite_refuses_is_an_alarm(tmp_path: Path) -> None:
     """The position is there and nothing protects it: a person is told, once, with Kite's own words."""
 
@@ -281,3 +299,47 @@ def test_where_no_trigger_can_rest_the_entry_is_refused(tmp_path: Path) -> None:
         assert it.at_kite() == []
 
     tell(tmp_path, story)
+
+
+# In a product where a sale too many would open a short position.
+INTRADAY = {"product": "MIS", "stop_loss": {"percent": "1"}, "take_profit": {"percent": "2"}}
+REQUEST_FAULTS = ["drop_before", "drop_after", "400_timed_out_after", "503_after", "504_before", "429"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_goes_wrong_closing_never_opens(tmp_path: Path, seed: int) -> None:
+    """Entries, exits, prices through the triggers and lost answers, as they come: the position at Kite never turns short, no
+    trigger is left over, and both sides agree in the end.
+    """
+    chance = Random(seed)
+
+    async def story(it: Guarded) -> None:
+        for _ in range(12):
+            what = chance.choice(["enter", "enter", "exit", "part", "target", "price", "price", "fault", "fault"])
+            if what == "enter":
+                await it.rig.accept(action="buy", quantity=str(chance.randint(1, 9)), **INTRADAY)
+            elif what in ("exit", "part"):
+                size = {"quantity": str(chance.randint(1, 5))} if what == "part" else {}
+                await it.rig.accept(action="exit", product="MIS", **size)
+            elif what == "target":
+                await it.rig.accept(target=str(chance.randint(0, 9)), **INTRADAY)
+            elif what == "price":
+                it.desk.price(chance.choice(["780", "799", "812.5", "829", "831", "845"]))
+            else:
+                fault, scope = chance.choice(REQUEST_FAULTS), chance.choice(["triggers", "orders", "reads"])
+                it.desk.faults(scope, **{f"_{fault}" if fault[0].isdigit() else fault: 1})
+            await asyncio.sleep(chance.random() / 5)
+        it.desk.http.delete("/sandbox/faults")
+        it.desk.price("812.5")
+        await it.settle_doubts()
+        await until(lambda: not it.rig.ledger.alerts.values, "the end of every alert")
+        await it.rig.ended(await it.rig.accept(target="0", product="MIS"))
+        await it.settle_doubts()
+        await it.flat()
+        assert len(it.desk.client.trades()) > 1
+        held = 0
+        for trade in it.desk.client.trades():
+            held += trade["quantity"] if trade["transaction_type"] == "BUY" else -trade["quantity"]
+            assert held >= 0
+
+    tell(tmp_path, story, protection_products=["MIS"])

@@ -25,6 +25,7 @@ from bridge.brokers.kite.mapping import (
     join_holdings,
     read_funds,
     read_holdings,
+    read_number,
     read_placed_at,
     read_positions,
     read_row,
@@ -57,6 +58,8 @@ UNREADABLE_PAUSE_S = 2.0
 LOGIN_POLL_S = 0.5
 # A 429 names no time; a second is what its limits are counted by.
 TOO_MANY_WAIT_S = 1.0
+# Not longer for a price: what is known here may do.
+PRICE_S = 2.0
 MAX_BATCH = 512
 MAX_TOLD = 1_000
 # The event loop gets a turn after so many rows of the book.
@@ -216,13 +219,22 @@ class KiteBroker:
     async def _place_trigger(self, order: Order) -> Outcome:
         """Triggers do not count towards the day's orders, only towards the other requests of a second."""
         try:
-            words = write_gtt(order, self._latest_price(order.intent.symbol))
+            words = write_gtt(order, await self._last_price(order.intent.symbol))
         except ValueError as error:
             return Outcome(kind=OutcomeKind.REFUSED, message=str(error))
         await asyncio.sleep(self._pace.take(self._clock.now()))
         outcome = self._judge(await self._orders.call("place_gtt", **words), read_trigger_id)
         self.poke("placed a trigger")
         return outcome
+
+    async def _last_price(self, symbol: str) -> Decimal | None:
+        """By Kite's own word, which tells on which side of it a trigger waits; without one the latest that is known here."""
+        with suppress(TimeoutError, *UNREADABLE):
+            async with asyncio.timeout(PRICE_S):
+                answer = await self._reads.call("ltp", symbol)
+            if answer.data is not None and (price := read_number(answer.data[symbol], "last_price")) > 0:
+                return price
+        return self._latest_price(symbol)
 
     async def cancel(self, order: Order) -> Outcome:
         """Ask to cancel by the broker's id, which the book knows when we do not."""

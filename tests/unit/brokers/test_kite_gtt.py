@@ -98,6 +98,7 @@ def test_an_id_is_marked_as_a_triggers() -> None:
     """Orders and triggers are counted apart at Kite."""
     assert read_trigger_id({"data": {"trigger_id": 123}}) == read_trigger_id({"data": {"trigger_id": "123"}}) == "gtt:123"
     assert (trigger_id("gtt:123"), trigger_id(None)) == ("123", "")
+    wrong: Any
     for wrong in ({"data": {}}, {"data": {"trigger_id": None}}, {"data": {"trigger_id": True}}, {"data": None}, {}):
         with pytest.raises(UNREADABLE):
             read_trigger_id(wrong)

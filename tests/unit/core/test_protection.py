@@ -68,7 +68,8 @@ def test_triggers_lie_around_the_entry_and_limits_beyond_them(
     assert (legs.target.trigger_px - entry) * sign <= entry * target / 100
     for leg in legs.by_price:
         assert leg.limit_px > 0
-        assert (leg.limit_px % TICK, leg.trigger_px % TICK) == (0, 0)
+        assert not leg.limit_px % TICK
+        assert not leg.trigger_px % TICK
         assert leg.limit_px * sign <= leg.trigger_px * sign
     assert list(legs.by_price) == sorted(legs.by_price, key=lambda leg: leg.trigger_px)
 

@@ -1,0 +1,303 @@
+"""What a protection needs next, how much may rest, and what goes before an order of ours leaves."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.alert import Alert
+from bridge.core.decision import Denied
+from bridge.core.enums import Action, OrdType, Product, Side, Source, TradingMode
+from bridge.core.errors import InvariantError
+from bridge.core.hold import Gap, make_hold
+from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
+from bridge.core.position import PositionKey
+from bridge.core.protection import Leg, Legs, Level, Protect, Protection, ProtectionStatus
+from bridge.core.reasons import Reason
+from bridge.core.report import BookRow
+from bridge.core.scope import GLOBAL, TradingState
+from bridge.core.signal import OrderIntent, Signal
+from bridge.core.values import evolve
+from bridge.risk.engine import approve_protection
+from bridge.risk.protective import Step, coverable, make_way, next_step
+from bridge.risk.wishes import Wait
+from tests.unit.risk.builders import ACCOUNT, NOW, OTHER, STRATEGY, SYMBOL, D, World, make_intent, make_signal
+
+KEY = PositionKey(ACCOUNT, SYMBOL, Product.MIS)
+LEGS = Legs(stop=Leg(trigger_px=D(95), limit_px=D(94)))
+LATER = NOW + timedelta(seconds=10)
+S = ProtectionStatus
+
+
+def protection(**values: Any) -> Protection:
+    fields: dict[str, Any] = {
+        "protection_id": "A-1", "key": KEY, "strategy": STRATEGY, "side": Side.BUY, "entry_px": D(100), "alert_id": "A",
+        "protect": Protect(stop_loss=Level(price=D(95))), "leg": 1, "status": S.WANTED, "created_at": NOW, "updated_at": NOW,
+    }  # fmt: skip
+    return Protection(**{**fields, **values})
+
+
+class Guarded(World):
+    """Ten units held, and what rests for them."""
+
+    def __init__(self, qty: int = 10) -> None:
+        super().__init__()
+        self.hold(qty)
+
+    def rest(self, qty: int = 10, *, side: Side = Side.SELL, status: OrderStatus = OrderStatus.PLACED, **values: Any) -> Order:
+        intent = make_intent(qty, side, ord_type=OrdType.GTT, legs=LEGS, reduce_only=True, trigger_price=D(95), **values)
+        return self.order(intent, status=status)
+
+    def step(self, one: Protection | None = None) -> Step:
+        return next_step(self.ledger, one or protection(), LATER)
+
+    def halt(self, mode: TradingMode) -> None:
+        self.ledger.states.set(GLOBAL, TradingState(scope=GLOBAL, mode=mode, since=NOW, by="test", message=""))
+
+    def wait(self, signal: Signal) -> None:
+        alert = Alert(
+            alert_id="W", received_at=NOW, source=Source.TRADINGVIEW, credential="", body="", signal=signal, attempts=0
+        )
+        self.ledger.waiting.set("W", alert)
+
+
+def resting(order: Order, **values: Any) -> Protection:
+    return protection(status=S.RESTING, order_id=order.cl_ord_id, orders=1, **values)
+
+
+# -- the next step ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_held_and_wanted_is_ordered() -> None:
+    """For the strategy's share."""
+    assert Guarded().step() is Step.ORDER
+    assert coverable(Guarded().ledger, protection()) == 10
+
+
+@pytest.mark.parametrize(("status", "step"), [(S.WANTED, Step.FINISH), (S.FAILED, Step.FINISH), (S.RESTING, Step.LOST)])
+@pytest.mark.parametrize("qty", [0, -10])
+def test_without_a_position_it_is_over(status: ProtectionStatus, step: Step, qty: int) -> None:
+    """Also when it has gone to the other side. One whose order nobody knows is for a person."""
+    assert Guarded(qty).step(protection(status=status, order_id="gone")) is step
+
+
+def test_another_strategys_units_are_not_covered() -> None:
+    """By share; never more than is there in all."""
+    world = World().hold(20, shares={STRATEGY: D(5), "other": D(15)})
+    assert coverable(world.ledger, protection()) == 5
+    world.hold(3, shares={STRATEGY: D(5), "other": D(-2)})
+    assert coverable(world.ledger, protection()) == 3
+    world.hold(3, shares={STRATEGY: D(-2), "other": D(5)})
+    assert next_step(world.ledger, protection(), LATER) is Step.FINISH
+    assert next_step(World().ledger, protection(), LATER) is Step.FINISH
+
+
+def test_what_failed_is_not_tried_again() -> None:
+    """As long as the position is there it stays a failure."""
+    assert Guarded().step(protection(status=S.FAILED)) is Step.NOTHING
+
+
+def test_a_resting_order_that_fits_is_left_alone() -> None:
+    """And one of which nobody knows whether the broker has it, or that is being cancelled, in any case."""
+    world = Guarded()
+    assert world.step(resting(world.rest())) is Step.NOTHING
+    for status in (OrderStatus.PENDING, OrderStatus.IN_DOUBT, OrderStatus.CANCEL_PENDING):
+        world = Guarded(4)
+        assert world.step(resting(world.rest(status=status))) is Step.NOTHING
+
+
+def test_too_much_goes_at_once() -> None:
+    """Whatever else is going on: it could open."""
+    world = Guarded(4)
+    one = resting(world.rest())
+    world.wait(make_signal(Action.EXIT))
+    assert world.step(one) is Step.WITHDRAW
+
+
+def test_too_little_or_other_levels_are_replaced_in_quiet() -> None:
+    """Not while somebody waits, and not once it has triggered and fills."""
+    world = Guarded(15)
+    one = resting(world.rest())
+    assert world.step(one) is Step.WITHDRAW
+    world.wait(make_signal(Action.EXIT))
+    assert world.step(one) is Step.NOTHING
+    world = Guarded()
+    assert world.step(resting(world.rest(), alert_id="B")) is Step.WITHDRAW
+    world = Guarded()
+    order = world.order(make_intent(10, Side.SELL, ord_type=OrdType.GTT, legs=LEGS, reduce_only=True), filled=5)
+    world.hold(5)
+    assert world.step(resting(order, alert_id="B")) is Step.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("signal", "step"),
+    [
+        (make_signal(Action.EXIT), Step.NOTHING),
+        (make_signal(Action.SELL), Step.NOTHING),
+        (make_signal(Action.CANCEL), Step.ORDER),
+        (make_signal(Action.EXIT, product=Product.CNC), Step.ORDER),
+        (make_signal(Action.EXIT, accounts=("else",)), Step.ORDER),
+        (make_signal(Action.EXIT, symbol=OTHER), Step.ORDER),
+    ],
+)
+def test_nothing_new_rests_while_an_alert_waits_for_the_position(signal: Signal, step: Step) -> None:
+    """Or it would be withdrawn again at once, for ever."""
+    world = Guarded()
+    world.wait(signal)
+    assert world.step() is step
+
+
+def test_an_entry_under_way_is_waited_for() -> None:
+    """One at market to its end, a resting one until it has been quiet for five seconds."""
+    world = Guarded()
+    world.order(make_intent(5))
+    assert world.step() is Step.NOTHING
+    world = Guarded()
+    order = world.order(make_intent(5, ord_type=OrdType.LIMIT, price=D(99)))
+    assert world.step() is Step.ORDER
+    world.ledger.orders.set(order.cl_ord_id, evolve(order, updated_at=LATER))
+    assert world.step() is Step.NOTHING
+
+
+def test_a_halt_that_lets_nothing_out_lets_no_protection_out() -> None:
+    """One that lets exits out does."""
+    world = Guarded()
+    world.halt(TradingMode.HALTED)
+    assert world.step() is Step.NOTHING
+    world.halt(TradingMode.REDUCING)
+    assert world.step() is Step.ORDER
+
+
+# -- how much -----------------------------------------------------------------------------------------------------------
+
+
+def test_other_exits_count_as_used() -> None:
+    """The protection and they can never close more than there is."""
+    world = Guarded()
+    world.order(make_intent(7, Side.SELL, ord_type=OrdType.LIMIT, price=D(110), reduce_only=True))
+    assert coverable(world.ledger, protection()) == 3
+    world.order(make_intent(9, Side.SELL, ord_type=OrdType.LIMIT, price=D(110)))
+    assert coverable(world.ledger, protection()) == 0
+    assert world.step() is Step.NOTHING
+
+
+def test_what_the_broker_no_longer_holds_is_not_covered() -> None:
+    """By a difference that was found, and by what was traded elsewhere before one is."""
+    world = Guarded()
+    row = BookRow(
+        broker_order_id="X", tag="", symbol=SYMBOL, side=Side.SELL, product=Product.MIS, ord_type=OrdType.LIMIT,
+        order_qty=D(10), cum_qty=D(4), status=OrderStatus.PARTIAL, message="", updated_at=NOW,
+    )  # fmt: skip
+    world.ledger.external.set(ACCOUNT, (row, evolve(row, symbol=OTHER), evolve(row, product=Product.CNC)))
+    assert coverable(world.ledger, protection()) == 6
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(3)),)))
+    assert coverable(world.ledger, protection()) == 3
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(-3)),)))
+    assert coverable(world.ledger, protection()) == 0
+
+
+def test_delivery_that_is_listed_elsewhere_stays_covered() -> None:
+    """From the next day on shares are holdings, and no position at the broker."""
+    world = World().hold(10, product=Product.CNC)
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="CNC", ours=D(10), theirs=D(0)),)))
+    assert coverable(world.ledger, protection(key=PositionKey(ACCOUNT, SYMBOL, Product.CNC))) == 10
+
+
+@given(
+    st.integers(-20, 20), st.integers(-20, 20), st.lists(st.tuples(st.integers(1, 20), st.sampled_from(Side)), max_size=3),
+    st.sampled_from(Side),
+)  # fmt: skip
+def test_what_rests_never_opens(held: int, share: int, others: list[tuple[int, Side]], side: Side) -> None:
+    """With every other open order of its side filled and none of the other, the position keeps its side."""
+    world = World().hold(held, shares={STRATEGY: D(share), "other": D(held - share)})
+    for qty, other in others:
+        world.order(make_intent(qty, other, ord_type=OrdType.LIMIT, price=D(110)))
+    one = protection(side=side)
+    quantity = coverable(world.ledger, one)
+    closing = sum(qty for qty, other in others if other is not side)
+    assert 0 <= quantity <= max(0, share * side.sign)
+    assert not quantity or held * side.sign - closing - quantity >= 0
+
+
+def test_only_what_closes_is_approved() -> None:
+    """Anything else is a fault of ours."""
+    world = Guarded()
+    fine = make_intent(10, Side.SELL, reduce_only=True, legs=LEGS)
+    assert approve_protection(world.ledger, fine).intent is fine
+    for wrong in (
+        evolve(fine, order_qty=D(11)), evolve(fine, reduce_only=False), evolve(fine, legs=None), evolve(fine, side=Side.BUY)
+    ):  # fmt: skip
+        with pytest.raises(InvariantError):
+            approve_protection(world.ledger, wrong)
+
+
+# -- making way ---------------------------------------------------------------------------------------------------------
+
+CLOSING = [
+    make_signal(Action.EXIT), make_signal(Action.EXIT, quantity=D(3)), make_signal(Action.SELL, quantity=D(3)),
+    make_signal(Action.SELL, quantity=D(15)), make_signal(Action.TARGET, target=D(0)), make_signal(Action.TARGET, target=D(-5)),
+    make_signal(Action.EXIT, ord_type=OrdType.LIMIT, price=D(110)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("signal", CLOSING)
+def test_a_protection_goes_before_what_closes(signal: Signal) -> None:
+    """Of any strategy, whatever the type of the order; one that cannot be asked for now is waited for."""
+    world = Guarded()
+    order = world.rest(strategy="other")
+    found = world.size(signal, no_wait=False)
+    assert isinstance(found, Wait)
+    assert found.cancel == (order.cl_ord_id,)
+    world = Guarded()
+    world.rest(status=OrderStatus.CANCEL_PENDING)
+    found = world.size(signal, no_wait=False)
+    assert isinstance(found, Wait)
+    assert found.cancel == ()
+
+
+@pytest.mark.parametrize("signal", CLOSING)
+def test_after_the_wait_nothing_is_sent_that_could_open(signal: Signal) -> None:
+    """Denied, with the protection's name: it stays, and so does the position."""
+    world = Guarded()
+    order = world.rest()
+    found = world.size(signal, no_wait=True)
+    assert isinstance(found, Denied)
+    assert found.reason is Reason.EXIT_UNFINISHED
+    assert order.cl_ord_id in found.message
+
+
+def test_after_the_wait_an_exit_closes_what_the_protection_leaves() -> None:
+    """Of ten units four rest: six can go."""
+    world = Guarded()
+    world.rest(4)
+    found = world.size(make_signal(Action.EXIT), no_wait=True)
+    assert isinstance(found, OrderIntent)
+    assert found.order_qty == 6
+    assert found.reduce_only
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        make_signal(Action.BUY, quantity=D(5)), make_signal(Action.TARGET, target=D(15)),
+        make_signal(Action.TARGET, target=D(10)), make_signal(Action.EXIT, product=Product.CNC),
+    ],
+)  # fmt: skip
+def test_what_does_not_close_leaves_it_alone(signal: Signal) -> None:
+    """More of the same side, nothing at all, or another position."""
+    world = Guarded()
+    world.rest()
+    assert make_way(world.ledger, PositionKey(ACCOUNT, SYMBOL, signal.product), signal, no_wait=False) is None
+
+
+def test_a_halt_that_stops_exits_leaves_it_at_the_broker() -> None:
+    """Withdrawing it for an exit that cannot leave would leave the position open."""
+    world = Guarded()
+    world.rest()
+    world.halt(TradingMode.HALTED)
+    found = world.size(make_signal(Action.EXIT), no_wait=False)
+    assert isinstance(found, Denied)
+    assert found.reason is Reason.HALTED
