@@ -11,6 +11,7 @@ from bridge.brokers.paper.adapter import PaperBroker
 from bridge.brokers.paper.rows import PAPER_CODECS
 from bridge.brokers.paper.shelves import PaperShelves
 from bridge.brokers.paper.values import PaperPolicy
+from bridge.charge_check import ChargeCheck
 from bridge.core.clock import IST, Clock, SystemClock
 from bridge.core.enums import Product
 from bridge.core.errors import ConfigError, StoreError
@@ -115,6 +116,8 @@ class Bridge(KiteWiring):
         self.pipeline = self._make_pipeline()
         asks = {name: kite.shortage for name, kite in self._kites.items() if settings.accounts[name].margin_check}
         self.margins = Margins(self.store.ledger, asks)
+        notes = {name: kite.costs.charges for name, kite in self._kites.items()}
+        self.charge_check = ChargeCheck(self.store, self.clock, notes, self.catalog.get, self.on_fault)
         self.pipeline.asks_first = self.margins.is_asked
         self.reconciler = self._make_reconciler()
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
@@ -474,6 +477,8 @@ class Bridge(KiteWiring):
         """What the worker does each second besides its own."""
         self.rulings.refresh()
         self.bands.tick()
+        for account in self.charge_check.due():
+            self.worker.run_soon(partial(self.charge_check.check, account))
         await self.withdrawals.tick()
         await self.square_off.tick()
         await self.protector.look()

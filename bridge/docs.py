@@ -36,7 +36,7 @@ from bridge.settings import RiskSettings, Section, Settings
 PACKAGE = Path(__file__).parent
 DOCS = PACKAGE.parent / "docs"
 # Read as a file: nobody but bootstrap imports a broker.
-RATES_FILE = PACKAGE / "brokers/paper/data/charges-zerodha.json"
+RATES_FILE = PACKAGE / "brokers/data/charges-zerodha.json"
 Table = Sequence[Sequence[str]]
 _COMMANDS = (Asked.PLACE, Asked.CANCEL, Asked.REPLACE)
 Edges = dict[tuple[str, str], list[str]]

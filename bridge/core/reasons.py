@@ -229,6 +229,7 @@ class AuditAction(StrEnum):
     DRIFT_CLEARED = "drift_cleared"
     DRIFT_ACCEPTED = "drift_accepted"
     RECONCILED = "reconciled"
+    CHARGES_CHECKED = "charges_checked"
     ALARM_RAISED = "alarm_raised"
     OPERATOR_SIGNED_IN = "operator_signed_in"
     SIGN_IN_FAILED = "sign_in_failed"
@@ -286,6 +287,7 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.DRIFT_CLEARED: "The broker's position and ours agree again.",
     AuditAction.DRIFT_ACCEPTED: "A person accepted that the broker's position and ours differ by so much.",
     AuditAction.RECONCILED: "Our books were compared with the broker's.",
+    AuditAction.CHARGES_CHECKED: "The day's charges by the broker were compared with our table of rates.",
     AuditAction.ALARM_RAISED: "Something needs a person's attention.",
     AuditAction.OPERATOR_SIGNED_IN: "The operator signed in.",
     AuditAction.SIGN_IN_FAILED: "A sign-in failed.",

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
-from bridge.brokers.paper.charges import load_rates
+from bridge.brokers.charges import load_rates
 from bridge.brokers.paper.delivery import Delivery
 from bridge.brokers.paper.margin import available, equity
 from bridge.brokers.paper.shelves import PaperShelves

@@ -15,8 +15,8 @@ from collections.abc import Collection
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Decimal
 
+from bridge.brokers.charges import charges_for
 from bridge.brokers.paper.admission import check_price, check_request
-from bridge.brokers.paper.charges import charges_for
 from bridge.brokers.paper.margin import check_margin, margin_of
 from bridge.brokers.paper.values import (
     Changes,

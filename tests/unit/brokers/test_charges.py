@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.brokers.paper.charges import EXCHANGES, OTHER_EXCHANGE, RATES_FILE, charges_for, load_rates, segment_of
+from bridge.brokers.charges import EXCHANGES, OTHER_EXCHANGE, RATES_FILE, charges_for, load_rates, segment_of
 from bridge.core.enums import InstrumentKind, Product, Side
 from bridge.core.instrument import Instrument
 

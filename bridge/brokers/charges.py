@@ -41,11 +41,13 @@ class Rate(NamedTuple):
     brokerage: Decimal | None
     brokerage_cap: Decimal
 
-    def of(self, turnover: Decimal) -> Decimal:
-        """The charges of an order that has traded for `turnover` rupees."""
+    def of(self, turnover: Decimal, *, with_depository: bool = True) -> Decimal:
+        """The charges of an order that has traded for `turnover` rupees; what the depository takes is no part of some notes."""
         cap = self.brokerage_cap
         brokerage = cap if self.brokerage is None else turnover * self.brokerage
-        total = turnover * self.per_value + self.per_order + (brokerage if brokerage < cap else cap)
+        total = turnover * self.per_value + (brokerage if brokerage < cap else cap)
+        if with_depository:
+            total += self.per_order
         return total.quantize(PAISA, ROUND_HALF_UP)
 
 
@@ -69,14 +71,31 @@ def charges_for(
     `traded` is the turnover (price x quantity x multiplier) and `charged` the charges of the order's fills before it,
     since brokerage counts per order: however an order is split into fills, the sum is that of one fill.
     """
+    added = _rate_at(instrument, product, side, at).of(traded + qty * px * instrument.multiplier) - charged
+    return added if added > ZERO else ZERO
+
+
+def noted_charges(
+    instrument: Instrument, product: Product, side: Side, qty: Decimal, px: Decimal, at: datetime
+) -> Decimal | None:
+    """Rupees that a contract note names for an order of `qty` at `px`: all but the depository's.
+
+    None for an instrument whose exchange or kind is not in the table.
+    """
+    if instrument.exchange not in EXCHANGES:
+        return None
+    turnover = qty * px * instrument.multiplier
+    return _rate_at(instrument, product, side, at).of(turnover, with_depository=False)
+
+
+def _rate_at(instrument: Instrument, product: Product, side: Side, at: datetime) -> Rate:
     table = load_rates()
     key = (instrument.kind, product, side, instrument.exchange)
     rates = table.get(key) or table[(*key[:3], OTHER_EXCHANGE)]
     for rate in rates:
         if at >= rate.since:
             break
-    added = rate.of(traded + qty * px * instrument.multiplier) - charged
-    return added if added > ZERO else ZERO
+    return rate
 
 
 @cache
