@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ class World:
         elif step.kind == plans.FAULTS:
             self.set_faults(step.values)
         elif step.kind == plans.PRICE:
-            self.desk.price(step.values["price"])
+            self.set_price(step.values["price"])
         elif step.kind == plans.PAUSE:
             time.sleep(step.s)
         elif step.kind == plans.JUMP:
@@ -176,6 +177,10 @@ class World:
         self._planned += sum(count - before[scope][kind] for scope, counts in wanted.items() for kind, count in counts.items())
         self.desk.server.do(lambda box: box.faults.set(wanted))
 
+    def set_price(self, price: str) -> None:
+        """The market trades here, also while Kite hangs up on everybody."""
+        self.desk.server.do(lambda box: box.set_price(SBIN, Decimal(price)))
+
     def end(self) -> None:
         """Faults are over; what rests is cancelled, and everything comes to its end."""
         left = self.desk.server.do(lambda box: box.faults.show())
@@ -185,7 +190,7 @@ class World:
         for number in range(ROUNDS):
             self.log_in_if_out()
             self.desk.server.do(lambda box: box.book.release())
-            self.desk.price(plans.PRICES[number % len(plans.PRICES)])
+            self.set_price(plans.PRICES[number % len(plans.PRICES)])
             if number % 5 == 0:
                 self.send(action="cancel")
             self.clock.jump(1)
