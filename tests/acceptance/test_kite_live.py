@@ -163,7 +163,7 @@ def test_a_day_from_login_to_stop_loss_and_cancel(tmp_path: Path) -> None:
         assert day.ended(stop)["code"] == "FILLED"
         assert day.server.quantity() == "0"
 
-        resting = day.send(action="buy", quantity="3", order_type="LIMIT", price="700")
+        resting = day.send(action="buy", quantity="3", order_type="LIMIT", price="740")
         order = day.order(resting, "PLACED")
         assert day.ended(day.send(action="cancel"))["disposition"] == "done"
         assert day.order(resting, "CANCELLED")["cum_qty"] == "0"

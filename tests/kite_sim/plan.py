@@ -93,7 +93,7 @@ def _wish(mix: Random) -> dict[str, str]:
         return {"action": kind}
     if kind == "stop":
         return {"action": side, "quantity": quantity, "order_type": "SL-M", "trigger_price": "830" if side == "buy" else "790"}
-    prices = {"cross": ("820", "805"), "rest": ("700", "900")}
+    prices = {"cross": ("820", "805"), "rest": ("740", "880")}
     if kind in prices:
         price = prices[kind][side == "sell"]
         return {"action": side, "quantity": quantity, "order_type": "LIMIT", "price": price}

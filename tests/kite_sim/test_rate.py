@@ -46,7 +46,7 @@ def to_middle_of_a_second(world: World) -> None:
 def burst(world: World, number: int) -> None:
     """Alerts that become orders, each."""
     for _ in range(number):
-        world.send(action="buy", quantity="1", order_type="LIMIT", price="700")
+        world.send(action="buy", quantity="1", order_type="LIMIT", price="740")
 
 
 def kill_in_a_standing_second(lives: Lives, cap: int) -> int:
