@@ -159,6 +159,8 @@ class Definition:
         rules += [term for side in (self.long, self.short) if side for term in (side.enter, side.leave) if term is not None]
         for rule in rules:
             wanted += [rule, *compared(rule)]
+        if self.passing is not None:
+            wanted.append(self.passing)
         if self.score is not None:
             wanted += [self.score, ranked(self.score, self.passing)]
         wanted += [library.atr(each.bars) for each in self.exits.distances if each.atr is not None]

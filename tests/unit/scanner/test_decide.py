@@ -67,6 +67,14 @@ def test_what_is_missing_is_a_reason() -> None:
     assert lines["NSE:B"] == "held; no bar now"
 
 
+def test_several_filters_have_to_pass_all() -> None:
+    """Each is computed, and all of them together."""
+    filters = {"dear": "close > 5", "rising": "close > close[1]"}
+    found = look({**RISING, "filters": filters}, [bar([10, 10, 4, 10]), bar([11, 9, 5, np.nan])])
+    assert wishes(found) == [("A", "buy")]
+    assert {line.symbol[4:]: line.why for line in found.lines()}["C"] == "does not pass: dear"
+
+
 SCAN = {"score": "roc(close, 1)", "top": 2, "keep": 3, "filters": {"dear": "close > 5"}}
 
 
