@@ -15,13 +15,16 @@ from bridge.core.money import ONE
 from bridge.core.offer import Offer
 from bridge.core.order import Order
 from bridge.core.reasons import AuditAction
+from bridge.core.replacement import Terms, terms_of
 from bridge.core.scope import account_scope, strategy_scope
 from bridge.core.signal import OrderIntent
 from bridge.core.trade import TradeEventKind
+from bridge.core.values import evolve
 from bridge.endings import denied_ending, sliced_message, tell_intent
 from bridge.execution.orders import open_order
 from bridge.halves import split_message
 from bridge.portfolio.book import note_exit
+from bridge.risk.changes import UNCHANGED, beyond_freeze, intent_left, wished_terms
 from bridge.risk.context import RiskContext
 from bridge.risk.engine import check_risk
 from bridge.risk.halt import HaltCommand, next_state
@@ -124,12 +127,37 @@ class Deciding:
             note_exit(tx, key_of(order.intent), TradeEventKind.EXIT_SENT)
         return orders
 
+    def judge_change(self, tx: Tx, alert: Alert, order: Order, now: datetime) -> Terms | Nothing | Denied:
+        """The terms that a working order may get by the alert: judged like an entry or exit of what is left under them."""
+        terms = wished_terms(alert.signal, order)
+        if not isinstance(terms, Terms):
+            return terms
+        left = intent_left(alert, order, terms)
+        decision = check_risk(self._risk_context(tx, left.account, left, now, replaced=order))
+        denied = decision if isinstance(decision, Denied) else decision.capped_by
+        if denied is not None:
+            self._trip(tx, left.account, left.strategy, denied, now)
+        if isinstance(decision, Denied):
+            return decision
+        if denied is not None and not left.reduce_only:
+            return denied  # an entry does not become an exit by being changed
+        most = self._freeze_qty(left.symbol)
+        if most is not None and terms.order_qty > most:
+            return beyond_freeze(left.symbol, terms.order_qty, most)
+        if denied is not None:
+            ending = denied_ending(denied)
+            tell_intent(tx, AuditAction.INTENT_CAPPED, alert, left.account, ending, now, denied)
+        allowed = evolve(terms, order_qty=decision.intent.order_qty + order.cum_qty)
+        return UNCHANGED if allowed == terms_of(order.intent) else allowed
+
     def _slice(self, approved: Approved) -> list[Approved] | Denied:
         """The orders that an approved one is sent as: the exchange takes only so much in one."""
         symbol = approved.intent.symbol
         return slice_order(approved, self._instrument(symbol), self._freeze_qty(symbol))
 
-    def _risk_context(self, tx: Tx, account: str, intent: OrderIntent, now: datetime) -> RiskContext:
+    def _risk_context(
+        self, tx: Tx, account: str, intent: OrderIntent, now: datetime, replaced: Order | None = None
+    ) -> RiskContext:
         rules, instrument = self._accounts[account], self._instrument(intent.symbol)
         return RiskContext(
             intent=intent,
@@ -145,6 +173,7 @@ class Deciding:
             offer=rules.offer,
             intraday_end=rules.intraday_end(instrument, now),
             ruling=self._ruling(instrument, now),
+            replaced=replaced,
         )
 
     def _trip(self, tx: Tx, account: str, strategy: str, denied: Denied, now: datetime) -> None:

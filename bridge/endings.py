@@ -64,6 +64,25 @@ def cancel_ending(asked: int, found: int) -> Ending:
     return _ending(Disposition.DONE, Reason.CANCELS_SENT, f"{asked} open {noun} cancelled, or the broker was asked to.")
 
 
+_CHANGES = {
+    Reason.MODIFIED: Disposition.DONE,
+    Reason.MODIFY_REFUSED: Disposition.FAILED,
+    Reason.ENDED_FIRST: Disposition.NOOP,
+    Reason.UNCHANGED: Disposition.NOOP,
+    Reason.NOTHING_OPEN: Disposition.NOOP,
+    Reason.INTERNAL: Disposition.FAILED,
+}
+
+
+def change_ending(code: str, message: str) -> Ending:
+    """The ending of an alert that modifies, from the last word of the audit on it."""
+    reason = Reason(code)
+    told = message or reason.sentence
+    if reason in _CHANGES:
+        return _ending(_CHANGES[reason], reason, told)
+    return denied_ending(Denied(reason=reason, message=told))
+
+
 def sliced_message(parts: Sequence[Approved]) -> str:
     """What the alert's page says of an order that is sent in parts."""
     most, whole = parts[0].intent.order_qty, sum((part.intent.order_qty for part in parts), ZERO)

@@ -15,6 +15,7 @@ from bridge.core.order import Order, whole_of
 from bridge.core.order_states import UNACKNOWLEDGED, OrderEventKind, OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import AuditAction
+from bridge.core.replacement import terms_of
 from bridge.core.report import Report
 from bridge.core.trade import TradeEventKind
 from bridge.endings import order_ending, worst_of
@@ -22,6 +23,7 @@ from bridge.execution.orders import adopt_broker_id, ask_cancel, is_of_another, 
 from bridge.halves import by_leg
 from bridge.portfolio.book import book_fill, note_exit
 from bridge.protecting import note_closed, note_entry
+from bridge.risk.changes import WORKS, describe_terms
 from bridge.risk.overtaking import cancelled_by
 from bridge.store.tx import Tx
 
@@ -31,12 +33,6 @@ _ENDS: dict[ReportKind, OrderEventKind] = {
     ReportKind.CANCELLED: OrderEventKind.CANCELLED,
     ReportKind.REJECTED: OrderEventKind.REJECTED,
     ReportKind.EXPIRED: OrderEventKind.EXPIRED,
-}
-# Answers to a request of ours; they mean something only while that request is open.
-_ANSWERS: dict[ReportKind, tuple[OrderStatus, OrderEventKind]] = {
-    ReportKind.CANCEL_REFUSED: (OrderStatus.CANCEL_PENDING, OrderEventKind.CANCEL_REFUSED),
-    ReportKind.REPLACED: (OrderStatus.REPLACE_PENDING, OrderEventKind.REPLACED),
-    ReportKind.REPLACE_REFUSED: (OrderStatus.REPLACE_PENDING, OrderEventKind.REPLACE_REFUSED),
 }
 
 
@@ -85,13 +81,15 @@ class Following:
             return
         if order.status.is_closed:
             return
-        if report.kind in _ANSWERS:
-            status, event = _ANSWERS[report.kind]
-            if order.status is status:
-                record(tx, order, event, now, message=report.message)
+        if report.kind is ReportKind.CANCEL_REFUSED:
+            if order.status is OrderStatus.CANCEL_PENDING:
+                record(tx, order, OrderEventKind.CANCEL_REFUSED, now, message=report.message)
             return
         if report.kind is ReportKind.PLACED or order.status in UNACKNOWLEDGED:
             order = self._acknowledge(tx, order, report, now)
+        order = take_terms(tx, order, report, now)
+        if order.status.is_closed:
+            return
         if report.kind in _ENDS:
             if report.cum_qty is not None and report.cum_qty > order.cum_qty:
                 # Closed now it would count as used up what may have been filled: exits would be sized by too large a position.
@@ -141,6 +139,31 @@ class Following:
             told = f"{to_text(fill.last_qty)} {intent.symbol} at {to_text(fill.last_px)} on order {order.cl_ord_id}"
             what = "A fill after the order had ended" if late else "More was filled than ordered"
             raise_alarm(tx, order, f"{what}: {told}; the position was moved.", now)
+
+
+def take_terms(tx: Tx, order: Order, report: Report, now: datetime) -> Order:
+    """What a report says of the order's terms: those wished are there, or never will be, or a person has changed it there.
+
+    A report of before the last change tells of terms that are no more.
+    """
+    asked, terms, kind = order.replace, report.terms, order.intent.ord_type
+    if asked is not None and asked.renews:
+        return order
+    if asked is not None and report.kind is ReportKind.REPLACE_REFUSED:
+        return record(tx, order, OrderEventKind.REPLACE_REFUSED, now, message=report.message)
+    if terms is None or (order.terms_at is not None and report.transact_time < order.terms_at):
+        return order
+    has_old, at = terms.agree(terms_of(order.intent), kind), report.transact_time
+    if asked is None:
+        if report.kind is not ReportKind.REPLACED or has_old or order.status not in WORKS:
+            return order
+        message = f"changed at the broker: {describe_terms(terms)}"
+        return record(tx, order, OrderEventKind.REPLACED, now, message=message, terms=terms, terms_at=at)
+    if terms.agree(asked.terms, kind) and not has_old:
+        return record(tx, order, OrderEventKind.REPLACED, now, message=describe_terms(asked.terms), terms_at=at)
+    if report.has_ended:
+        return record(tx, order, OrderEventKind.REPLACE_REFUSED, now, message="it ended under its old terms")
+    return order
 
 
 def _is_positive(value: Decimal) -> bool:

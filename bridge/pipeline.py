@@ -43,10 +43,11 @@ from bridge.halves import Half, halves_due
 from bridge.intake.admit import Admission, Intake, Refusal
 from bridge.intake.verify import Delivery
 from bridge.queueing import Queue
+from bridge.replacing import Replacing, release
 from bridge.risk.halt import may_send
 from bridge.risk.overtaking import overtaken, unsent_overtaken, unsettled_entry, withdrawal_of
 from bridge.risk.sizing import size_signal
-from bridge.risk.turns import EXIT_WAIT, check_turn, exit_before, withdrawn_by
+from bridge.risk.turns import EXIT_WAIT, OF_ORDERS, check_turn, exit_before, withdrawn_by
 from bridge.risk.usage import entries_behind, key_of, reach
 from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 from bridge.store.store import Store
@@ -57,8 +58,9 @@ STOPPING = "The bridge is stopping."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRules:
-    """What the pipeline knows of an account. `max_in_flight` orders may be on their way to its broker at once, and one
-    order may go through zero in the products of `reverses_in_one`. `intraday_end` is when its MIS positions are closed.
+    """What the pipeline knows of an account. `max_in_flight` orders may be on their way to its broker at once, which changes
+    one at most `max_replaces` times; one order may go through zero in the products of `reverses_in_one`. `intraday_end` is
+    when its MIS positions are closed.
     """
 
     name: str
@@ -68,6 +70,7 @@ class AccountRules:
     session: Callable[[SessionQuestion], SessionState]
     throttle: Throttle
     max_in_flight: int
+    max_replaces: int | None
     reverses_in_one: frozenset[Product]
     intraday_end: Callable[[Instrument, datetime], datetime | None]
     offer: Offer = PLAIN
@@ -122,6 +125,7 @@ class Pipeline:
             freeze_qty=freeze_qty,
             ruling=ruling,
         )
+        self._replacing = Replacing(self._deciding, accounts, self._hand_over, self._end)
         self._following = Following(self._settle, accounts, instrument)
         self._queue = Queue(clock, self._process, self._end, lambda error: self.on_fault("process", error))
         self._is_stopping = False
@@ -226,13 +230,18 @@ class Pipeline:
             self._note_price(tx, alert)
         if waited:
             tx.put(tx.ledger.waiting, alert.alert_id, None)
-            if tx.ledger.orders_of(alert):
+            if signal.action is not Action.MODIFY and tx.ledger.orders_of(alert):
                 self._open_halves(tx, alert, now)
                 return
-        if signal.action is Action.CANCEL:
-            self._cancel_orders(tx, alert, now)
+        if signal.action in OF_ORDERS:
+            deal = self._cancel_orders if signal.action is Action.CANCEL else self._replacing.process
+            deal(tx, alert, now)
             return
-        sized = self._size_all(tx, alert, now)
+        self._decide_all(tx, alert, now)
+
+    def _decide_all(self, tx: Tx, alert: Alert, now: datetime) -> None:
+        """Size the alert's wish in every account, and decide on it as soon as it is its turn in all."""
+        signal, sized = alert.signal, self._size_all(tx, alert, now)
         wishes = [(account, wish) for account, wish in sized if not isinstance(wish, Wait)]
         self._clear_the_way(tx, alert, [wish for _account, wish in sized if isinstance(wish, Wait)], now)
         if len(wishes) < len(sized):
@@ -284,7 +293,7 @@ class Pipeline:
     def _note_price(self, tx: Tx, alert: Alert) -> None:
         """The alert's own price is the latest known of the instrument unless a newer one is there."""
         signal = alert.signal
-        if signal.price is None or signal.ord_type.needs_price:
+        if signal.price is None or signal.ord_type.needs_price or signal.action is Action.MODIFY:
             return
         known = tx.ledger.marks.get(signal.symbol)
         if known is None or known.at <= signal.signal_at:
@@ -447,6 +456,16 @@ class Pipeline:
             return None
         return (order.intent.signal_at + self._send_within - now).total_seconds()
 
+    def why_not_change(self, order: Order, now: datetime) -> str:
+        """Why the broker must not be asked any more for the change that is wished; empty when it may be."""
+        intent, asked = order.intent, order.replace
+        halted = may_send(self._store.ledger.states_over(intent.account, intent.strategy), reduce_only=intent.reduce_only)
+        if halted is not None:
+            return halted.message
+        if asked is None or (not intent.reduce_only and now > asked.signal_at + self._send_within):
+            return Reason.STALE_BEFORE_SEND.sentence
+        return ""
+
     def expire(self, tx: Tx, order: Order, now: datetime, message: str) -> None:
         """End an entry whose next try would come too late; `message` is what the last one came to."""
         stale = Denied(reason=Reason.STALE_BEFORE_SEND, message=f"The next try would come too late ({message}).")
@@ -514,9 +533,13 @@ class Pipeline:
     def _settle(self, tx: Tx, cl_ord_id: str, now: datetime) -> None:
         """After an order changed: end its alert when that was the last of its orders, and take up who waited for it."""
         order = tx.ledger.orders.get(cl_ord_id)
-        if order is None or not order.status.is_closed:
+        if order is None:
             return
-        after_close(tx, order, now)
+        if not order.status.is_closed:
+            self._queue.take_up_changes(tx, order.intent.symbol)
+            return
+        if order.replace is None:  # else it is to be placed anew, and its end is not the end of it
+            after_close(tx, order, now)
         alert = tx.ledger.alerts.get(order.intent.alert_id)
         if order.status is OrderStatus.REJECTED and order.intent.parts > 1:
             self._withdraw_other_parts(tx, order, now)
@@ -552,7 +575,9 @@ class Pipeline:
     def _end(self, tx: Tx, alert_id: str, ending: Ending, now: datetime) -> None:
         if alert_id in tx.ledger.waiting.values:
             tx.put(tx.ledger.waiting, alert_id, None)
-        tx.end_alert(alert_id, ending, now)
+        alert = tx.end_alert(alert_id, ending, now)
+        if alert.signal.action is Action.MODIFY:
+            release(tx, alert, now)
         tx.audit(
             AuditAction.ALERT_ENDED,
             now,

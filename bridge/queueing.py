@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bridge.core.alert import Alert, Ending
 from bridge.core.clock import Clock, elapsed
-from bridge.core.enums import Disposition
+from bridge.core.enums import Action, Disposition
 from bridge.core.reasons import AuditAction, Reason
 from bridge.risk.turns import in_turn
 from bridge.store.tx import Tx
@@ -45,6 +45,11 @@ class Queue:
         """An order or an alert of the symbol has ended: carry on those who may have waited for that."""
         if symbol in tx.ledger.waiting.by_symbol:
             self._take_up(tx, symbol, lambda alert: not alert.attempts)
+
+    def take_up_changes(self, tx: Tx, symbol: str) -> None:
+        """An order of the symbol has moved: carry on those who may have waited to change it."""
+        if symbol in tx.ledger.waiting.by_symbol:
+            self._take_up(tx, symbol, lambda alert: alert.signal.action is Action.MODIFY and not alert.attempts)
 
     def take_up_due(self, tx: Tx, now: datetime) -> None:
         """Carry on whoever waits: by now the wait may be over, or a fault be mended."""

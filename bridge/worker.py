@@ -93,7 +93,7 @@ class Worker:
         elif isinstance(event, AskReady):
             order = self._store.ledger.orders.get(event.cl_ord_id)
             if order is not None:
-                self._lanes[event.account].push_cancel(order)
+                self._lanes[event.account].push_ask(order, again=event.again)
         elif isinstance(event, BookWanted):
             self._reconciler.look_at(event.account)
         elif isinstance(event, PriceSeen):
@@ -182,8 +182,8 @@ class Worker:
             self._is_recovering = False
 
     def _recover_orders(self, tx: Tx) -> list[Order]:
-        """PENDING without an answer is in doubt, unless this very process awaits it; NEW goes to its lane; cancels are asked
-        again, since asking twice does no harm."""
+        """PENDING without an answer is in doubt, unless this very process awaits it; NEW goes to its lane; cancels and changes
+        are asked again, since asking twice does no harm."""
         now = self._clock.now()
         doubted = []
         # Sent off by this very group: their lanes hear of it only after the commit.
@@ -198,8 +198,8 @@ class Worker:
                 doubted.append(order)
             elif order.status is OrderStatus.NEW:
                 queue_order(tx, order, granted=False)
-            elif order.status is OrderStatus.CANCEL_PENDING:
-                tx.emit(AskReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
+            elif order.status in (OrderStatus.CANCEL_PENDING, OrderStatus.REPLACE_PENDING):
+                tx.emit(AskReady(account=order.intent.account, cl_ord_id=order.cl_ord_id, again=True))
         return doubted
 
     def _take_up_alerts(self, tx: Tx) -> None:

@@ -27,6 +27,7 @@ class Action(StrEnum):
     SELL = "sell"
     EXIT = "exit"
     CANCEL = "cancel"
+    MODIFY = "modify"
     TARGET = "target"
 
 

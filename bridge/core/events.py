@@ -16,10 +16,11 @@ class OrderReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskReady:
-    """An order whose cancellation or change is recorded and to be asked of the broker."""
+    """An order whose cancellation or change is recorded and to be asked of the broker; `again` if it may have been before."""
 
     account: str
     cl_ord_id: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

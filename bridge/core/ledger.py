@@ -274,7 +274,8 @@ class Ledger:
         unsettled = {
             alert_id: alert
             for alert_id, alert in self.alerts.values.items()
-            if all(order.status.is_closed or order.intent.reduce_only for order in self.orders_of(alert))
+            if alert.signal.action is Action.MODIFY
+            or all(order.status.is_closed or order.intent.reduce_only for order in self.orders_of(alert))
         }
         self.waiting.fill(unsettled)
 

@@ -18,6 +18,8 @@ class Signal:
     alert's own time, which `is_timed` vouches for, else the time of receipt. `max_notional` is the token's cap in rupees.
     `iceberg_legs` goes with Variety.ICEBERG and `validity_minutes` with TTL; they are zero otherwise.
     `protect` is what is to rest at the broker once the entry has filled.
+    Of Action.MODIFY, `quantity` and prices are what is wished and may each be missing, and an `ord_type` of MARKET means any;
+    `order` is the `cl_ord_id` of the order meant, where somebody names one.
     `notes` are the keys of the alert that mean nothing to the bridge.
     """
 
@@ -41,6 +43,7 @@ class Signal:
     validity_minutes: int = 0
     max_notional: Decimal | None = None
     protect: Protect | None = None
+    order: str = ""
     notes: dict[str, str] = field(default_factory=dict)
 
 

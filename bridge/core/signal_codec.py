@@ -37,6 +37,8 @@ def signal_to_json(signal: Signal) -> str:
             data[name] = str(value)
     if signal.protect is not None:
         data["protect"] = protect_to_text(signal.protect)
+    if signal.order:
+        data["order"] = signal.order
     if signal.notes:
         data["notes"] = signal.notes
     return _encode(data)
@@ -82,6 +84,7 @@ def _build(data: dict[str, Any]) -> Signal:
         validity_minutes=int(data.get("validity_minutes", 0)),
         max_notional=_decimal(data, "max_notional"),
         protect=protect_from_text(data.get("protect")),
+        order=data.get("order", ""),
         notes=data.get("notes", {}),
     )
 

@@ -171,8 +171,18 @@ def has_news(own: OwnRows) -> bool:
         return True
     if row is None or order.status.is_closed:
         return False
+    if is_answered(order, row):
+        return True
     has_ended = row.status.is_closed and row.status is not OrderStatus.FILLED
     return has_ended or order.status not in WORKING or order.broker_order_id is None
+
+
+def is_answered(order: Order, row: BookRow) -> bool:
+    """True when the row shows what became of the change that is asked for."""
+    asked = order.replace
+    if asked is None or asked.renews:
+        return False
+    return row.status.is_closed or row.terms.agree(asked.terms, order.intent.ord_type)
 
 
 def open_orders(ledger: Ledger, account: str) -> list[Order]:
@@ -412,7 +422,7 @@ def _is_stuck(rows: OwnRows) -> bool:
 def _stuck_alarms(again: Sequence[OwnRows]) -> list[Alarm]:
     return [
         Alarm(
-            key=cancel_key(rows.order),
+            key=ask_key(rows.order),
             cl_ord_id=rows.order.cl_ord_id,
             message=f"Order {rows.order.cl_ord_id} was to be cancelled and still works at the broker ({_id_of(rows)}). "
             "It is asked again; look there.",
@@ -421,8 +431,10 @@ def _stuck_alarms(again: Sequence[OwnRows]) -> list[Alarm]:
     ]
 
 
-def cancel_key(order: Order) -> tuple[str, ...]:
-    """What makes an alarm over a cancel that came to nothing the same again, whoever raises it."""
+def ask_key(order: Order) -> tuple[str, ...]:
+    """What makes an alarm over a cancel or change that came to nothing the same again, whoever raises it."""
+    if order.status is OrderStatus.REPLACE_PENDING:
+        return ("modify", order.cl_ord_id, str(order.replaces))
     return ("cancel", order.cl_ord_id)
 
 

@@ -12,10 +12,11 @@ from typing import Any, Protocol, TypeVar
 from bridge.core.clock import Clock
 from bridge.core.enums import OutcomeKind
 from bridge.core.errors import StoreError
+from bridge.core.events import BookWanted
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.report import Outcome
-from bridge.execution.compare import Alarm, cancel_key
+from bridge.execution.compare import Alarm, ask_key
 from bridge.execution.doubts import tell
 from bridge.execution.gate import Gate
 from bridge.execution.guard import GuardedBroker
@@ -29,6 +30,7 @@ Write = Callable[[Callable[[Tx], Any]], "asyncio.Future[Any]"]
 SESSION_POLL_S = 0.5
 LONGEST_PAUSE_S = 1.0
 _GRANTED, _EXIT, _ENTRY = range(3)
+_ASKED = {OrderStatus.CANCEL_PENDING: Asked.CANCEL, OrderStatus.REPLACE_PENDING: Asked.REPLACE}
 _TAKEN = decide_next(Asked.PLACE, OutcomeKind.ACCEPTED)
 
 
@@ -52,7 +54,7 @@ class LaneSteps:
 
     `find_order` gives an order as it stands, `seconds_left` how long an entry may still leave: None for exits. `shortage` asks
     the broker, for orders that `is_asked` names, why there is not money enough, until something else is in a hurry; `deny`
-    ends them for it.
+    ends them for it. `why_not_change` says why the change asked of an order must not leave any more, and nothing while it may.
     """
 
     begin_send: Callable[[Tx, str, datetime], Granted]
@@ -60,6 +62,7 @@ class LaneSteps:
     expire: Callable[[Tx, Order, datetime, str], object]
     find_order: Callable[[str], Order | None]
     seconds_left: Callable[[Order, datetime], float | None]
+    why_not_change: Callable[[Order, datetime], str]
     in_doubt: Callable[[str, str], None]
     is_asked: Callable[[Order], bool]
     shortage: Callable[[Order, asyncio.Event], Awaitable[str]]
@@ -93,8 +96,8 @@ class Lane:
         self._sending: set[str] = set()
         self._calling: set[str] = set()
         self._pausing: set[str] = set()
-        # Orders of which a cancel is being asked; True when it was wanted again meanwhile.
-        self._cancelling: dict[str, bool] = {}
+        # What is being asked of which orders; True when it was wanted again meanwhile.
+        self._asking: dict[tuple[Asked, str], bool] = {}
         self._wake = asyncio.Event()
         self._held = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,13 +147,19 @@ class Lane:
         heapq.heappush(self._queue, (rank, self._sequence, cl_ord_id))
         self._wake.set()
 
-    def push_cancel(self, order: Order) -> None:
-        """Ask the broker to cancel; cancels do not queue behind orders, and one is asked of an order at a time."""
-        if order.cl_ord_id in self._cancelling:
-            self._cancelling[order.cl_ord_id] = True
+    def push_ask(self, order: Order, *, again: bool) -> None:
+        """Ask the broker to cancel or change what is recorded so; this does not queue behind orders, and one of a kind is asked
+        of an order at a time. `again` says that it may have been asked before.
+        """
+        asked = _ASKED.get(order.status)
+        if asked is None:
+            return
+        key = (asked, order.cl_ord_id)
+        if key in self._asking:
+            self._asking[key] = True
         else:
-            self._cancelling[order.cl_ord_id] = False
-            self._spawn(self._cancel(order.cl_ord_id))
+            self._asking[key] = False
+            self._spawn(self._ask(asked, order.cl_ord_id, again=again))
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -326,53 +335,72 @@ class Lane:
         if not self._held.is_set():
             self.push(order.cl_ord_id, reduce_only=order.intent.reduce_only, granted=False)
 
-    # -- cancelling ---------------------------------------------------------------------------------------------------
+    # -- asking: to cancel, or to change ------------------------------------------------------------------------------
 
-    async def _cancel(self, cl_ord_id: str) -> None:
-        """Ask, and ask anew when it was wanted again meanwhile; the end itself comes as a report."""
+    async def _ask(self, asked: Asked, cl_ord_id: str, *, again: bool) -> None:
+        """Ask, and ask anew when it was wanted again meanwhile; what comes of it comes as a report."""
+        key, is_wanted = (asked, cl_ord_id), True
         try:
-            again = True
-            while again and not self._held.is_set():
-                self._cancelling[cl_ord_id] = False
-                await self._ask_to_cancel(cl_ord_id)
-                again = self._cancelling[cl_ord_id]
+            while is_wanted and not self._held.is_set():
+                self._asking[key] = False
+                await self._ask_until_answered(asked, cl_ord_id, is_unsure=again)
+                is_wanted, again = self._asking[key], True
         finally:
-            del self._cancelling[cl_ord_id]
+            del self._asking[key]
 
-    async def _ask_to_cancel(self, cl_ord_id: str) -> None:
-        """Ask until the broker has taken the request or refused it, the order has closed, or a person has to look."""
+    async def _ask_until_answered(self, asked: Asked, cl_ord_id: str, *, is_unsure: bool) -> None:
+        """Ask until the broker has taken the request or refused it, nothing is asked any more, or a person has to look.
+
+        `is_unsure` says that an earlier request may have arrived: a refusal then says nothing of that one.
+        """
         attempt = 0
-        while (order := self._pending_cancel(cl_ord_id)) is not None and not self._held.is_set():
+        while (order := self._pending(asked, cl_ord_id)) is not None and not self._held.is_set():
             if not self._broker.status().connected:
                 await self._pause(SESSION_POLL_S)
                 continue
             attempt += 1
-            outcome = await self._broker.cancel(order)
-            after = decide_next(Asked.CANCEL, outcome.kind, attempt=attempt, named_s=outcome.retry_after_s)
+            obstacle = self._obstacle_to_change(order) if asked is Asked.REPLACE else ""
+            outcome = await self._call(asked, order) if not obstacle else Outcome(kind=OutcomeKind.REFUSED, message=obstacle)
+            after = decide_next(asked, outcome.kind, attempt=attempt, named_s=outcome.retry_after_s)
             if after.step is NextStep.FOLLOW:
                 return
             if after.step in (NextStep.END, NextStep.TELL):
-                await write_down(self._write, partial(self._end_asking, order=order, outcome=outcome, after=after))
+                end = partial(self._end_asking, order=order, outcome=outcome, after=after, is_unsure=is_unsure)
+                await write_down(self._write, end)
                 return
+            is_unsure = is_unsure or outcome.kind is OutcomeKind.UNKNOWN
             await self._pause(after.wait_s)
 
-    def _pending_cancel(self, cl_ord_id: str) -> Order | None:
-        order = self._steps.find_order(cl_ord_id)
-        return order if order is not None and order.status is OrderStatus.CANCEL_PENDING else None
+    def _call(self, asked: Asked, order: Order) -> Coroutine[Any, Any, Outcome]:
+        return self._broker.cancel(order) if asked is Asked.CANCEL else self._broker.modify(order)
 
-    def _end_asking(self, tx: Tx, order: Order, outcome: Outcome, after: Next) -> None:
+    def _obstacle_to_change(self, order: Order) -> str:
+        """A change is no way past a halt, nor for an entry past its time."""
+        if not self._gate.lets_out(order):
+            return "halted before it left"
+        return self._steps.why_not_change(order, self._clock.now())
+
+    def _pending(self, asked: Asked, cl_ord_id: str) -> Order | None:
+        order = self._steps.find_order(cl_ord_id)
+        return order if order is not None and _ASKED.get(order.status) is asked else None
+
+    def _end_asking(self, tx: Tx, order: Order, outcome: Outcome, after: Next, *, is_unsure: bool) -> None:
         """Refused puts the order back to work; without any answer it stays as it is, for a person and the broker's book."""
         now, current = self._clock.now(), tx.ledger.orders.get(order.cl_ord_id)
-        if current is None or current.status is not OrderStatus.CANCEL_PENDING:
+        if current is None or current.status is not order.status or current.replaces != order.replaces:
             return
+        is_change = order.status is OrderStatus.REPLACE_PENDING
         if after.step is NextStep.END:
-            record(tx, current, OrderEventKind.CANCEL_REFUSED, now, message=outcome.message)
+            if is_change and is_unsure:
+                tx.emit(BookWanted(account=self.account))
+            else:
+                event = OrderEventKind.REPLACE_REFUSED if is_change else OrderEventKind.CANCEL_REFUSED
+                record(tx, current, event, now, message=outcome.message)
             return
-        told = (
-            f"The broker does not say whether order {order.cl_ord_id} is cancelled ({outcome.message}): look at its own book."
-        )
+        what = "changed" if is_change else "cancelled"
+        told = f"The broker does not say whether order {order.cl_ord_id} is {what} ({outcome.message}): look at its own book."
         # The book may have it asked again, as long as the order works: once is enough for a person.
-        tell(tx, Alarm(key=cancel_key(order), cl_ord_id=order.cl_ord_id, message=printable(told)), self.account, now)
+        tell(tx, Alarm(key=ask_key(order), cl_ord_id=order.cl_ord_id, message=printable(told)), self.account, now)
 
 
 async def write_down(write: Write, command: Callable[[Tx], T]) -> T:

@@ -19,12 +19,14 @@ from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
 from bridge.core.report import BookRow, Report
+from bridge.execution.changes import Changes, ask_again, judge_changes
 from bridge.execution.compare import (
     Alarm,
     Findings,
     OwnRows,
     Past,
     Read,
+    Run,
     follow,
     gaps_of,
     has_moved,
@@ -78,13 +80,14 @@ class Comparison:
 
 @dataclass(slots=True)
 class _Watch:
-    """What is remembered of an account between looks.
+    """What is remembered of an account between looks; `changing` are changes of orders that the book does not show yet.
 
     `owners` are orders by tag that memory does not have any more. `acknowledged_on` is a market day on which the table has an
     order that the broker acknowledged; not part of `past`, which a look that began earlier replaces as a whole.
     """
 
     past: Past = field(default_factory=Past)
+    changing: Mapping[str, Run] = field(default_factory=dict)
     owners: dict[str, Order | None] = field(default_factory=dict)
     acknowledged_on: int = 0
     absences: dict[tuple[str, int], Absence] = field(default_factory=dict)
@@ -232,7 +235,7 @@ class Reconciler:
             else:  # known and told already, and nothing speaks against its book
                 compared = Comparison(account=account, readable=False, message=read, is_unsure=True)
             # What was asked for while this look was under way it may not have seen.
-            is_due_soon = compared.is_unsure or watch.wanted_s >= began_s
+            is_due_soon = compared.is_unsure or bool(watch.changing) or watch.wanted_s >= began_s
             watch.due = self._clock.monotonic() + (LOOK_AGAIN_S if is_due_soon else self._every_s[account])
         if any(order.status is OrderStatus.IN_DOUBT for order in open_orders(self._ledger, account)):
             self.doubt(account)
@@ -265,17 +268,25 @@ class Reconciler:
             own, external = sort_rows(read, partial(self._owner, watch))
         at = self._clock.monotonic()
 
+        changes = judge_changes(own, read, watch.changing, at)
+
         def look() -> Findings:
             return judge(self._ledger, read, own, external, watch.past, at, fault)
 
         findings = look()
+        if changes.has_work:
+            await self._write(partial(self._take_changes, changes))
         if taken or why is not Why.TIMER or self._has_work(read, findings):
             is_told = bool(taken) or why is not Why.TIMER
             findings = await self._write(lambda tx: self._perform(tx, read, look(), why, is_told=is_told))
-        watch.past, late = findings.past, findings.past.late
+        watch.past, watch.changing, late = findings.past, changes.runs, findings.past.late
         if read.unread and late is not None and late.looks == 1:
             self._on_fault("reconcile", BookUnreadableError(read.unread))
         return self._told(read, findings)
+
+    def _take_changes(self, changes: Changes, tx: Tx) -> None:
+        self._steps.apply_reports(tx, changes.reports, self._clock.now())
+        ask_again(tx, changes)
 
     def _has_moved_holdings(self, read: Read) -> bool:
         return read.positions is not None and holdings_of(read) != self._ledger.holdings.values.get(read.account, ())

@@ -82,7 +82,9 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
     written = _read_symbol(fields)
     instrument = catalog.resolve(written)
     terms, quantity = _NO_TERMS, None
-    if action is not Action.CANCEL:  # whatever else is in it must not keep a cancel from being one
+    if action is Action.MODIFY:
+        terms, quantity = _read_change(fields)
+    elif action is not Action.CANCEL:  # whatever else is in it must not keep a cancel from being one
         terms = _read_terms(fields)
         quantity = read_positive(fields, "quantity") if target is None else None
     product = _read_product(fields, claims, strategy)
@@ -174,10 +176,10 @@ def _read_wish(fields: Fields) -> tuple[Action, Decimal | None]:
                 raise _wrong(other, f"`{other}` does not go with `target`.", "Send a target, or an action and a quantity.")
         return Action.TARGET, target
     if text is None:
-        raise _missing(fields, "action", "It is buy, sell, exit or cancel; or send a `target`.")
+        raise _missing(fields, "action", "It is buy, sell, exit, cancel or modify; or send a `target`.")
     action = _ACTIONS.get(text.upper())
     if action is None:
-        hint = "It is buy, sell, exit or cancel."
+        hint = "It is buy, sell, exit, cancel or modify."
         if text.upper() in _DIRECTIONS:
             hint += ' To follow a position, send "target": "{{strategy.position_size}}" instead.'
         raise _wrong("action", f"`action` is {shown(text)}, which the bridge does not know.", hint)
@@ -264,6 +266,26 @@ def _read_count(fields: Fields, name: str, least: int, most: int, *, is_needed: 
     if number != number.to_integral_value() or not least <= number <= most:
         raise _wrong(name, f"`{name}` is {shown(to_text(number))}; it is a whole number from {least} to {most}.")
     return int(number)
+
+
+def _read_change(fields: Fields) -> tuple[_Terms, Decimal | None]:
+    """What a change makes of an order: at least one of its quantity and prices; its type only says which order is meant."""
+    for name in ("time_in_force", "validity_minutes", "variety", "iceberg_legs"):
+        if read_text(fields, name) is not None:
+            raise _wrong(
+                name, f"`{name}` of an order cannot be changed.", "Leave it out, or cancel the order and send another."
+            )
+    terms = _Terms(
+        ord_type=read_word(fields, "order_type", _ORD_TYPES, RefusalCode.E_UNSUPPORTED) or OrdType.MARKET,
+        price=read_positive(fields, "price"),
+        trigger_price=read_positive(fields, "trigger_price"),
+    )
+    quantity = read_positive(fields, "quantity")
+    if terms.price is None and terms.trigger_price is None and quantity is None:
+        raise _missing(
+            fields, "price", "A change needs a new `price`, `trigger_price` or `quantity` (all units, filled ones too)."
+        )
+    return terms, quantity
 
 
 def _seconds(age: timedelta) -> str:

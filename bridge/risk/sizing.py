@@ -76,8 +76,8 @@ def size_signal(
         return _size_exit(wish)
     if signal.action is Action.TARGET:
         return _size_target(wish)
-    if signal.action is Action.CANCEL:
-        raise InvariantError("a cancel names orders, not a quantity: it cannot be sized")
+    if signal.action in (Action.CANCEL, Action.MODIFY):
+        raise InvariantError(f"a {signal.action} names orders, not a quantity: it cannot be sized")
     return _size_entry(wish, default_quantity)
 
 

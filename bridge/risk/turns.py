@@ -25,6 +25,8 @@ CHAIN_WAIT = timedelta(seconds=2)
 EXIT_WAIT = timedelta(seconds=20)
 
 _CLOSING = frozenset({Action.EXIT, Action.TARGET})
+# These name orders, not a position, and neither wait for others' turns nor hold them up.
+OF_ORDERS = frozenset({Action.CANCEL, Action.MODIFY})
 
 
 def check_turn(ledger: Ledger, alert: Alert, now: datetime) -> Wait | Denied | None:
@@ -84,6 +86,7 @@ def withdrawn_by(ledger: Ledger, cancel: Alert) -> list[Alert]:
         if other.signal.strategy == signal.strategy
         and _received(other) < _received(cancel)
         and set(other.signal.accounts).issubset(signal.accounts)
+        and other.signal.action not in OF_ORDERS
         and (other.signal.action in (Action.BUY, Action.SELL) or _has_begun(ledger, other))
     ]
 
@@ -114,7 +117,7 @@ def _is_companion(signal: Signal, other: Signal) -> bool:
     return (
         other.strategy == signal.strategy
         and other.product is signal.product
-        and other.action is not Action.CANCEL
+        and other.action not in OF_ORDERS
         and not set(signal.accounts).isdisjoint(other.accounts)
     )
 

@@ -470,7 +470,7 @@ def test_a_cancel_is_not_asked_any_more_once_the_order_has_closed(tmp_path: Path
         await rig.broker.fill(order.tag, 10, 800)
         assert (await rig.ended(alert_id)).code == "FILLED"
         rig.broker.connected = True
-        await until(lambda: not rig.bridge.lanes["paper"]._cancelling, "the lane to let go")
+        await until(lambda: not rig.bridge.lanes["paper"]._asking, "the lane to let go")
         await ticks(rig)
         assert rig.broker.cancelled == []
 
@@ -490,7 +490,7 @@ def test_a_refusal_that_a_fill_overtook_changes_nothing(tmp_path: Path) -> None:
         rig.broker.cancel = too_late  # type: ignore[method-assign]
         await rig.ended(await rig.accept(action="cancel", price=None))
         assert (await rig.ended(alert_id)).code == "FILLED"
-        await until(lambda: not rig.bridge.lanes["paper"]._cancelling, "the lane to let go")
+        await until(lambda: not rig.bridge.lanes["paper"]._asking, "the lane to let go")
         assert "order_cancel_refused" not in rig.step_names(alert_id)
 
     tell(tmp_path, story)
@@ -525,8 +525,8 @@ def test_a_cancel_wanted_again_as_the_refusal_is_noted_is_asked(tmp_path: Path) 
         order = await rig.order_in(alert_id, "PLACED")
         known = lane._end_asking
 
-        def and_again(tx: Any, order: Order, outcome: Any, after: Any) -> None:
-            known(tx, order=order, outcome=outcome, after=after)
+        def and_again(tx: Any, order: Order, outcome: Any, after: Any, *, is_unsure: bool) -> None:
+            known(tx, order, outcome, after, is_unsure=is_unsure)
             ask_cancel(tx, tx.ledger.orders.get(order.cl_ord_id), rig.clock.now(), "again")
             done.set()
 

@@ -96,7 +96,9 @@ class ScriptedBridge(WatchedBridge):
         is_paper: bool = True,
         max_in_flight: int = 4,
         call_timeout_s: float | None = CALL_TIMEOUT_S,
+        max_replaces: int | None = None,
     ) -> None:
+        self._max_replaces = max_replaces
         self._books = dict(books or {})
         self._call_timeout_s = call_timeout_s
         self._is_paper = is_paper
@@ -107,7 +109,7 @@ class ScriptedBridge(WatchedBridge):
         if name not in self._books:
             self._books[name] = ScriptedBroker(
                 name, self.clock, is_paper=self._is_paper, max_in_flight=self._max_in_flight,
-                call_timeout_s=self._call_timeout_s,
+                call_timeout_s=self._call_timeout_s, max_replaces=self._max_replaces,
             )  # fmt: skip
         return self._books[name]
 

@@ -46,11 +46,12 @@ class ScriptedBroker:
         max_in_flight: int = 4,
         call_timeout_s: float | None = CALL_TIMEOUT_S,
         reverses_in_one: frozenset[Product] = frozenset({Product.MIS, Product.NRML}),
+        max_replaces: int | None = None,
     ) -> None:
         self.account = account
         self.capabilities = Capabilities(
             name="scripted", is_paper=is_paper, max_in_flight=max_in_flight, call_timeout_s=call_timeout_s,
-            reverses_in_one=reverses_in_one,
+            reverses_in_one=reverses_in_one, max_replaces=max_replaces,
         )  # fmt: skip
         self.calls: list[str] = []
         self.dead = ""

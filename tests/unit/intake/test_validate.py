@@ -59,7 +59,7 @@ def test_other_action_is_refused_with_the_list(action):
     """long and short are positions, not actions: the hint says how to follow a position."""
     error = refused(make_fields(action=action))
     assert (error.code, error.field) == (RefusalCode.E_FIELD, "action")
-    assert "buy, sell, exit or cancel" in str(error.hint)
+    assert "buy, sell, exit, cancel or modify" in str(error.hint)
     wants_position = str(action).lower() in {"long", "short", "flat", "close"}
     assert ("{{strategy.position_size}}" in str(error.hint)) is wants_position
 
