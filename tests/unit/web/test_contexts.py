@@ -132,6 +132,7 @@ def test_an_alerts_steps_tell_what_each_took():
         ({"ord_type": "LIMIT", "price": Decimal("812.5")}, "LIMIT 812.50"),
         ({"ord_type": "SL", "price": Decimal(812), "trigger_price": Decimal(810)}, "SL 812.00 / 810.00"),
         ({"ord_type": "SL-M", "trigger_price": Decimal(810)}, "SL-M 810.00"),
+        ({"ord_type": "GTT", "trigger_price": Decimal(800), "legs": "stop 800, target 845"}, "GTT stop 800, target 845"),
     ],
 )
 def test_an_orders_type_tells_its_prices(values, kind):
