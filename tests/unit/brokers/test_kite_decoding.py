@@ -26,7 +26,7 @@ from bridge.core.clock import SystemClock
 from bridge.core.enums import OrdType, Product, Side
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
-from bridge.core.report import BookRow, Report
+from bridge.core.report import BookRow, BrokerPosition, Report
 from tests.unit.brokers.paper_kit import make_protection
 
 T = TypeVar("T")
@@ -89,10 +89,19 @@ TRIGGER: dict[str, Any] = {
     }],
     "meta": None,
 }  # fmt: skip
+HOLDING: dict[str, Any] = {
+    "tradingsymbol": "INFY", "exchange": "BSE", "instrument_token": 128028676, "isin": "INE009A01021", "product": "CNC",
+    "price": 0, "quantity": 11, "used_quantity": 0, "t1_quantity": 7, "realised_quantity": 11, "authorised_quantity": 0,
+    "authorised_date": "2026-11-20 00:00:00", "authorisation": {}, "opening_quantity": 18, "short_quantity": 0,
+    "collateral_quantity": 0, "collateral_type": "", "discrepancy": False, "average_price": 1429.35, "last_price": 1426.9,
+    "close_price": 1432.4, "pnl": -44.1, "day_change": -5.5, "day_change_percentage": -0.38,
+    "mtf": {"quantity": 0, "used_quantity": 0, "average_price": 0, "value": 0, "initial_margin": 0},
+}  # fmt: skip
 ANSWERS: dict[str, Any] = {
     "/orders": [ORDER],
     "/trades": [TRADE],
     "/portfolio/positions": {"net": [POSITION], "day": [POSITION]},
+    "/portfolio/holdings": [HOLDING],
     "/user/margins": {"equity": SEGMENT, "commodity": SEGMENT},
     "/gtt/triggers": [TRIGGER],
 }
@@ -104,6 +113,7 @@ NEEDED = {
     },
     "/trades": {"trade_id", "order_id", "quantity", "average_price", "fill_timestamp"},
     "/portfolio/positions": {"tradingsymbol", "exchange", "product", "quantity"},
+    "/portfolio/holdings": {"tradingsymbol", "exchange", "opening_quantity"},
 }  # fmt: skip
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12)
@@ -205,6 +215,16 @@ def protected(parrot: Parrot) -> Iterator[Reader]:
         reader.close()
 
 
+def check_positions(told: list[BrokerPosition]) -> None:
+    """What POSITION and HOLDING say."""
+    position, delivered = told
+    assert (position.symbol, position.product, position.quantity) == ("NSE:SBIN", Product.MIS, Decimal(4))
+    assert position.holding is None
+    assert delivered.holding is not None
+    assert (delivered.symbol, delivered.product, delivered.quantity) == ("BSE:INFY", Product.CNC, Decimal(0))
+    assert delivered.holding.quantity == Decimal(18)
+
+
 # -- the documented shapes ----------------------------------------------------------------------------------------------
 
 
@@ -222,8 +242,7 @@ def test_every_answer_of_a_documented_shape_is_read(reader: Reader) -> None:
     reader.tell()
     (row,) = reader.book()
     check_order(row)
-    (position,) = reader.do(reader.broker.positions())
-    assert (position.symbol, position.product, position.quantity) == ("NSE:SBIN", Product.MIS, Decimal(4))
+    check_positions(reader.do(reader.broker.positions()))
     funds = reader.do(reader.broker.funds())
     assert (funds.available, funds.equity, funds.cash) == (Decimal("24966.75"), Decimal("25000.50"), Decimal("25000.50"))
 
@@ -264,8 +283,15 @@ def test_fields_that_may_be_missing_or_are_new_change_nothing_of_an_order(
 def test_fields_that_may_be_missing_or_are_new_change_nothing_of_a_position(reader: Reader, row: dict[str, Any]) -> None:
     """The same for what is held."""
     reader.tell(portfolio__positions={"net": [row]})
-    (position,) = reader.do(reader.broker.positions())
-    assert (position.symbol, position.product, position.quantity) == ("NSE:SBIN", Product.MIS, Decimal(4))
+    check_positions(reader.do(reader.broker.positions()))
+
+
+@given(sparse(HOLDING, "/portfolio/holdings"))
+@GENTLE
+def test_fields_that_may_be_missing_or_are_new_change_nothing_of_a_holding(reader: Reader, row: dict[str, Any]) -> None:
+    """How many were carried over the night is all that is needed."""
+    reader.tell(portfolio__holdings=[row])
+    check_positions(reader.do(reader.broker.positions()))
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda status: status not in STATUSES))
@@ -305,13 +331,13 @@ def _places(told: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value)
 
 
-@given(spoilt("/portfolio/positions"), spoilt("/user/margins"))
+@given(spoilt("/portfolio/positions"), spoilt("/portfolio/holdings"), spoilt("/user/margins"))
 @GENTLE
 def test_whatever_is_said_of_positions_and_money_is_read_or_cannot_be_read(
-    reader: Reader, positions: Any, margins: Any
+    reader: Reader, positions: Any, holdings: Any, margins: Any
 ) -> None:
     """No other exception leaves the adapter."""
-    reader.tell(portfolio__positions=positions, user__margins=margins)
+    reader.tell(portfolio__positions=positions, portfolio__holdings=holdings, user__margins=margins)
     for read in (reader.broker.positions, reader.broker.funds):
         with suppress(BookUnreadableError):
             reader.do(read())
