@@ -54,7 +54,7 @@ from bridge.settings import AccountSettings, Settings
 from bridge.square_off import SquareOff
 from bridge.standing import account_views, external_views, holding_views, modes_in_force
 from bridge.startup import check_accounts_known, check_symbols_known
-from bridge.store.backend import ProcessLock
+from bridge.store.backend import Backend, ProcessLock
 from bridge.store.paper_tables import paper_maps
 from bridge.store.store import Store
 from bridge.store.tx import Tx
@@ -93,7 +93,7 @@ class Bridge(KiteWiring):
         self.paper_shelves = PaperShelves()
         self.store = self._make_store()
         self.catalog = self._make_catalog()
-        self.calendar: Calendar = load_calendar(settings.calendar)
+        self.calendar = self._make_calendar()
         self._kites: dict[str, KiteBroker] = {}  # they have limits over minutes and days
         self.sessions: dict[str, LoginSession] = {
             name: self._make_session(name, account) for name, account in settings.accounts.items() if account.broker == "kite"
@@ -172,8 +172,12 @@ class Bridge(KiteWiring):
             shelves=self.paper_shelves.by_name(),
             maps=paper_maps(PAPER_CODECS),
             mode=self.settings.database.writer,
+            backend=self._make_backend(),
             recent=timedelta(seconds=SEND_WITHIN * self.settings.webhook.freshness_s + self.settings.webhook.future_s),
         )
+
+    def _make_backend(self) -> Backend:
+        return Backend(self.settings.database.url)
 
     def _make_logins(self) -> Logins:
         minutes = self.settings.notify.login_reminder_minutes
@@ -228,6 +232,9 @@ class Bridge(KiteWiring):
         listing = open_newest(self.settings.instruments_dir(), self.settings.instruments_file())
         freezes = load_freezes(self.settings.freeze_quantities)
         return Catalog(listing, lambda: self.clock.now().astimezone(IST).date(), freezes)
+
+    def _make_calendar(self) -> Calendar:
+        return load_calendar(self.settings.calendar)
 
     def _make_broker(self, name: str, account: AccountSettings) -> Broker:
         if account.broker == "venue":

@@ -66,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_alert(commands)
     _add_trading(commands)
     _add_bars(commands)
+    _add_replay(commands)
     _add_universe(commands)
     _add_scans(commands)
     _add_upkeep(commands)
@@ -200,6 +201,25 @@ def _add_bars(commands: "Commands") -> None:
     for command in (files, fetch, doctor, drop, show):
         needed, told = command is not show, "length of a bar: 1m 3m 5m 10m 15m 30m 60m 1d"
         command.add_argument("--interval", metavar="I", choices=told.split()[4:], required=needed, help=told)
+
+
+def _add_replay(commands: "Commands") -> None:
+    told = "run definitions over recorded bars, on a clock and a paper account of their own, and write a report"
+    replay = _add(commands, "replay", "replay:replay", told)
+    told = "a file, or the name of one in config/scans"
+    replay.add_argument(
+        "--definition", metavar="D", dest="definitions", action="append", default=[], help=f"{told}; repeatable"
+    )
+    replay.add_argument("--from", dest="since", metavar="2026-01-01", help="first day (default: a year before the last)")
+    replay.add_argument("--to", dest="until", metavar="2026-11-20", help="last day (default: the last that has bars)")
+    replay.add_argument("--cash", metavar="R", default="1000000", help="opening money (default: 1000000)")
+    told = "hundredths of a percent against you at every fill (default: 2)"
+    replay.add_argument("--slippage-bps", metavar="N", default="2", help=told)
+    replay.add_argument("--product", metavar="P", choices=("MIS", "CNC", "NRML", "MTF"), help="in place of the strategy's own")
+    replay.add_argument("--no-limits", action="store_true", help="without the risk limits of the settings")
+    _add_repeatable(replay, "--csv", "FILE", "bars of a file in place of those that are stored")
+    replay.add_argument("--interval", metavar="I", help="length of the bars in those files (default: 1d)")
+    replay.add_argument("--out", metavar="DIR", default="replay", help="where journal and report go (default: replay)")
 
 
 def _add_universe(commands: "Commands") -> None:

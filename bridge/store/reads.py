@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Engine, Select, select, text
 
 from bridge.core.clock import from_us, to_us
+from bridge.core.enums import Product, Side
+from bridge.core.fill import Fill
 from bridge.core.hold import Hold
 from bridge.core.login import BrokerSession
 from bridge.core.money import average
@@ -145,6 +147,19 @@ class Reads:
             for row in self._rows(query)
         ]
 
+    def all_trades(self) -> list[TradeView]:
+        """Every round trip, as they were begun."""
+        return [_trade(row) for row in self._rows(select(_TRADES).order_by(_TRADES.c.opened_at, _TRADES.c.trade_id))]
+
+    def all_alerts(self) -> list[AlertView]:
+        """Every alert, as they came in."""
+        return [_alert(row) for row in self._rows(select(_ALERTS).order_by(_ALERTS.c.alert_id))]
+
+    def all_fills(self) -> list[Fill]:
+        """Every execution, in order of time."""
+        query = select(_FILLS).order_by(_FILLS.c.transact_time, _FILLS.c.account, _FILLS.c.exec_id)
+        return [_fill(row) for row in self._rows(query)]
+
     def states(self) -> list[StateView]:
         """Every trading state that was ever set."""
         return [
@@ -227,6 +242,15 @@ def _order(row: Any) -> OrderView:
         broker_order_id=order.broker_order_id, message=order.message, received_at=intent.received_at,
         created_at=order.created_at, sent_at=order.sent_at, updated_at=order.updated_at,
         part=intent.part, parts=intent.parts, terms=intent.terms,
+    )  # fmt: skip
+
+
+def _fill(row: Any) -> Fill:
+    return Fill(
+        account=row.account, exec_id=row.exec_id, cl_ord_id=row.cl_ord_id, broker_order_id=row.broker_order_id,
+        strategy=row.strategy, symbol=row.symbol, product=Product(row.product), side=Side(row.side),
+        last_qty=Decimal(row.last_qty), last_px=Decimal(row.last_px), charges=Decimal(row.charges),
+        transact_time=from_us(row.transact_time), realized_pnl=Decimal(row.realized_pnl),
     )  # fmt: skip
 
 

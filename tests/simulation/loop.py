@@ -1,11 +1,12 @@
 """Virtual time: an event loop that jumps to the next timer, and lives of the bridge that can end between any two steps."""
 
 import asyncio
-import heapq
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
+
+from bridge.replay.loop import VirtualLoop
 
 T = TypeVar("T")
 
@@ -68,55 +69,18 @@ def _make_task(
     return task
 
 
-class StuckError(Exception):
-    """Nothing is left to do, and the story is not over."""
-
-
-class SimLoop(asyncio.BaseEventLoop):
-    """asyncio's own loop without a selector: when nothing is ready, the time of the next timer has come.
-
-    Callbacks run in the order in which asyncio would run them. `steps` counts those of the bridge.
-    """
+class SimLoop(VirtualLoop):
+    """The virtual loop that knows lives. `steps` counts those of the bridge."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._at = 0.0
         self.steps = 0
         self.world = copy_context()  # in which nothing is marked as the bridge's
         self.set_task_factory(_make_task)  # type: ignore[arg-type]
 
-    def time(self) -> float:
-        return self._at
-
     def later(self, delay_s: float, call: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Have the world do something after `delay_s`, whoever is at work now."""
         return self.call_later(delay_s, call, *args, context=self.world)
-
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":  # type: ignore[override]
-        """Threads would run in no particular order: what is handed to one is done at once."""
-        future: asyncio.Future[T] = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:  # as a thread would hand it over
-            future.set_exception(error)
-        return future
-
-    def _run_once(self) -> None:
-        scheduled, ready = self._scheduled, self._ready  # type: ignore[attr-defined]
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
-            if not scheduled:
-                raise StuckError("nothing is left to do")
-            self._at = max(self._at, scheduled[0]._when)
-        while scheduled and scheduled[0]._when <= self._at:
-            timer = heapq.heappop(scheduled)
-            timer._scheduled = False
-            ready.append(timer)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                self._step(handle)
 
     def _step(self, handle: Any) -> None:
         life = handle._context.get(LIFE)
@@ -130,6 +94,3 @@ class SimLoop(asyncio.BaseEventLoop):
                     life.die()
                     return
         handle._run()
-
-    def _write_to_self(self) -> None:
-        """Called by call_soon_threadsafe to wake a selector; there is none."""

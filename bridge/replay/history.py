@@ -1,0 +1,104 @@
+"""History: rows of bars in order of time, as a replay walks over them: of the store, in its interval or made of minutes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+
+from bridge.core.bar import Interval
+from bridge.market.bars.series import Bars, align
+from bridge.market.bars.store import BarStore
+from bridge.market.bars.synthetic import MINUTES, combine
+from bridge.market.bars.times import DAY_S, IST_S, OPENING_S, day_numbers, day_of_number
+from bridge.scanner.terms import FloatArray
+
+_ASKED = 12  # whose days are those of the market
+_CLOSING_S = OPENING_S + MINUTES * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One bar of all symbols of a track: when it opened and closed, its (5, symbols) prices, and its place in the day."""
+
+    opened_at: datetime
+    closed_at: datetime
+    day: date
+    fields: FloatArray
+    is_first: bool
+    is_last: bool
+
+
+class History:
+    """The bars of a store as a replay asks for them."""
+
+    def __init__(self, store: BarStore) -> None:
+        self._store = store
+        self._held = {(held.interval, held.symbol): held for held in store.holdings()}
+
+    def has(self, interval: Interval, symbol: str) -> bool:
+        """Whether there are bars of it, of this interval or of minutes."""
+        return (interval, symbol) in self._held or (Interval.MINUTE, symbol) in self._held
+
+    def span(self, interval: Interval, symbols: Sequence[str]) -> tuple[date, date] | None:
+        """The first and last day of any of these symbols."""
+        found = [
+            held for (kind, symbol), held in self._held.items() if symbol in symbols and kind in (interval, Interval.MINUTE)
+        ]
+        firsts, lasts = [one.first for one in found if one.first], [one.last for one in found if one.last]
+        return (min(firsts), max(lasts)) if firsts and lasts else None
+
+    def bars(self, interval: Interval, symbols: Sequence[str], begin: date, end: date) -> Iterator[Bars]:
+        """The bars from `begin` to `end`, a month or a year at a time; days are never split."""
+        if interval is Interval.MINUTE or any((interval, symbol) in self._held for symbol in symbols):
+            yield from self._store.months(interval, symbols, begin, end)
+            return
+        for bars in self._store.months(Interval.MINUTE, symbols, begin, end):
+            yield align(interval, symbols, [combine(interval, bars.of(symbol)) for symbol in symbols])
+
+    def rows(self, interval: Interval, symbols: Sequence[str], begin: date, end: date) -> Iterator[Row]:
+        """The same row by row."""
+        for bars in self.bars(interval, symbols, begin, end):
+            yield from rows_of(bars)
+
+    def days(self, interval: Interval, symbols: Sequence[str], begin: date, end: date) -> set[date]:
+        """The days on which any of the first few symbols traded."""
+        kind = interval if any((interval, symbol) in self._held for symbol in symbols) else Interval.MINUTE
+        found: set[int] = set()
+        for series in self._store.read_each(kind, symbols[:_ASKED], begin, end):
+            found.update(np.unique(day_numbers(series.times)).tolist())
+        return {day_of_number(number) for number in found}
+
+    def closes(self, symbol: str, begin: date, end: date) -> dict[date, tuple[float, float]]:
+        """Open and close of each day."""
+        return {
+            row.day: (float(row.fields[0, 0]), float(row.fields[3, 0])) for row in self.rows(Interval.DAY, [symbol], begin, end)
+        }
+
+
+def rows_of(bars: Bars) -> Iterator[Row]:
+    """The rows of one piece; its first and last row are the first and last of their days."""
+    if not len(bars):
+        return
+    numbers = day_numbers(bars.times)
+    changes = np.flatnonzero(numbers[1:] != numbers[:-1])
+    firsts, lasts = {0, *(changes + 1).tolist()}, {len(numbers) - 1, *changes.tolist()}
+    midnights = numbers * DAY_S - IST_S
+    is_daily = bars.interval is Interval.DAY
+    opened = midnights + OPENING_S if is_daily else bars.times
+    closed = np.maximum(np.minimum(opened + bars.interval.seconds, midnights + _CLOSING_S), opened + 1)
+    day, begins, ends = day_of_number(int(numbers[0])), opened.tolist(), closed.tolist()
+    for place in range(len(numbers)):
+        if place in firsts:
+            day = day_of_number(int(numbers[place]))
+        yield Row(_at(begins[place]), _at(ends[place]), day, bars.fields[place], place in firsts, place in lasts)
+
+
+def _at(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
+
+
+def warm_begin(interval: Interval, begin: date, rows: int) -> date:
+    """A day before `begin` since when there are at least so many bars, holidays and all."""
+    sessions = rows if interval is Interval.DAY else -(-rows * interval.seconds // (MINUTES * 60)) + 1
+    return begin - timedelta(days=sessions * 8 // 5 + 10)
