@@ -55,9 +55,11 @@ def make_plan(seed: int) -> Plan:
     for _ in range(mix.randint(3, 7)):
         steps += _round(mix, kinds)
     for _ in range(kills):
-        steps.insert(mix.randint(1, len(steps)), _kill(mix))
+        where = mix.randint(1, len(steps))
+        steps[where:where] = _kill(mix)
     knobs = {
-        "book_lag_ms": mix.choice((0, 0, 300, 2_000)), "step_ms": mix.choice((0, 0, 20)), "slow_ms": 40, "delay_ms": 40,
+        "book_lag_ms": mix.choice((0, 0, 300, 2_000)), "step_ms": mix.choice((0, 0, 20)), "slow_ms": 40,
+        "delay_ms": mix.choice((40, 300)),
         "retry_after_s": mix.choice((0, 1)), "fill_max": mix.choice((0, 6)),
     }  # fmt: skip
     return Plan(seed=seed, updates=mix.choice(("poll", "postback")), knobs=knobs, steps=tuple(steps))
@@ -81,9 +83,12 @@ def _round(mix: Random, kinds: Mapping[str, list[str]]) -> list[Step]:
     return steps
 
 
-def _kill(mix: Random) -> Step:
-    """SIGKILL at once or in the midst of what the alert before has begun; the bridge is away for a while of the clock."""
-    return Step(kind=KILL, s=mix.random() ** 2 * 0.06, values={"down_s": mix.choice((0, 0, 1, 20))})
+def _kill(mix: Random) -> list[Step]:
+    """SIGKILL, often in the midst of a placement whose answer is late; the bridge is away for a while of the clock."""
+    kill = Step(kind=KILL, s=mix.random() ** 2 * 0.06, values={"down_s": mix.choice((0, 0, 1, 20))})
+    if mix.random() < 0.4:
+        return [kill]
+    return [Step(kind=FAULTS, values={"orders": {"delay": 1}}), Step(kind=ALERT, values=_wish(mix)), kill]
 
 
 def _wish(mix: Random) -> dict[str, str]:

@@ -191,7 +191,7 @@ class World:
             self.log_in_if_out()
             self.desk.server.do(lambda box: box.book.release())
             self.set_price(plans.PRICES[number % len(plans.PRICES)])
-            if number % 5 == 0:
+            if number % 5 == 4:  # what is about to leave gets a moment
                 self.send(action="cancel")
             self.clock.jump(1)
             time.sleep(POLL_S * 2)
