@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_BODY = 64 * 1024
 MAX_DEFINITIONS = 200
+RESERVED_NAME = "new"  # /scans/new is where one is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +74,18 @@ class Definitions:
 
     # -- the steps of its life -----------------------------------------------------------------------------------------
 
-    async def save(self, source: Any, *, by: str, name: str = "") -> DefinitionView:
-        """Create it, or make its next version; RefusedError says what is wrong. One that is live is disabled by an edit."""
+    async def save(self, source: Any, *, by: str, name: str = "", is_new: bool = False) -> DefinitionView:
+        """Create it, or make its next version; RefusedError says what is wrong. One that is live is disabled by an edit.
+
+        `name`: the one that it has to be; `is_new`: none that is there already.
+        """
         definition = self._read(source)
+        if definition.name == RESERVED_NAME:
+            raise _refused("name", f"{RESERVED_NAME} is no name for a definition: a page has it.", "Choose another name.")
+        if is_new and self.get(definition.name) is not None:
+            raise _refused(
+                "name", f"There is a definition {definition.name} already.", "Edit that one, or choose another name."
+            )
         if name and definition.name != name:
             raise _refused("name", f"It is {name}'s version, and calls itself {definition.name}.", "A name cannot be changed.")
         if definition.strategy not in self._settings.strategies:

@@ -8,19 +8,33 @@ from bridge.core.clock import Clock
 from bridge.core.errors import RefusedError
 from bridge.core.reasons import RefusalCode
 from bridge.definitions import Definitions
+from bridge.recent_bars import trace_recent
 from bridge.settings import Settings
 from bridge.store.store import Store
 
 if TYPE_CHECKING:
     from bridge.scanner.decide import Evaluation, Line
+    from bridge.scanner.definition import Definition
+    from bridge.scanner.traces import Traces
 
 
 class Scanning:
     """What pages and commands ask of scans and strategies of our own."""
 
     def __init__(self, settings: Settings, store: Store, clock: Clock):
+        self._bars_file = settings.bars_file()
+        self._clock = clock
         self.definitions = Definitions(settings, store, clock)
         self.evaluations: dict[str, Evaluation] = {}
+
+    def evaluation(self, name: str) -> "Evaluation | None":
+        """What a definition saw at the latest bar it was asked about; None before the first."""
+        return self.evaluations.get(name)
+
+    def recent(self, definition: "Definition", symbol: str) -> "Traces | None":
+        """The latest closes of a symbol with what its rules compare them with; for a thread that may wait for a disk."""
+        found = self.evaluations.get(definition.name)
+        return trace_recent(self._bars_file, definition, symbol, found.at if found else self._clock.now())
 
     def explain(self, name: str, symbol: str | None = None) -> Mapping[str, object]:
         """What a definition saw at the latest bar: all its symbols, or the one that is named."""

@@ -34,6 +34,7 @@ CONFIG_VARIABLE = "BRIDGE_CONFIG"
 VENUE_TOKEN_VARIABLE = "BRIDGE_VENUE_TOKEN"  # noqa: S105 - the name of a variable
 DEFAULT_CONFIG = Path("config/bridge.yaml")
 DEFAULT_INSTRUMENTS = Path("config/instruments.csv")
+DEFAULT_SCANS = Path("config/scans")
 RESOURCES = Path(__file__).parent / "_resources"
 KITE_ROOT = "https://api.kite.trade"
 KITE_LOGIN_ROOT = "https://kite.zerodha.com/connect/login"
@@ -431,6 +432,10 @@ class Settings(BaseSettings):
     def universes_dir(self) -> Path:
         """Where it is written down what universes were."""
         return self.data_dir / "universes"
+
+    def scans_dir(self) -> Path:
+        """Definitions to begin with: those beside the settings, else those that come with the bridge."""
+        return DEFAULT_SCANS if DEFAULT_SCANS.is_dir() else resource_dir("config") / DEFAULT_SCANS.name
 
     def bars_file(self) -> Path:
         """Where the bars lie that scans and replays look at."""

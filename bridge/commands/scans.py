@@ -7,9 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.commands.client import CommandError, reach
-from bridge.settings import load_settings, resource_dir
+from bridge.settings import load_settings
 
-FOLDER = Path("config/scans")
 _ANSWERS = {None: "unknown", True: "yes    ", False: "no     "}
 
 
@@ -21,7 +20,8 @@ def show(_arguments: argparse.Namespace) -> int:
 async def _show() -> int:
     from bridge.scanner.files import shipped
 
-    async with reach(load_settings()) as bridge:
+    settings = load_settings()
+    async with reach(settings) as bridge:
         rows = await bridge.get("/scans")
     for row in rows:
         state = "enabled" if row["enabled"] else "disabled"
@@ -29,7 +29,7 @@ async def _show() -> int:
         stands = f"{row['version']}  {state:<9}{row['deployment']:<6}{approved:<14}"
         print(f"{row['name']:<24}{stands}{row['strategy']}  {row['note']}")
     known = {row["name"] for row in rows}
-    if files := [path for name, path in shipped(_folder()).items() if name not in known]:
+    if files := [path for name, path in shipped(settings.scans_dir()).items() if name not in known]:
         print("To be added with `bridge scan save FILE`:")
         for path in files:
             print(f"  {path}")
@@ -106,7 +106,3 @@ async def _explain(name: str, symbol: str | None) -> int:
 
 def _numbers(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} = {'unknown' if value is None else f'{value:.6g}'}" for name, value in values.items())
-
-
-def _folder() -> Path:
-    return FOLDER if FOLDER.is_dir() else resource_dir("config") / "scans"

@@ -261,11 +261,21 @@ class Evaluation:
     # --- explaining ---------------------------------------------------------------------------------------------------
 
     def lines(self) -> list[Line]:
-        """Every symbol explained: the best first where there is a rank, else in the order of the universe."""
-        lines = [self.line(place) for place in range(len(self.symbols))]
-        if self.definition.is_ranked:
-            lines.sort(key=lambda line: (line.rank is None, line.rank or 0))
-        return lines
+        """Every symbol explained, in their order."""
+        return [self.line(place) for place in self.order()]
+
+    def order(self) -> list[int]:
+        """Every symbol's place: the best first where there is a rank, else in the order of the universe."""
+        places = list(range(len(self.symbols)))
+        if self._rank is not None:
+            ranks = [self._rank_of(place) for place in places]
+            places.sort(key=lambda place: (ranks[place] is None, ranks[place] or 0))
+        return places
+
+    def verdict(self, place: int) -> Verdict:
+        """What becomes of one symbol, without the reasons."""
+        known = self._verdicts.get(place)
+        return known[0] if known else Verdict.OUT
 
     def line(self, place: int) -> Line:
         """One symbol: each rule with what it compared, its rank, and why it is in or out."""

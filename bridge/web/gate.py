@@ -110,11 +110,11 @@ class Gate:
 
     # --- forms ---
 
-    async def form(self, request: Request, session_id: str) -> Mapping[str, str]:
+    async def form(self, request: Request, session_id: str, max_bytes: int = MAX_FORM_BYTES) -> Mapping[str, str]:
         """The fields of a form that a page of ours, of this session, has sent; PageError for any other."""
         if not is_own_origin(request):
             raise PageError(403, "Sent from another site", "The form did not come from a page of the bridge.")
-        fields = await read_form(request)
+        fields = await read_form(request, max_bytes)
         if not self._sessions.is_form_token(session_id, fields.get("csrf", "")):
             raise PageError(403, "This page was out of date", "Nothing was done. Go back, reload the page, and send it again.")
         return fields
@@ -235,14 +235,14 @@ def is_bearer(request: Request, token: str) -> bool:
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, max_bytes: int = MAX_FORM_BYTES) -> dict[str, str]:
     """The fields of an urlencoded form; PageError when it is none, is too large or does not arrive."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise PageError(415, "Not a form", "This address takes only the forms of the bridge’s own pages.")
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
-            body = await read_body(request.receive, MAX_FORM_BYTES)
+            body = await read_body(request.receive, max_bytes)
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
     except (BodyTooLargeError, SenderGoneError, TimeoutError, ValueError):
         raise PageError(400, "Not a form", "The form could not be read.") from None

@@ -23,6 +23,8 @@ PARTS = {
     "trade": "trades",
     "state": "state",
     "alarm": "alarms",
+    "definition": "scans",
+    "scan": "scans",
 }
 ALL_PARTS = frozenset(PARTS.values())
 

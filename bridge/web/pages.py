@@ -25,6 +25,7 @@ from bridge.web.gate import Gate, PageError, Visitor, is_own_origin
 from bridge.web.live import EventStream, HubFullError
 from bridge.web.logins import LoginPages
 from bridge.web.port import Bridge
+from bridge.web.scan_pages import ScanPages
 from bridge.web.text import full_time
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Pages:
         self._assets = Assets(resource_dir("templates") / "static")
         self._templates = _make_templates()
         self._logins = LoginPages(bridge, self._gate, self._message)
+        self._scans = ScanPages(bridge, self._gate, self._render)
         self._parts: dict[str, Part] = {
             "state": self._state,
             "alarms": self._alarms,
@@ -83,6 +85,7 @@ class Pages:
             Route("/alerts", self.alerts, methods=["GET"]),
             Route("/alerts/{alert_id}", self.alert, methods=["GET"]),
             Route("/alerts/{alert_id}/way", self.alert_way, methods=["GET"]),
+            *self._scans.routes(),
             Route("/parts/{name}", self.part, methods=["GET"]),
             Route("/live", self.live, methods=["GET"]),
             Route("/halt", self.halt, methods=["POST"]),

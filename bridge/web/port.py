@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.answer import Answer
 from bridge.core.clock import Clock
@@ -15,6 +15,11 @@ from bridge.intake.verify import Delivery
 from bridge.settings import Settings
 from bridge.store.reads import Reads
 from bridge.web.live import Hub
+
+if TYPE_CHECKING:
+    from bridge.scanner.decide import Evaluation
+    from bridge.scanner.definition import Definition
+    from bridge.scanner.traces import Traces
 
 
 class HasReads(Protocol):
@@ -99,6 +104,14 @@ class Scans(Protocol):
 
     def explain(self, name: str, symbol: str | None = None) -> Mapping[str, object]:
         """What one saw at the latest bar; safe in any thread."""
+        ...
+
+    def evaluation(self, name: str) -> "Evaluation | None":
+        """The same as it was decided; None before the first bar."""
+        ...
+
+    def recent(self, definition: "Definition", symbol: str) -> "Traces | None":
+        """The latest closes of a symbol, to be drawn; None where no bars are stored. Called in a worker thread."""
         ...
 
 

@@ -119,11 +119,11 @@ def _span(points: Sequence[Point], now: datetime) -> tuple[datetime, datetime]:
 def _value_ticks(frame: _Frame) -> tuple[Tick, ...]:
     return tuple(
         Tick(at=f"{frame.y(value):.1f}", text=f"{value:,.12g}".replace("-", MINUS), is_zero=value == 0)
-        for value in _round_values(frame.low, frame.high)
+        for value in round_values(frame.low, frame.high)
     )
 
 
-def _round_values(low: float, high: float) -> list[float]:
+def round_values(low: float, high: float) -> list[float]:
     """Some three to five round numbers within the range, zero among them when it is inside."""
     wanted = max((high - low) / 4, _SMALLEST_STEP)
     power = 10.0 ** (len(str(int(wanted))) if wanted >= 1 else -1)

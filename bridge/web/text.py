@@ -72,6 +72,11 @@ def full_time(at: datetime) -> str:
     return f"{at.astimezone(IST):%-d %b %Y}, {clock_ms(at)} IST"
 
 
+def day_minute(at: datetime) -> str:
+    """21 Nov 2026, 15:30 IST."""
+    return f"{at.astimezone(IST):%-d %b %Y, %H:%M} IST"
+
+
 def short_time(at: datetime, now: datetime) -> str:
     """The time, and before it the day where it is another one."""
     local = at.astimezone(IST)

@@ -3,13 +3,9 @@
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 from xml.etree import ElementTree
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,15 +18,13 @@ from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction, RefusalCode
 from bridge.core.report import BookRow, Holding
 from bridge.store.tx import Tx
-from bridge.web.guard import POLICY
 from tests.support.clocks import NOON
+from tests.support.pages import EVIL, FORM, Tags, assert_is_a_page, send, token_of
 from tests.support.waiting import wait_for
 from tests.support.web import WebBox, make_settings
 
 DELETE_AND_C1 = "".join(map(chr, range(0x7F, 0xA0)))
-EVIL = "\"'><img src=x onerror=alert(1)><script>alert(1)</script>{{7*7}}&lt;"
 PARTS = ["state", "alarms", "accounts", "day", "positions", "orders", "external", "alerts"]
-FORM = {"origin": "http://127.0.0.1:8000"}
 
 
 def mischief(tx: Tx) -> None:
@@ -87,47 +81,6 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebBox]:
 def fresh(tmp_path: Path) -> Iterator[WebBox]:
     with WebBox(make_settings(tmp_path)) as running:
         yield running
-
-
-class Tags(HTMLParser):
-    """Every start tag of a page; a page that does not nest is no page."""
-
-    VOID = frozenset({"meta", "link", "img", "input", "br"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self._open: list[str] = []
-        self.feed(text)
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.found.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: Any) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-
-def assert_is_a_page(answer: httpx.Response, status: int = 200) -> Tags:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.headers["content-security-policy"] == POLICY
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["x-frame-options"] == "DENY"
-    assert answer.headers["referrer-policy"] == "same-origin"
-    assert answer.headers["cache-control"] == "no-store"
-    tags = Tags(answer.text)
-    for tag, attributes in tags.found:
-        assert tag != "style"
-        assert not any(name == "style" or name.startswith("on") for name in attributes), attributes
-        if tag == "script":
-            assert str(attributes["src"]).startswith("/static/bridge.js?v=")
-    return tags
 
 
 # --- what is shown ---
@@ -233,17 +186,6 @@ def test_an_attack_in_the_address_is_not_echoed(box):
 
 
 # --- forms ---
-
-
-def token_of(box: WebBox) -> str:
-    found = re.search(r'name="csrf" value="([^"]+)"', box.ask("GET", "/").text)
-    assert found
-    return found[1]
-
-
-def send(box: WebBox, path: str, headers: Any = None, **fields: str) -> httpx.Response:
-    kind = {"content-type": "application/x-www-form-urlencoded"}
-    return box.ask("POST", path, content=urlencode(fields), headers=kind | (FORM if headers is None else headers))
 
 
 def test_the_buttons_halt_stop_and_resume(fresh):
