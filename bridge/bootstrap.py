@@ -67,6 +67,7 @@ from bridge.worker import Worker, announce
 if TYPE_CHECKING:
     from bridge.brokers.kite.adapter import KiteBroker
     from bridge.brokers.kite.stream import KiteStream
+    from bridge.runner.runner import Runner
 
 # How long a stop waits for answers that are on their way from brokers, and then for the store to write its last words.
 STOP_TIMEOUT_S = 10.0
@@ -325,6 +326,11 @@ class Bridge(KiteWiring):
             every_s={name: account.reconcile_s for name, account in self.settings.accounts.items()},
         )
 
+    def _make_runner(self) -> "Runner":
+        from bridge.runner.wiring import make_runner  # numpy loads only where a definition is enabled
+
+        return make_runner(self, SEND_WITHIN * timedelta(seconds=self.settings.webhook.freshness_s))
+
     def _make_withdrawals(self) -> Withdrawals:
         searches = (halted_entries, self.square_off.unwanted)
         return Withdrawals(clock=self.clock, store=self.store, cancel=self.pipeline.cancel, searches=searches)
@@ -385,6 +391,7 @@ class Bridge(KiteWiring):
             await stream.start()
         await self.feed.start()
         await self.worker.start()
+        self.scans.begin_if_due(self._make_runner)
         await self.notifier.start()
         self.lists.start()
 
@@ -430,6 +437,7 @@ class Bridge(KiteWiring):
         if self._is_drained:
             return
         self._is_drained = True
+        await self.scans.stop()
         await self.worker.stop()
         waits = [asyncio.ensure_future(self._finish_lanes()), asyncio.ensure_future(self._hurry.wait())]
         await asyncio.wait(waits, timeout=STOP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -486,6 +494,7 @@ class Bridge(KiteWiring):
         """What the worker does each second besides its own."""
         self.rulings.refresh()
         self.bands.tick()
+        self.scans.begin_if_due(self._make_runner)
         for account in self.charge_check.due():
             self.worker.run_soon(partial(self.charge_check.check, account))
         await self.withdrawals.tick()

@@ -185,6 +185,7 @@ def _add_bars(commands: "Commands") -> None:
     fetch = _add(bars, "fetch", "bars:fetch", "ask a broker for the bars that are missing, within its limits")
     fetch.add_argument("--account", metavar="A", help="whose broker is asked (default: the only one that has any)")
     fetch.add_argument("--again", action="store_true", help="forget what is there and fetch it anew, as after a split")
+    fetch.add_argument("--some", action="store_true", help="be content when only some symbols have bars")
     made = _add(bars, "make", "bars:make", "make one-minute bars up, the same for the same seed")
     made.add_argument("--seed", metavar="N", type=int, default=1, help="another number, another market (default: 1)")
     made.add_argument("--count", metavar="N", type=int, default=20, help="how many, when no symbol is named (default: 20)")

@@ -64,6 +64,15 @@ class Definitions:
         records = [record for _name, record in sorted(self._store.ledger.definitions.values.items()) if record.enabled]
         return [self._read(self._body(record)) for record in records]
 
+    @property
+    def any_enabled(self) -> bool:
+        """True when one is enabled, which can be told without reading it."""
+        return any(record.enabled for record in list(self._store.ledger.definitions.values.values()))
+
+    def read(self, record: DefinitionRecord) -> "Definition":
+        """A definition as it is now; RefusedError when what was saved has no meaning in this release."""
+        return self._read(self._body(record))
+
     def accounts_of(self, record: DefinitionRecord) -> tuple[str, ...]:
         """The accounts that its signals go to: its strategy's, paper or live; none where the version is not approved."""
         is_live = record.deployment is Deployment.LIVE

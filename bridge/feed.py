@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence, Set
+from datetime import datetime
 from functools import partial
 
 from bridge.core.errors import StoreError
@@ -40,23 +41,35 @@ class Feed:
         self._on_fault = on_fault
         self._asked = tuple(asked)
         self._sources: list[Callable[[Set[int]], None]] = []
-        self._listeners: list[Listener] = []
-        self._heard: dict[str, None] = {}
+        self._since: list[Callable[[], datetime | None]] = []
+        self._listeners: dict[Listener, tuple[str, ...]] = {}
         self._told: Set[int] = frozenset()
         self._symbols: dict[int, str] = {}
         self._newest: dict[str, Mark] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def add_source(self, subscribe: Callable[[Set[int]], None]) -> None:
-        """Have one more feed told what is wanted; its ticks go to `take`."""
+    def add_source(
+        self, subscribe: Callable[[Set[int]], None], connected_at: Callable[[], datetime | None] | None = None
+    ) -> None:
+        """Have one more feed told what is wanted; its ticks go to `take`. `connected_at`: None while it is away."""
         self._sources.append(subscribe)
+        if connected_at is not None:
+            self._since.append(connected_at)
         if self._told:
             subscribe(self._told)
 
     def listen(self, symbols: Iterable[str], listener: Listener) -> None:
-        """Have `listener` told the ticks as they come, and the feeds, at the next turn, that these symbols are wanted."""
-        self._heard |= dict.fromkeys(symbols)
-        self._listeners.append(listener)
+        """Have `listener` told the ticks as they come, and the feeds, at the next turn, that it wants these symbols now."""
+        self._listeners[listener] = tuple(symbols)
+
+    def heard_since(self) -> datetime | None:
+        """Since when every tick is heard by one feed or another; None while all are away, or there is none."""
+        return min((at for since in self._since if (at := since()) is not None), default=None)
+
+    @property
+    def has_source(self) -> bool:
+        """True when there is a feed at all."""
+        return bool(self._sources)
 
     def take(self, ticks: Sequence[Tick]) -> None:
         """Keep the newest price of each instrument until the next turn; what nobody wants is left out."""
@@ -115,7 +128,8 @@ class Feed:
         """What becomes marks, by token, and all that feeds are asked for."""
         names = dict.fromkeys((*find_used(self._store.ledger), *self._asked))
         marked = self._find_tokens(list(names)[:MAX_WANTED])
-        heard = self._find_tokens(list(self._heard)[: MAX_WANTED - len(marked)])
+        told = dict.fromkeys(symbol for symbols in self._listeners.values() for symbol in symbols)
+        heard = self._find_tokens(list(told)[: MAX_WANTED - len(marked)])
         return marked, frozenset(marked) | frozenset(heard)
 
     def _find_tokens(self, names: Sequence[str]) -> dict[int, str]:

@@ -98,7 +98,7 @@ class KiteWiring(ABC):
             on_tick=self.feed.take,
             on_fault=self.on_fault,
         )
-        self.feed.add_source(stream.subscribe)
+        self.feed.add_source(stream.subscribe, stream.connected_at)
         self.streams.append(stream)
 
     def _make_kite_tokens(self, name: str, _account: AccountSettings) -> "TokenSource":

@@ -50,6 +50,14 @@ class Metrics:
             ["channel", "result"],
             registry=self.registry,
         )
+        self.bars_closed = Counter("bridge_bars_closed", "Live bars stored, by interval.", ["interval"], registry=self.registry)
+        self.evaluations = Counter(
+            "bridge_scan_evaluations", "How often a scan or strategy was asked.", ["definition"], registry=self.registry
+        )
+        self.scan_signals = Counter("bridge_scan_signals", "Signals raised by scans and strategies.", registry=self.registry)
+        self.scan_seconds = Histogram(
+            "bridge_scan_seconds", "Asking the definitions of one bar.", buckets=_FINE, registry=self.registry
+        )
         self.breakers: Callable[[], dict[str, BreakerState]] = dict
         self.backlogs: Callable[[], dict[str, int]] = dict
         self._sent: dict[str, Counter] = {}

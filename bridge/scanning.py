@@ -1,7 +1,7 @@
 """Scanning: the definitions of one bridge and what each saw at the latest bar it was asked about."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from bridge.core.clock import Clock
@@ -13,6 +13,7 @@ from bridge.settings import Settings
 from bridge.store.store import Store
 
 if TYPE_CHECKING:
+    from bridge.runner.runner import Runner
     from bridge.scanner.decide import Evaluation, Line
     from bridge.scanner.definition import Definition
     from bridge.scanner.traces import Traces
@@ -26,6 +27,23 @@ class Scanning:
         self._clock = clock
         self.definitions = Definitions(settings, store, clock)
         self.evaluations: dict[str, Evaluation] = {}
+        self.states: dict[str, str] = {}
+        self._runner: Runner | None = None
+
+    def begin_if_due(self, make: Callable[[], "Runner"]) -> None:
+        """Start the runner as soon as a definition is enabled: what it needs is loaded only then."""
+        if self._runner is None and self.definitions.any_enabled:
+            self._runner = make()
+            self._runner.start()
+
+    async def stop(self) -> None:
+        """Raise nothing more."""
+        if self._runner is not None:
+            await self._runner.stop()
+
+    def state_of(self, name: str) -> str:
+        """What an enabled definition waits for; empty when for nothing but its next bar."""
+        return self.states.get(name, "")
 
     def evaluation(self, name: str) -> "Evaluation | None":
         """What a definition saw at the latest bar it was asked about; None before the first."""
@@ -40,7 +58,8 @@ class Scanning:
         """What a definition saw at the latest bar: all its symbols, or the one that is named."""
         found = self.evaluations.get(name)
         if found is None:
-            return {"name": name, "at": None, "lines": [], "message": "It has not been asked yet: no bar has closed since."}
+            why = self.state_of(name) or "no bar has closed since."
+            return {"name": name, "at": None, "lines": [], "message": f"It has not been asked yet: {why}"}
         if symbol is not None and symbol not in found.symbols:
             hint = f"It looks at {len(found.symbols)} others."
             raise RefusedError(RefusalCode.E_SYMBOL, f"{symbol[:40]} is not in its universe.", field="symbol", hint=hint)

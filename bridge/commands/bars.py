@@ -71,7 +71,7 @@ async def _fetch(arguments: argparse.Namespace) -> int:
     print(f"{fetched.bars} bars of {len(instruments) - len(fetched.failed)} symbols are stored.")
     for symbol in list(fetched.failed)[:SHOWN_FAULTS]:
         print(f"  {symbol}: {fetched.failed[symbol]}")
-    if fetched.failed:
+    if fetched.failed and not arguments.some:
         raise CommandError(f"{len(fetched.failed)} of {len(instruments)} symbols have no bars")
     return 0
 

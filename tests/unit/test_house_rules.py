@@ -136,6 +136,8 @@ BROAD_EXCEPTS: dict[str, str] = {
     "bridge.execution.reconcile:Reconciler._look": "a fault in one look must neither vanish nor be the last; counted",
     "bridge.execution.reconcile:Reconciler._settle_all": "a fault in one pass must not end the look-up; counted",
     "bridge.replay.loop:VirtualLoop.run_in_executor": "handed to the waiter, as a thread would hand it",
+    "bridge.runner.runner:Runner._run": "one turn's fault must not be the end of all scans; counted",
+    "bridge.runner.runner:Runner._ask": "a definition that fails stops no other; counted, and told on its line",
     "bridge.scanner.terms.events:make_own.run": "a user's factor that fails is unknown at that bar; its words are kept",
     "bridge.store.writer:Writer._begin": "begun again in the thread, which meets the same fault and tells of it",
     "bridge.store.writer:Writer._commit_surely": "the writer outlives any fault: the group is told, memory is read again",

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from bridge.brokers.kite.ticker import Link, start_reactor
 from bridge.core.clock import Clock
@@ -71,12 +72,17 @@ class KiteStream:
         self._wake = asyncio.Event()
         self._refused: str | None = None
         self._link: Link | None = None
+        self._connected_at: datetime | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def is_connected(self) -> bool:
         """True while news of orders would be heard."""
         return self._link is not None and self._link.is_open and not self._link.is_over
+
+    def connected_at(self) -> datetime | None:
+        """Since when every price is heard; None while nothing is."""
+        return self._connected_at if self.is_connected else None
 
     async def start(self) -> None:
         """Connect as soon as there is a token, and stay connected."""
@@ -143,7 +149,7 @@ class KiteStream:
             self._wake.clear()
             has_update, ticks = link.take()
             if link.is_open and is_new:
-                is_new, self._refused = False, None
+                is_new, self._refused, self._connected_at = False, None, self._clock.now()
                 log_event("kite_stream_connected", account=self._account)
                 link.subscribe(self._wanted)
                 self._on_update("the stream has connected")

@@ -19,6 +19,8 @@ TRIES = 5
 FIRST_WAIT_S = 1.0
 # Brokers settle the last minute's bar a little after the close.
 SETTLE = timedelta(minutes=15)
+# And a bar's last trades come to be in it a moment after its end.
+BAR_SETTLE = timedelta(seconds=30)
 Tell = Callable[[int, int, str], None]
 
 
@@ -118,7 +120,7 @@ class Backfill:
     def _is_over(self, bar: Bar, interval: Interval, exchange: str, now: datetime) -> bool:
         if interval is Interval.DAY:
             return self._has_ended(bar.at.astimezone(IST).date(), exchange, now)
-        return bar.at + interval.length <= now
+        return bar.at + interval.length + BAR_SETTLE <= now
 
     def _has_ended(self, day: date, exchange: str, now: datetime) -> bool:
         hours = self._calendar.hours(day, exchange)

@@ -10,7 +10,8 @@ import numpy as np
 from bridge.core.bar import Interval
 from bridge.core.clock import Clock, from_us, to_us
 from bridge.core.market import Tick
-from bridge.market.bars.series import Prices
+from bridge.market.bars.series import COLUMNS, Prices, Series
+from bridge.market.bars.store import Part
 from bridge.market.bars.times import DAY_S, IST_S, OPENING_S
 
 # How long after its end a bar waits for ticks that were on their way: prices come four times a second, stamped to the second.
@@ -168,6 +169,16 @@ def _add(forming: _Forming, place: int, at_us: int, price: float, traded: int | 
         forming.close[place] = price
         if traded is not None:
             forming.traded[place] = traded
+
+
+def parts_of(closed: ClosedBars) -> list[Part]:
+    """The bars as they are stored: of each symbol that traded."""
+    times = np.array([int(closed.opened_at.timestamp())], np.int64)
+    return [
+        Part(symbol=symbol, series=Series(times=times, **dict(zip(COLUMNS, closed.fields[:, place, None], strict=True))))
+        for place, symbol in enumerate(closed.symbols)
+        if not np.isnan(closed.fields[3, place])
+    ]
 
 
 async def keep_closing(live: LiveBars, clock: Clock) -> None:

@@ -105,6 +105,12 @@ def empty_series() -> Series:
     return Series(times=np.empty(0, np.int64), **{name: np.empty(0) for name in COLUMNS})
 
 
+def extremes(series: Series, begin_s: int, end_s: int) -> tuple[float | None, float | None]:
+    """The highest and the lowest price of the bars that opened at `begin_s` or later, and before `end_s`; None without one."""
+    part = series.between(begin_s, end_s)
+    return (float(part.high.max()), float(part.low.min())) if len(part) else (None, None)
+
+
 def series_of(bars: Iterable[Bar]) -> Series:
     """Bars as arrays, in order of time; of two at one time the later given counts."""
     rows = [(int(bar.at.timestamp()), bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in bars]

@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS by_key ON stretch (interval, symbol, period);
 _SELECT = "SELECT symbol, period, days, body, checksum FROM stretch WHERE interval = ? AND period BETWEEN ? AND ?"
 _OF_SYMBOLS = f"{_SELECT} AND symbol IN (SELECT value FROM json_each(?)) ORDER BY symbol, period"  # noqa: S608 - constants
 _HELD = "SELECT interval, symbol, period, days, bars, first_s, last_s FROM stretch ORDER BY interval, symbol, period"
+_MARKS = "CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, text TEXT NOT NULL)"
 _PUT = """
 INSERT INTO stretch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (interval, symbol, period) DO UPDATE SET
     days = excluded.days, bars = excluded.bars, first_s = excluded.first_s, last_s = excluded.last_s, body = excluded.body,
@@ -80,10 +81,11 @@ class BarStore:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def merge(self, interval: Interval, parts: Iterable[Part]) -> int:
+    def merge(self, interval: Interval, parts: Iterable[Part], *, marks: Mapping[str, str] | None = None) -> int:
         """Store the parts, all or none of them, and tell how many bars they have. What is there already changes nothing.
 
         Of two bars at one time the new one stays. BarsError for bars that nothing can hold, or a file that cannot be written.
+        `marks` are texts by name that become true with these bars, and not without them.
         """
         count = 0
         with self._open() as connection, _transaction(connection):
@@ -91,7 +93,17 @@ class BarStore:
                 for period, series, days in _split(interval, part):
                     self._merge_one(connection, interval, part.symbol, period, series, days)
                 count += len(part.series)
+            if marks:
+                connection.execute(_MARKS)
+                connection.executemany("INSERT OR REPLACE INTO mark VALUES (?, ?)", list(marks.items()))
         return count
+
+    def mark(self, name: str) -> str | None:
+        """The text that was last stored under this name."""
+        with self._open() as connection:
+            connection.execute(_MARKS)
+            row = connection.execute("SELECT text FROM mark WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
 
     def covered(self, interval: Interval, symbol: str, begin: date, end: date) -> set[date]:
         """The days from `begin` to `end` of which nothing is missing."""

@@ -1,0 +1,73 @@
+"""Hours: when the instruments of a program trade, and which stretches of trading lie between two moments."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+
+from bridge.core.bar import Interval
+from bridge.core.clock import IST
+from bridge.core.instrument import Instrument
+from bridge.market.calendar import Calendar
+from bridge.scanner.programs import warm_rows
+
+Stretch = tuple[datetime, datetime]
+# A session of bars counts from its opening; no exchange has a shorter one than this that anybody scans.
+_SESSION_MINUTES = 375
+# Of seven days five trade, and holidays come in rows.
+_SPARE_DAYS = 10
+MAX_DAYS = 2_000
+
+
+def day_of(at: datetime) -> date:
+    """The day in India."""
+    return at.astimezone(IST).date()
+
+
+def midnight(day: date) -> datetime:
+    """When a day begins in India."""
+    return datetime.combine(day, time(), IST)
+
+
+def warm_begin(interval: Interval, today: date) -> date:
+    """The first day whose bars an engine is given."""
+    rows = warm_rows(interval)
+    sessions = rows if interval is Interval.DAY else -(-rows * interval.seconds // (60 * _SESSION_MINUTES)) + 1
+    return today - timedelta(days=sessions * 3 // 2 + _SPARE_DAYS)
+
+
+class Hours:
+    """Sessions of continuous trading by the calendar of one instrument; auctions make no bars."""
+
+    def __init__(self, calendar: Calendar, instrument: Instrument) -> None:
+        self._calendar = calendar
+        self._instrument = instrument
+
+    def of(self, at: datetime) -> Stretch | None:
+        """The session on the day of `at`."""
+        return self._calendar.continuous(self._instrument, at)
+
+    def is_open(self, at: datetime) -> bool:
+        """True within a session."""
+        hours = self.of(at)
+        return hours is not None and hours[0] <= at < hours[1]
+
+    def whole_from(self, interval: Interval, heard_since: datetime) -> datetime:
+        """When the first bar opens of which nothing was missed."""
+        if interval is Interval.DAY:
+            return midnight(day_of(heard_since))
+        hours = self.of(heard_since)
+        if hours is None or not hours[0] < heard_since < hours[1]:
+            return heard_since
+        return hours[0] - (hours[0] - heard_since) // interval.length * interval.length
+
+    def between(self, begin: datetime, end: datetime) -> Iterator[Stretch]:
+        """The parts of sessions from `begin` to `end`, at most MAX_DAYS back."""
+        day = max(day_of(begin), day_of(end) - timedelta(days=MAX_DAYS))
+        while midnight(day) < end:
+            hours = self.of(midnight(day))
+            if hours is not None and max(hours[0], begin) < min(hours[1], end):
+                yield max(hours[0], begin), min(hours[1], end)
+            day += timedelta(days=1)
+
+    def days_between(self, begin: datetime, end: datetime) -> list[date]:
+        """Trading days that begin at `begin` or later, and before `end`."""
+        return [day_of(first) for first, _last in self.between(begin, end)]
