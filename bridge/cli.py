@@ -165,6 +165,16 @@ def _add_trading(commands: "Commands") -> None:
             command.add_argument("--cancel", action="store_true", help="also cancel entries that rest at the broker")
     flatten = _add(commands, "flatten", "trading:flatten", "close every position, and tell what became of each")
     flatten.add_argument("--account", metavar="A", help="only this account's")
+    cancel = _add(commands, "cancel", "trading:cancel", "cancel one open order")
+    modify = _add(commands, "modify", "trading:modify", "change one open order; fails where the broker does not")
+    for command in (cancel, modify):
+        command.add_argument("order", metavar="CL_ORD_ID", help="as the page and `GET /api/v1/orders` name it")
+    for name, what in (
+        ("price", "limit price"),
+        ("trigger-price", "trigger price"),
+        ("quantity", "units in all, with the filled"),
+    ):
+        modify.add_argument(f"--{name}", metavar="N", help=f"the new {what}")
     reconcile = _add(commands, "reconcile", "trading:reconcile", "compare our books with the brokers'; fails where they differ")
     reconcile.add_argument("--account", metavar="A", help="only this account's")
     told = "let entries in it go on while positions differ by exactly as much as now"

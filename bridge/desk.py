@@ -22,6 +22,7 @@ from bridge.execution.gate import Gate
 from bridge.execution.reconcile import Comparison, Reconciler
 from bridge.intake.tokens import KEY_ID, mint_token, token_keys
 from bridge.minting import alert_message, read_request, shown_claims
+from bridge.order_wishes import cancel_signal, change_signal, find_open
 from bridge.pipeline import Pipeline
 from bridge.risk.halt import MODES, HaltCommand, next_state
 from bridge.settings import Settings
@@ -124,6 +125,16 @@ class Desk:
                 await self._raise(Action.CANCEL, other, key, by)
             ids.append(await self._raise(Action.EXIT, strategy_of(position, self._settings.strategies), key, by))
         return ids
+
+    async def cancel_order(self, cl_ord_id: str, *, by: str) -> str:
+        """Have one open order cancelled; the id of the alert that does it."""
+        order = find_open(self._store.ledger, cl_ord_id)
+        return await self._pipeline.accept_own(cancel_signal(order, self._clock.now()), Source.OPERATOR, by)
+
+    async def modify_order(self, cl_ord_id: str, wished: Mapping[str, str], *, by: str) -> str:
+        """Have one open order changed to what is wished of its price, trigger price and quantity; the id of its alert."""
+        order = find_open(self._store.ledger, cl_ord_id)
+        return await self._pipeline.accept_own(change_signal(order, wished, self._clock.now()), Source.OPERATOR, by)
 
     async def _raise(self, action: Action, strategy: str, key: PositionKey, by: str) -> str:
         signal = own_signal(action, strategy, key, self._clock.now())

@@ -188,8 +188,8 @@ FIELDS: dict[str, str] = {
     "strategy": "A strategy of the settings. With a token it may be left out; if it is there it must be the token's.",
     "symbol": "What to trade, such as `NSE:SBIN` or `{{exchange}}:{{ticker}}`. Required.",
     "exchange": "Put before a `symbol` that has none.",
-    "action": "`buy`, `sell`, `exit` or `cancel`. Required unless there is a `target`.",
-    "quantity": "Units, above zero. An entry without one takes the strategy's; an exit without one closes all.",
+    "action": "`buy`, `sell`, `exit`, `cancel` or `modify`. Required unless there is a `target`.",
+    "quantity": "Units, above zero. An entry without one takes the strategy's; an exit closes all; a change means all.",
     "target": "The signed position wanted, in place of action and quantity.",
     "state": "`long`, `flat` or `short`: must agree with the sign of `target`.",
     "prev": "The same for the position before: an alert that does not follow on waits for the one before it.",
@@ -211,7 +211,7 @@ CLAIMS: dict[str, str] = {
     "strategy": "The one strategy the token is for. Always set.",
     "accounts": "Only these of the strategy's accounts.",
     "symbols": "Only these, or a whole exchange, `NSE:*`. `NSE:NIFTY1!` covers whatever contract that is today.",
-    "actions": "Only these of buy, sell, exit, cancel and target.",
+    "actions": "Only these of buy, sell, exit, cancel, modify and target; one that is not named is refused.",
     "product": "Only this product.",
     "max_quantity": "Most units an alert may name. Of a target it bounds the position: a reversal may trade twice that.",
     "max_notional": "Most rupees an entry may be worth: by the alert's price at intake, by the dearest known before the order.",
@@ -426,7 +426,7 @@ def outcomes_table() -> str:
         OutcomeKind.UNKNOWN: "Proves nothing: a timeout, a lost connection, an answer that cannot be read.",
     }
     rows = [(f"`{kind}`", proofs[kind], *(EXITS[asked, POLICY[asked][kind]] for asked in _COMMANDS)) for kind in proofs]
-    return _table(("outcome", "what it says", "of an order", "of a cancel"), rows)
+    return _table(("outcome", "what it says", "of an order", "of a cancel", "of a change"), rows)
 
 
 def breaker_diagram() -> str:

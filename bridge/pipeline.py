@@ -374,15 +374,16 @@ class Pipeline:
             for account in signal.accounts
             for order in tx.ledger.open_orders(account, signal.symbol)
             if order.intent.strategy == signal.strategy and not order.is_protection
+            if signal.order in ("", order.cl_ord_id)
         ]
         if any(order.status in UNACKNOWLEDGED for order in orders) and elapsed(alert.received_at, now) < EXIT_WAIT:
             tx.put(tx.ledger.waiting, alert.alert_id, alert)
             return
         message = f"cancelled by alert {alert.alert_id}"
         asked = [ask_cancel(tx, order, now, message) for order in orders]
-        for account in signal.accounts:  # for those that nobody can ask for yet
+        for account in signal.accounts if not signal.order else ():  # for those that nobody can ask for yet
             tx.put(tx.ledger.cancels, (account, signal.strategy, signal.symbol), alert)
-        waiting = withdrawn_by(tx.ledger, alert)
+        waiting = withdrawn_by(tx.ledger, alert) if not signal.order else []
         for entry in waiting:
             self._withdraw_waiting(tx, entry, now, message)
         self._end(tx, alert.alert_id, cancel_ending(sum(asked) + len(waiting), len(asked) + len(waiting)), now)

@@ -1,8 +1,9 @@
-"""`bridge halt · resume · flatten · reconcile · status`: what a person does about trading, and sees of it."""
+"""`bridge halt · resume · flatten · cancel · modify · reconcile · status`: what a person does about trading, and sees of it."""
 
 import argparse
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 from bridge.commands.client import Client, CommandError, open_reads, reach
 from bridge.commands.running import find_running
@@ -79,6 +80,26 @@ async def wait_for_end(bridge: Client, alert_id: str, timeout_s: float) -> Any:
             raise CommandError(f"alert {alert_id} has not ended within {timeout_s:.0f} s; its page tells what it waits for")
         await asyncio.sleep(POLL_S)
     return way
+
+
+def cancel(arguments: argparse.Namespace) -> int:
+    """Cancel one open order; 0 once the broker was asked to."""
+    return asyncio.run(_ask_of_order(f"/orders/{quote(arguments.order, safe='')}/cancel", {}))
+
+
+def modify(arguments: argparse.Namespace) -> int:
+    """Change one open order; 0 only when the broker has changed it, or it had these terms already."""
+    wished = {name: getattr(arguments, name) for name in ("price", "trigger_price", "quantity")}
+    body: dict[str, object] = {name: value for name, value in wished.items() if value is not None}
+    return asyncio.run(_ask_of_order(f"/orders/{quote(arguments.order, safe='')}/modify", body))
+
+
+async def _ask_of_order(path: str, body: dict[str, object]) -> int:
+    async with reach(load_settings(), trading=True) as bridge:
+        sent = await bridge.post(path, body)
+        way = await wait_for_end(bridge, sent["alert_id"], FLATTEN_WITHIN_S)
+    print(f"{way['disposition']:<8}{way['message']}")
+    return 0 if way["code"] in ("CANCELS_SENT", "MODIFIED", "UNCHANGED") else 1
 
 
 def reconcile(arguments: argparse.Namespace) -> int:

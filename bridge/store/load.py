@@ -56,7 +56,7 @@ def load_newest(connection: Any, ledger: Ledger, rowmap: RowMap[Any, Any], since
             ledger.newest.set(newest_key(alert.signal), alert)
         for position in ledger.closings_of(alert):
             ledger.closings.set(position, alert)
-        if alert.signal.action is Action.CANCEL:
+        if alert.signal.action is Action.CANCEL and not alert.signal.order:
             for account in alert.signal.accounts:
                 ledger.cancels.set((account, alert.signal.strategy, alert.signal.symbol), alert)
 

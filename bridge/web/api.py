@@ -38,6 +38,7 @@ from bridge.web.scans import ScansApi
 from bridge.web.webhook import BODY_WITHIN_S, BodyTooLargeError, SenderGoneError, read_body
 
 PREFIX = "/api/v1"
+CHANGES = ("price", "trigger_price", "quantity")
 BY = "api"
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
@@ -68,6 +69,8 @@ class Api:
             self._guarded("/alerts/{alert_id}", GET=self.alert),
             self._guarded("/orders", GET=self.orders),
             self._guarded("/orders/external", GET=self.external_orders),
+            self._guarded("/orders/{cl_ord_id}/cancel", POST=self.cancel_order),
+            self._guarded("/orders/{cl_ord_id}/modify", POST=self.modify_order),
             self._guarded("/positions", GET=self.positions),
             self._guarded("/holdings", GET=self.holdings),
             self._guarded("/trades", GET=self.trades),
@@ -229,6 +232,19 @@ class Api:
         """Close every position, or one account's."""
         account = _text(await read_json(request, "account"), "account")
         return answer_json({"alert_ids": await self._bridge.desk.flatten(account, by=BY)})
+
+    async def cancel_order(self, request: Request) -> Response:
+        """Have one open order cancelled."""
+        await read_json(request)
+        ident = _ident(request, "cl_ord_id", "order")
+        return answer_json({"alert_id": await self._bridge.desk.cancel_order(ident, by=BY)})
+
+    async def modify_order(self, request: Request) -> Response:
+        """Have one open order changed: any of `price`, `trigger_price` and `quantity`, numbers as text."""
+        body = await read_json(request, *CHANGES)
+        wished = {name: text for name in CHANGES if (text := _text(body, name)) is not None}
+        ident = _ident(request, "cl_ord_id", "order")
+        return answer_json({"alert_id": await self._bridge.desk.modify_order(ident, wished, by=BY)})
 
     async def reconcile(self, request: Request) -> Response:
         """Compare our books with the brokers', or one account's, now."""

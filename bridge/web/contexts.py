@@ -6,10 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.clock import IST
-from bridge.core.enums import Disposition
+from bridge.core.enums import Disposition, OrdType
 from bridge.core.hold import Hold
 from bridge.core.login import LoginView
-from bridge.core.money import ZERO
+from bridge.core.money import ZERO, to_text
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import AuditAction
 from bridge.core.views import AccountView, AlertView, ExternalView, FillView, HoldingView, OrderView, PositionView, StepView
@@ -123,6 +123,15 @@ class PositionLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderField:
+    """One number of an order in the form that changes it."""
+
+    name: str
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderLine:
     """An order as it stands."""
 
@@ -141,6 +150,8 @@ class OrderLine:
     message: str
     broker_order_id: str
     tag: str
+    may_cancel: bool
+    fields: tuple[OrderField, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +356,21 @@ def make_order(view: OrderView, now: datetime) -> OrderLine:
         message=view.message,
         broker_order_id=view.broker_order_id or NOTHING,
         tag=view.tag,
+        may_cancel=not (view.status.is_closed or view.legs or view.status is OrderStatus.CANCEL_PENDING),
+        fields=_fields_of(view),
     )
+
+
+def _fields_of(view: OrderView) -> tuple[OrderField, ...]:
+    """What can be changed of an order that works, as it stands."""
+    is_resting = view.ord_type != OrdType.MARKET and not view.legs
+    if not is_resting or view.status not in (OrderStatus.PLACED, OrderStatus.PARTIAL):
+        return ()
+    kind = OrdType(view.ord_type)
+    found = [("price", "Price", view.price)] if kind.needs_price else []
+    found += [("trigger_price", "Trigger", view.trigger_price)] if kind.needs_trigger else []
+    found.append(("quantity", "Quantity", view.order_qty))
+    return tuple(OrderField(name=name, label=label, value=to_text(value)) for name, label, value in found if value is not None)
 
 
 def _kind_of(view: OrderView, limits: list[str]) -> str:

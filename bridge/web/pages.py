@@ -91,6 +91,8 @@ class Pages:
             Route("/halt", self.halt, methods=["POST"]),
             Route("/resume", self.resume, methods=["POST"]),
             Route("/accept", self.accept_drift, methods=["POST"]),
+            Route("/orders/cancel", self.cancel_order, methods=["POST"]),
+            Route("/orders/modify", self.modify_order, methods=["POST"]),
             Route("/login", self.sign_in_form, methods=["GET"]),
             Route("/login", self.sign_in, methods=["POST"]),
             Route("/logout", self.sign_out, methods=["POST"]),
@@ -258,6 +260,18 @@ class Pages:
             raise PageError(400, "Nothing was done", "The form names no difference.")
         await self._bridge.desk.accept_drift(symbol, account, by=BY, seen=seen)
         return RedirectResponse("/", 303)
+
+    async def cancel_order(self, request: Request) -> Response:
+        """The cancel button of an order; what became of it is on the page of its alert."""
+        fields = await self._gate.form(request, self._gate.admit(request).session_id)
+        alert_id = await self._bridge.desk.cancel_order(fields.get("order", ""), by=BY)
+        return RedirectResponse(f"/alerts/{alert_id}", 303)
+
+    async def modify_order(self, request: Request) -> Response:
+        """The form that changes an order to the numbers that it shows."""
+        fields = await self._gate.form(request, self._gate.admit(request).session_id)
+        alert_id = await self._bridge.desk.modify_order(fields.get("order", ""), fields, by=BY)
+        return RedirectResponse(f"/alerts/{alert_id}", 303)
 
     async def _command(self, request: Request) -> tuple[Scope, Mapping[str, str]]:
         visitor = self._gate.admit(request)

@@ -57,6 +57,14 @@ class Desk(Protocol):
         """Close every position (of one account); the ids of the alerts that do it."""
         ...
 
+    async def cancel_order(self, cl_ord_id: str, *, by: str) -> str:
+        """Have one open order cancelled; the id of the alert that does it."""
+        ...
+
+    async def modify_order(self, cl_ord_id: str, wished: Mapping[str, str], *, by: str) -> str:
+        """Have one open order changed; `wished` has texts under price, trigger_price and quantity."""
+        ...
+
     async def reconcile(self, account: str | None = None, *, by: str) -> Mapping[str, object]:
         """Compare our books with the brokers', or one account's, now."""
         ...

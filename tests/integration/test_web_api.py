@@ -257,6 +257,38 @@ def test_a_halted_bridge_lets_only_exits_out(fresh):
     assert wait_for(lambda: fresh.api("GET", f"/alerts/{exit_}").json()["disposition"]) == "done"
 
 
+def resting(box: WebBox) -> Any:
+    """A limit order that works at the broker."""
+    box.alert(box.mint(), order_type="LIMIT", price="500", quantity="10")
+    return wait_for(lambda: [row for row in box.api("GET", "/orders").json() if row["status"] == "PLACED"], "an order")[0]
+
+
+def test_one_order_is_changed_and_cancelled(fresh):
+    """By its own name; what became of it is the way of an alert of the operator."""
+    ident = resting(fresh)["cl_ord_id"]
+    changed = fresh.api("POST", f"/orders/{ident}/modify", json={"price": "501", "quantity": "12"}).json()["alert_id"]
+    way = wait_for(lambda: (told := fresh.api("GET", f"/alerts/{changed}").json())["disposition"] and told, "its end")
+    assert (way["disposition"], way["code"], way["source"]) == ("done", "MODIFIED", "operator")
+    (order,) = fresh.api("GET", "/orders").json()
+    assert (order["order_qty"], order["status"], way["message"]) == ("12", "PLACED", "12 units, price 501")
+    cancelled = fresh.api("POST", f"/orders/{ident}/cancel").json()["alert_id"]
+    wait_for(lambda: fresh.api("GET", "/orders").json()[0]["status"] == "CANCELLED", "the cancel")
+    assert fresh.api("GET", f"/alerts/{cancelled}").json()["code"] == "CANCELS_SENT"
+    gone = fresh.api("POST", f"/orders/{ident}/modify", json={"price": "502"})
+    assert (gone.status_code, gone.json()["field"]) == (422, "order")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({}, "price"), ({"price": "much"}, "price"), ({"quantity": "-1"}, "quantity"), ({"prize": "500"}, "prize")],
+)
+def test_a_change_that_cannot_be_read_does_nothing(fresh, body, field):
+    ident = resting(fresh)["cl_ord_id"]
+    answer = fresh.api("POST", f"/orders/{ident}/modify", json=body)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert len(fresh.api("GET", "/alerts").json()) == 1
+
+
 def test_flatten_closes_every_position(fresh):
     """The ids it answers with can be followed."""
     fresh.alert(fresh.mint())

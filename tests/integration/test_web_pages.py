@@ -211,6 +211,25 @@ def test_the_buttons_halt_stop_and_resume(fresh):
     assert (states["demo"]["mode"], states["demo"]["by"]) == ("REDUCING", "operator")
 
 
+def test_an_order_that_rests_is_changed_and_cancelled_from_the_page(fresh):
+    """Each form leads to the way of the alert that it raised."""
+    fresh.alert(fresh.mint(), order_type="LIMIT", price="500", quantity="10")
+    wait_for(lambda: 'action="/orders/modify"' in fresh.ask("GET", "/").text, "the form")
+    page, token = fresh.ask("GET", "/").text, token_of(fresh)
+    (ident,) = set(re.findall(r'name="order" value="([^"]+)"', page))
+    assert '<input name="price" value="500"' in page
+    changed = send(fresh, "/orders/modify", csrf=token, order=ident, price="501.5", quantity="10")
+    assert changed.status_code == 303
+    wait_for(lambda: "10 units, price 501.5" in fresh.ask("GET", changed.headers["location"]).text, "the change")
+    assert '<input name="price" value="501.5"' in fresh.ask("GET", "/").text
+    way = fresh.ask("GET", f"/alerts/{ident.partition('-')[0]}").text
+    assert f"{ident}: 10 units, price 501.5, by alert" in way
+    cancelled = send(fresh, "/orders/cancel", csrf=token, order=ident)
+    assert cancelled.status_code == 303
+    wait_for(lambda: 'action="/orders/cancel"' not in fresh.ask("GET", "/").text, "the cancel")
+    assert send(fresh, "/orders/cancel", csrf="wrong", order=ident).status_code == 403
+
+
 def test_the_button_beside_a_difference_accepts_it_as_it_was_shown(fresh):
     """By whom is told; a difference that has changed since the page was loaded is not accepted unseen."""
     hold = differ(fresh, 7)

@@ -42,6 +42,7 @@ class SimBroker:
             max_in_flight=world.plan.max_in_flight,
             call_timeout_s=15.0,
             reverses_in_one=frozenset({Product.MIS} if world.plan.reverses_in_one else ()),
+            max_replaces=2 if world.plan.seed % 2 else None,
         )
         self._world = world
         self._venue = venue
@@ -72,6 +73,7 @@ class SimBroker:
         return await self._command("cancel", order, lambda: self._arrive_cancel(order))
 
     async def modify(self, order: Order) -> Outcome:
+        self._world.watch.change_leaves(self._venue, order)
         return await self._command("modify", order, lambda: self._arrive_change(order))
 
     async def _command(self, what: str, order: Order, arrive: Callable[[], Outcome]) -> Outcome:

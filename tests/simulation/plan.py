@@ -86,7 +86,7 @@ def make_plan(seed: int) -> Plan:
         for name in ALL_FAULTS
         if chance.random() < 0.3
     }
-    rates |= {"commit_in_loop": chance.choice((0.0, 0.5, 1.0))}
+    rates |= {"commit_in_loop": chance.choice((0.0, 0.5, 1.0)), "change_lost": 0.2 if seed % 3 == 0 else 0.0}
     return Plan(
         seed=seed,
         starts_at=MIDNIGHT if chance.random() < 0.05 else NOON,
@@ -151,6 +151,8 @@ def _wish(chance: random.Random) -> dict[str, str]:
         return {"target": str(chance.randint(-9, 9))}
     if dice < 0.88:
         return {"action": "cancel"}
+    if dice < 0.91:  # as many choices as the others make, so that what comes after stays as it was
+        return chance.choice(({"action": "modify", "price": "100"}, {"action": "modify", "price": "95", "quantity": quantity}))
     side, price = chance.choice((("buy", "90"), ("buy", "100"), ("sell", "110"), ("sell", "100")))
     return {"action": side, "quantity": quantity, "order_type": "LIMIT", "price": price}
 

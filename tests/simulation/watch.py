@@ -42,15 +42,19 @@ class Watch:
         self.halted.pop(scope, None)
         self._asked.discard(scope)
 
-    # -- what leaves --------------------------------------------------------------------------------------------------
-
-    def order_leaves(self, venue: Venue, order: Order) -> None:
-        """P4, P5, P6 at the instant of the broker call."""
+    def _check_halts(self, order: Order) -> None:
         intent = order.intent
         for scope, mode in self.halted.items():
             bears = scope in (GLOBAL, account_scope(intent.account), strategy_scope(intent.strategy))
             if bears and (mode is TradingMode.HALTED or not intent.reduce_only):
                 self._break(f"P6 {order.tag} left although {scope} is {mode}")
+
+    # -- what leaves --------------------------------------------------------------------------------------------------
+
+    def order_leaves(self, venue: Venue, order: Order) -> None:
+        """P4, P5, P6 at the instant of the broker call."""
+        intent = order.intent
+        self._check_halts(order)
         key = (intent.symbol, intent.product.value)
         if key in venue.late or intent.symbol in venue.by_hand:
             return  # what nobody could know: the venue filled what had ended, or a person traded
@@ -63,6 +67,22 @@ class Watch:
         if after > self._plan.max_position_qty:
             self._break(f"P5 {order.tag}: the position of {key} may become {after}")
         self._check_exposure(venue, order)
+
+    def change_leaves(self, venue: Venue, order: Order) -> None:
+        """P4, P5, P6 of an order that is to have other terms: what may come of it, were it placed under them now."""
+        intent, rows = order.intent, [row for row in venue.with_tag(order.tag) if not row.status.is_closed]
+        self._check_halts(order)
+        key = (intent.symbol, intent.product.value)
+        if key in venue.late or intent.symbol in venue.by_hand or order.replace is None or not rows:
+            return
+        own = sum((row.leaves_qty for row in rows), ZERO)
+        left = max(own, order.replace.terms.order_qty - rows[0].cum_qty)
+        held = venue.positions.get(key, ZERO) * intent.side.sign
+        after = held + self._possible(venue, key, intent.side) - own + left
+        if intent.reduce_only and after > 0 and left > own:
+            self._break(f"P4 exit {order.tag} changed to {left} {key} may open {after}")
+        elif not intent.reduce_only and after > self._plan.max_position_qty:
+            self._break(f"P5 {order.tag} changed to {left}: the position of {key} may become {after}")
 
     def fly(self, venue: Venue, order: Order) -> Callable[[], None]:
         """An order is on the wire and will arrive; call the result when it has."""
