@@ -437,6 +437,10 @@ class Settings(BaseSettings):
         """Definitions to begin with: those beside the settings, else those that come with the bridge."""
         return DEFAULT_SCANS if DEFAULT_SCANS.is_dir() else resource_dir("config") / DEFAULT_SCANS.name
 
+    def replays_dir(self) -> Path:
+        """Where the reports of replays lie that the page shows, each in a folder of its own."""
+        return self.data_dir / "replays"
+
     def bars_file(self) -> Path:
         """Where the bars lie that scans and replays look at."""
         return self.data_dir / "bars.db"

@@ -46,7 +46,8 @@ class Guard:
 
 def _completed(headers: "list[tuple[bytes, bytes]]") -> "list[tuple[bytes, bytes]]":
     """The headers of an answer with ours, and not to be cached unless the answer says so itself."""
-    complete = [*headers, *SECURITY_HEADERS]
+    told = {name for name, _ in headers}  # a report of a replay has a policy of its own, and a stricter one
+    complete = [*headers, *((name, value) for name, value in SECURITY_HEADERS if name not in told)]
     if not any(name == b"cache-control" for name, _ in headers):
         complete.append((b"cache-control", b"no-store"))
     return complete

@@ -25,6 +25,7 @@ from bridge.web.gate import Gate, PageError, Visitor, is_own_origin
 from bridge.web.live import EventStream, HubFullError
 from bridge.web.logins import LoginPages
 from bridge.web.port import Bridge
+from bridge.web.replays import ReplayPages
 from bridge.web.scan_pages import ScanPages
 from bridge.web.text import full_time
 
@@ -67,6 +68,7 @@ class Pages:
         self._templates = _make_templates()
         self._logins = LoginPages(bridge, self._gate, self._message)
         self._scans = ScanPages(bridge, self._gate, self._render)
+        self._replays = ReplayPages(bridge, self._gate, self._render)
         self._parts: dict[str, Part] = {
             "state": self._state,
             "alarms": self._alarms,
@@ -86,6 +88,7 @@ class Pages:
             Route("/alerts/{alert_id}", self.alert, methods=["GET"]),
             Route("/alerts/{alert_id}/way", self.alert_way, methods=["GET"]),
             *self._scans.routes(),
+            *self._replays.routes(),
             Route("/parts/{name}", self.part, methods=["GET"]),
             Route("/live", self.live, methods=["GET"]),
             Route("/halt", self.halt, methods=["POST"]),

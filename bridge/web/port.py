@@ -118,6 +118,10 @@ class Scans(Protocol):
         """The same as it was decided; None before the first bar."""
         ...
 
+    def state_of(self, name: str) -> str:
+        """What an enabled definition waits for; empty when for nothing but its next bar."""
+        ...
+
     def recent(self, definition: "Definition", symbol: str) -> "Traces | None":
         """The latest closes of a symbol, to be drawn; None where no bars are stored. Called in a worker thread."""
         ...

@@ -72,6 +72,7 @@ class ScanCard:
     seen_at: str
     tally: str
     message: str
+    trouble: str
     asks: tuple[Ask, ...]
 
 
@@ -191,8 +192,8 @@ def read_narrowing(query: Mapping[str, str]) -> Narrowing:
 # --- the list ---------------------------------------------------------------------------------------------------------
 
 
-def make_card(view: DefinitionView, evaluation: "Evaluation | None", now: datetime) -> ScanCard:
-    """The card of a definition."""
+def make_card(view: DefinitionView, evaluation: "Evaluation | None", now: datetime, waits_for: str = "") -> ScanCard:
+    """The card of a definition; `waits_for` is what keeps it from its next bar."""
     record, source = view.record, view.source
     is_live = record.deployment is Deployment.LIVE
     return ScanCard(
@@ -209,6 +210,7 @@ def make_card(view: DefinitionView, evaluation: "Evaluation | None", now: dateti
         seen_at=short_time(evaluation.at, now) if evaluation else NOTHING,
         tally=tally(evaluation),
         message="" if evaluation else (NOT_ASKED if record.enabled else NOT_ENABLED),
+        trouble=f"{waits_for[:1].upper()}{waits_for[1:]}" if record.enabled else "",
         asks=make_asks(view),
     )
 

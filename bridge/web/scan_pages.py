@@ -60,10 +60,10 @@ class ScanPages:
     async def _list(self, request: Request, template: str) -> Response:
         visitor, now = self._gate.admit(request), self._bridge.clock.now()
         views = self._scans.definitions.all()
-        seen = {view.record.name: self._scans.evaluation(view.record.name) for view in views}
+        seen = [(view, self._scans.evaluation(view.record.name), self._scans.state_of(view.record.name)) for view in views]
 
         def render() -> str:
-            cards = [contexts.make_card(view, seen[view.record.name], now) for view in views]
+            cards = [contexts.make_card(view, evaluation, now, state) for view, evaluation, state in seen]
             shipped = find_shipped(self._bridge.settings, {view.record.name for view in views})
             return self._render(template, visitor, {"cards": cards, "shipped": shipped})
 
@@ -79,11 +79,11 @@ class ScanPages:
 
     async def _one(self, request: Request, template: str) -> Response:
         visitor, now, view = self._gate.admit(request), self._bridge.clock.now(), self._find(request)
-        evaluation = self._scans.evaluation(view.record.name)
+        evaluation, state = self._scans.evaluation(view.record.name), self._scans.state_of(view.record.name)
         narrowing = contexts.read_narrowing(request.query_params)
 
         def render() -> str:
-            card = contexts.make_card(view, evaluation, now)
+            card = contexts.make_card(view, evaluation, now, state)
             table = contexts.make_table(view, evaluation, narrowing)
             return self._render(template, visitor, {"card": card, "table": table})
 

@@ -56,6 +56,12 @@ def test_a_card_tells_which_version_was_approved() -> None:
     assert make_card(view(edited), None, NOW).approval == "Not approved: what was approved is 0123456789ab"
 
 
+def test_a_card_tells_what_keeps_an_enabled_one_from_its_bars() -> None:
+    """As a sentence; one that is disabled waits for nothing."""
+    assert make_card(view(replace(RECORD, enabled=True)), None, NOW, "no bars of NSE:SBIN").trouble == "No bars of NSE:SBIN"
+    assert make_card(view(RECORD), None, NOW, "no bars of NSE:SBIN").trouble == ""
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
