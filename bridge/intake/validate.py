@@ -282,9 +282,8 @@ def _read_change(fields: Fields) -> tuple[_Terms, Decimal | None]:
     )
     quantity = read_positive(fields, "quantity")
     if terms.price is None and terms.trigger_price is None and quantity is None:
-        raise _missing(
-            fields, "price", "A change needs a new `price`, `trigger_price` or `quantity` (all units, filled ones too)."
-        )
+        hint = "Name a new `price`, `trigger_price` or `quantity`; the quantity counts what is filled too."
+        raise _wrong("price", "The alert does not say what to change.", hint)
     return terms, quantity
 
 

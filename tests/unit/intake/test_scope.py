@@ -11,6 +11,7 @@ SELL = make_fields(action="sell")
 EXIT = make_fields(action="exit")
 EXIT_ALL = make_fields(action="exit", quantity=None)
 CANCEL = make_fields(action="cancel")
+MODIFY = make_fields(action="modify", price="100")
 ENTRY_BY_DEFAULT = make_fields(quantity=None)
 TARGET = make_fields(action=None, quantity=None, target="-10")
 FLAT = make_fields(action=None, quantity=None, target="0")
@@ -32,6 +33,7 @@ ALLOWED = [
     ({"actions": frozenset({Action.BUY})}, BUY),
     ({"actions": frozenset({Action.BUY, Action.EXIT})}, EXIT),
     ({"actions": frozenset({Action.TARGET})}, TARGET),
+    ({"actions": frozenset({Action.MODIFY})}, MODIFY),
     ({"product": Product.MIS}, BUY),
     ({"product": Product.CNC}, BUY | {"product": "CNC"}),
     ({"max_quantity": D(10)}, BUY),
@@ -63,6 +65,8 @@ REFUSED = [
     ({"symbols": frozenset({"NSE:NIFTY2!"})}, FUTURE, "symbol"),
     ({"actions": frozenset({Action.BUY})}, SELL, "action"),
     ({"actions": frozenset({Action.BUY})}, CANCEL, "action"),
+    ({"actions": frozenset(Action) - {Action.MODIFY}}, MODIFY, "action"),
+    ({"max_quantity": D(9)}, MODIFY, "quantity"),
     ({"actions": frozenset({Action.BUY, Action.SELL, Action.EXIT, Action.CANCEL})}, TARGET, "target"),
     ({"actions": frozenset({Action.TARGET})}, BUY, "action"),
     ({"product": Product.CNC}, BUY | {"product": "MIS"}, "product"),

@@ -64,6 +64,36 @@ def test_other_action_is_refused_with_the_list(action):
     assert ("{{strategy.position_size}}" in str(error.hint)) is wants_position
 
 
+CHANGE = make_fields(action="modify", quantity=None)
+
+
+def test_a_change_names_what_is_to_be_changed_and_no_more():
+    """A type is only for finding the order: MARKET, which never rests, stands for any."""
+    signal = read(CHANGE | {"trigger_price": "790", "order_type": "SL-M"})
+    assert (signal.action, signal.ord_type, signal.trigger_price) == (Action.MODIFY, OrdType.SL_M, D(790))
+    assert (signal.price, signal.quantity) == (None, None)
+    assert read(CHANGE | {"price": "800"}).ord_type is OrdType.MARKET
+    assert read(CHANGE | {"quantity": "5"}).quantity == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "price"),
+        ({"order_type": "LIMIT"}, "price"),
+        ({"price": "0"}, "price"),
+        ({"price": "800", "quantity": "-5"}, "quantity"),
+        ({"price": "800", "time_in_force": "IOC"}, "time_in_force"),
+        ({"price": "800", "variety": "amo"}, "variety"),
+    ],
+)
+def test_a_change_of_nothing_or_of_what_cannot_be_changed_is_refused(fields, field):
+    """Each names its field, and the mend."""
+    error = refused(CHANGE | fields)
+    assert error.field == field
+    assert error.hint
+
+
 @pytest.mark.parametrize("field", ["symbol", "action"])
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_required_field_that_is_missing_is_named(field, value):
