@@ -221,6 +221,7 @@ def _add_replay(commands: "Commands") -> None:
     replay.add_argument(
         "--definition", metavar="D", dest="definitions", action="append", default=[], help=f"{told}; repeatable"
     )
+    replay.add_argument("--demo", action="store_true", help="two definitions over a year made up, to see what comes out")
     replay.add_argument("--from", dest="since", metavar="2026-01-01", help="first day (default: a year before the last)")
     replay.add_argument("--to", dest="until", metavar="2026-11-20", help="last day (default: the last that has bars)")
     replay.add_argument("--cash", metavar="R", default="1000000", help="opening money (default: 1000000)")
@@ -228,6 +229,9 @@ def _add_replay(commands: "Commands") -> None:
     replay.add_argument("--slippage-bps", metavar="N", default="2", help=told)
     replay.add_argument("--product", metavar="P", choices=("MIS", "CNC", "NRML", "MTF"), help="in place of the strategy's own")
     replay.add_argument("--no-limits", action="store_true", help="without the risk limits of the settings")
+    told = "hold the result against holding this, if its bars are there (default: NSE:NIFTY 50)"
+    replay.add_argument("--benchmark", metavar="NSE:SBIN", default="NSE:NIFTY 50", help=told)
+    _add_repeatable(replay, "--sweep", "PLACE=A,B", "try these values: exits.stop.percent=1,2 or long.enter#2=21,34")
     _add_repeatable(replay, "--csv", "FILE", "bars of a file in place of those that are stored")
     replay.add_argument("--interval", metavar="I", help="length of the bars in those files (default: 1d)")
     replay.add_argument("--out", metavar="DIR", default="replay", help="where journal and report go (default: replay)")

@@ -1,47 +1,266 @@
 """`bridge replay`: definitions over recorded bars, on a clock of their own and a paper account of their own."""
 
 import argparse
+import csv
+import json
 import sys
-from collections.abc import Callable
-from datetime import date, timedelta
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from bridge.brokers.charges import charges_for
 from bridge.commands.client import CommandError
 from bridge.commands.progress import Progress
 from bridge.core.bar import Interval
 from bridge.core.clock import IST, SystemClock
-from bridge.core.enums import Product
+from bridge.core.enums import Product, Side
+from bridge.core.money import ZERO
+from bridge.core.universe import PointInTime
 from bridge.market.bars.csv_file import read_csv
 from bridge.market.bars.store import BarStore
 from bridge.market.bars.universes import open_universes
 from bridge.market.listing import Listing
 from bridge.market.lists import open_newest
+from bridge.replay.benchmarks import Benchmark, hold, quotes
+from bridge.replay.bridge import plain_share
+from bridge.replay.demo import BEGIN, END, demo_definitions, demo_settings, make_bars
 from bridge.replay.history import History
+from bridge.replay.report import Stamp, make_report
 from bridge.replay.run import Outcome, Plan, replay_bars
+from bridge.replay.sweep import judge, read_axis, run_sweep, variants_of
 from bridge.scanner.definition import Definition, read_definition
 from bridge.scanner.files import read_text
 from bridge.settings import Settings, load_settings, resource_dir
+from bridge.web.replay_report import render_report
 
 FOLDER = Path("config/scans")
-OUT = Path("replay")
+TRIED = "replays.csv"
+_NOON = time(12, 0)
+_MADE_UP = "The bars are made up: not a price of them was ever traded, and the figures say nothing about a market."
+_TOLD = {
+    PointInTime.BIASED: "its members are of another day, so those that fell out of it are missing, and results look better "
+    "than they would have been",
+    PointInTime.LIVE_ONLY: "nobody knows who belonged to it on an earlier day; today's members are used, and results look "
+    "better than they would have been",
+}
+
+
+@dataclass(slots=True)
+class Study:
+    """One call of the command: what is replayed, over what, and what its report has to say before its figures."""
+
+    settings: Settings
+    bars: Path
+    history: History
+    listing: Listing
+    plan: Plan
+    stamps: list[Stamp]
 
 
 def replay(arguments: argparse.Namespace) -> int:
     """Replay, write journal and report, and tell the figures."""
     settings = load_settings()
     with TemporaryDirectory(prefix="bridge-bars-") as folder:
-        history = _history(settings, arguments, Path(folder))
-        definitions = tuple(_read_definition(name, settings) for name in arguments.definitions)
-        listing = open_newest(settings.instruments_dir(), settings.instruments_file())
-        plan = _plan(settings, arguments, definitions, history, listing)
-        outcome = replay_bars(settings, plan, history, listing, _teller(plan))
-    out = Path(arguments.out)
+        study = _demo(settings, arguments, Path(folder)) if arguments.demo else _study(settings, arguments, Path(folder))
+        sweep = _sweep(study, arguments) if arguments.sweeps else None
+        outcome = replay_bars(study.settings, study.plan, study.history, study.listing, _teller(study.plan))
+        if not outcome.days:
+            raise CommandError(f"there is no bar from {study.plan.begin} to {study.plan.end}")
+        benchmarks = _benchmarks(study, outcome, arguments.benchmark)
+    tried = 1 if arguments.demo else _note_tried(settings, study.plan, sweep)
+    report = make_report(outcome, benchmarks=benchmarks, stamps=_stamps(study, outcome), tried=tried, sweep=sweep)
+    _write(Path(arguments.out), outcome, report)
+    _tell(report, Path(arguments.out))
+    return 1 if outcome.faults else 0
+
+
+# -- what is replayed ---------------------------------------------------------------------------------------------------
+
+
+def _demo(settings: Settings, arguments: argparse.Namespace, folder: Path) -> Study:
+    progress = Progress(sys.stderr, SystemClock())
+    store = make_bars(folder / "bars.db", settings, lambda done, total: progress.tell(done, total, "making a year up"))
+    definitions = demo_definitions()
+    plan = Plan(
+        definitions=definitions, symbols={one.name: one.symbols for one in definitions}, begin=BEGIN, end=END,
+        cash=_number(arguments.cash, "--cash"), slippage_bps=_number(arguments.slippage_bps, "--slippage-bps"),
+    )  # fmt: skip
+    return Study(
+        settings=demo_settings(settings), bars=folder / "bars.db", history=History(store),
+        listing=open_newest(settings.instruments_dir(), settings.instruments_file()), plan=plan,
+        stamps=[Stamp(tone="warn", message=_MADE_UP)],
+    )  # fmt: skip
+
+
+def _study(settings: Settings, arguments: argparse.Namespace, folder: Path) -> Study:
+    if not arguments.definitions:
+        raise CommandError("name what to replay with --definition, or look at --demo")
+    bars = _bars(settings, arguments, folder)
+    history = History(BarStore(bars))
+    definitions = tuple(_read_definition(name, settings) for name in arguments.definitions)
+    if len({one.strategy for one in definitions}) < len(definitions):
+        raise CommandError("two definitions have one strategy: what is held is counted by strategy, so give each its own")
+    listing = open_newest(settings.instruments_dir(), settings.instruments_file())
+    plan, stamps = _plan(settings, arguments, definitions, history, listing)
+    return Study(settings=settings, bars=bars, history=history, listing=listing, plan=plan, stamps=stamps)
+
+
+def _bars(settings: Settings, arguments: argparse.Namespace, folder: Path) -> Path:
+    if not arguments.csvs:
+        return settings.bars_file()
+    store, interval = BarStore(folder / "bars.db"), Interval(arguments.interval or "1d")
+    for name in arguments.csvs:
+        store.merge(interval, read_csv(Path(name), interval, now=SystemClock().now(), symbol=None))
+    return folder / "bars.db"
+
+
+def _read_definition(name: str, settings: Settings) -> Definition:
+    path = Path(name)
+    if not path.suffix:
+        known = (folder / f"{name}.yaml" for folder in (FOLDER, resource_dir("config") / "scans"))
+        path = next((file for file in known if file.is_file()), path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{name} is no definition's file, nor the name of one in {FOLDER}: {error}") from None
+    definition = read_definition(read_text(text))
+    if definition.strategy not in settings.strategies:
+        known_ones = ", ".join(sorted(settings.strategies))
+        raise CommandError(f"{name}: the settings have no strategy {definition.strategy}; they have {known_ones}")
+    return definition
+
+
+def _plan(
+    settings: Settings, arguments: argparse.Namespace, definitions: tuple[Definition, ...], history: History, listing: Listing
+) -> tuple[Plan, list[Stamp]]:
+    clock = SystemClock()
+    end, begin = _day(arguments.until) or clock.now().astimezone(IST).date(), _day(arguments.since)
+    universes, stamps, symbols = open_universes(settings, listing, clock), [], dict[str, tuple[str, ...]]()
+    for one in definitions:
+        if one.symbols:
+            symbols[one.name] = one.symbols
+            told = f"{one.name}: the symbols were named by hand, today; a share that is gone is not among them."
+            stamps.append(Stamp(tone="quiet", message=told))
+            continue
+        members = universes.as_of(one.universe, begin or end)
+        symbols[one.name] = members.symbols
+        if (why := _TOLD.get(members.point_in_time)) is not None:
+            stamps.append(Stamp(tone="warn", message=f"Universe {one.universe} ({members.source}): {why}."))
+    spans = [span for one in definitions if (span := history.span(one.interval, symbols[one.name]))]
+    if spans:
+        end = min(end, max(span[1] for span in spans))
+        begin = begin or max(min(span[0] for span in spans), end - timedelta(days=365))
+    plan = Plan(
+        definitions=definitions, symbols=symbols, begin=begin or end, end=end, cash=_number(arguments.cash, "--cash"),
+        slippage_bps=_number(arguments.slippage_bps, "--slippage-bps"),
+        product=Product(arguments.product) if arguments.product else None, no_limits=arguments.no_limits,
+    )  # fmt: skip
+    return plan, stamps
+
+
+def _sweep(study: Study, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Try the grid, and put what was best by its first days in place of the definition."""
+    if len(study.plan.definitions) != 1:
+        raise CommandError("--sweep is for one definition")
+    grid = list(variants_of(study.plan.definitions[0].source, [read_axis(text) for text in arguments.sweeps]))
+    progress = Progress(sys.stderr, SystemClock())
+    variants = run_sweep(
+        study.settings, study.plan, study.bars, grid, lambda done, total: progress.tell(done, total, "variants")
+    )
+    judged = judge(variants, float(study.plan.cash))
+    study.plan = replace(study.plan, definitions=(variants[judged["chosen"]].definition,))
+    last = judged["inside_span"].split()[-1]
+    told = f"The values are the best of {judged['tried']} by the days to {last}; only the days after tell anything about them."
+    study.stamps.append(Stamp(tone="warn", message=told))
+    return judged
+
+
+# -- what it is held against --------------------------------------------------------------------------------------------
+
+
+def _benchmarks(study: Study, outcome: Outcome, symbol: str) -> list[Benchmark]:
+    """One symbol, if its bars are there, and all of the universe in equal parts."""
+    days, plan = [point.day for point in outcome.days], study.plan
+    everybody = sorted({name for names in plan.symbols.values() for name in names})
+    wanted = [(f"{symbol.partition(':')[2]}, held", [symbol])] if study.history.knows(symbol) else []
+    if len(everybody) > 1:
+        wanted.append((f"all {len(everybody)}, held in equal parts", everybody))
+    made = [
+        hold(name, symbols, days, plan.cash, quotes(study.history, symbols, days[0], days[-1]),
+             slippage_bps=plan.slippage_bps, cost=_cost_of(study))
+        for name, symbols in wanted
+    ]  # fmt: skip
+    return [one for one in made if one is not None]
+
+
+def _cost_of(study: Study) -> Callable[[str, Side, Decimal, Decimal, date], Decimal]:
+    def cost(symbol: str, side: Side, units: Decimal, price: Decimal, day: date) -> Decimal:
+        if not study.plan.charges:
+            return ZERO
+        share = plain_share(symbol)
+        return charges_for(share, Product.CNC, side, units, price, at=datetime.combine(day, _NOON, IST))
+
+    return cost
+
+
+def _stamps(study: Study, outcome: Outcome) -> list[Stamp]:
+    told = list(study.stamps)
+    if outcome.faults:
+        told.insert(
+            0, Stamp(tone="warn", message=f"{len(outcome.faults)} faults of the bridge: this is worthless. {outcome.faults[0]}")
+        )
+    if study.plan.no_limits:
+        told.append(Stamp(tone="warn", message="The risk limits of the settings were off."))
+    told.append(Stamp(tone="quiet", message="Any quantity fills. Ban lists and price bands of the time are not known."))
+    return told
+
+
+def _note_tried(settings: Settings, plan: Plan, sweep: Mapping[str, Any] | None) -> int:
+    """Write down what was tried, and count the versions of these definitions that ever were on this machine."""
+    path = settings.data_dir / TRIED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = [(one.name, one.version) for one in plan.definitions]
+    fresh += [(plan.definitions[0].name, row["version"]) for row in sweep["rows"]] if sweep else []
+    known: list[tuple[str, str]] = []
+    with suppress(FileNotFoundError), path.open(encoding="utf-8", newline="") as lines:
+        known = [(row[0], row[1]) for row in csv.reader(lines) if len(row) == 2]
+    with path.open("a", encoding="utf-8", newline="") as lines:
+        csv.writer(lines).writerows(sorted(set(fresh) - set(known)))
+    names = {one.name for one in plan.definitions}
+    return len({pair for pair in [*known, *fresh] if pair[0] in names})
+
+
+# -- what comes out -----------------------------------------------------------------------------------------------------
+
+
+def _write(out: Path, outcome: Outcome, report: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "journal.jsonl").write_text("".join(f"{line}\n" for line in outcome.journal), encoding="utf-8")
-    _tell(outcome, out)
-    return 1 if outcome.faults else 0
+    (out / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "report.html").write_text(render_report(report), encoding="utf-8")
+
+
+def _tell(report: Mapping[str, Any], out: Path) -> None:
+    curve, trades = report["curve"], report["trades"]
+    names = ", ".join(f"{one['name']} {one['version']}" for one in report["definitions"])
+    print(f"{names}: {report['begin']} to {report['end']}, {curve['days']} days, {report['bars']} bars")
+    sharpe = "–" if curve["sharpe"] is None else f"{curve['sharpe']:.2f}"
+    print(
+        f"  equity {report['final_equity']:,.2f} of {report['cash']:,.2f} ({curve['total_return']:+.2%}), "
+        f"drawdown {curve['max_drawdown']:.2%}, Sharpe {sharpe}, {trades['count']} trades, charges {report['charges']:,.2f}"
+    )
+    for one in report["benchmarks"]:
+        print(f"  against {one['name']}: {one['curve']['total_return']:+.2%}, drawdown {one['curve']['max_drawdown']:.2%}")
+    for row in report["signals"]:
+        print(f"  {row['count']:>6}  {row['ending']}")
+    for fault in report["faults"][:5]:
+        print(f"  fault: {fault}")
+    print(f"Report: {out / 'report.html'}")
 
 
 def _teller(plan: Plan) -> Callable[[date], None]:
@@ -51,51 +270,6 @@ def _teller(plan: Plan) -> Callable[[date], None]:
         progress.tell((day - plan.begin).days + 1, total, f"{day}")
 
     return tell
-
-
-def _history(settings: Settings, arguments: argparse.Namespace, folder: Path) -> History:
-    if not arguments.csvs:
-        return History(BarStore(settings.bars_file()))
-    store, interval = BarStore(folder / "bars.db"), Interval(arguments.interval or "1d")
-    for name in arguments.csvs:
-        store.merge(interval, read_csv(Path(name), interval, now=SystemClock().now(), symbol=None))
-    return History(store)
-
-
-def _read_definition(name: str, settings: Settings) -> Definition:
-    path = Path(name)
-    if not path.suffix:
-        path = next(
-            (p for p in (FOLDER / f"{name}.yaml", resource_dir("config") / "scans" / f"{name}.yaml") if p.is_file()), path
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{name} is no definition's file, nor the name of one in {FOLDER}: {error}") from None
-    definition = read_definition(read_text(text))
-    if definition.strategy not in settings.strategies:
-        known = ", ".join(sorted(settings.strategies))
-        raise CommandError(f"{name}: the settings have no strategy {definition.strategy}; they have {known}")
-    return definition
-
-
-def _plan(
-    settings: Settings, arguments: argparse.Namespace, definitions: tuple[Definition, ...], history: History, listing: Listing
-) -> Plan:
-    symbols: dict[str, tuple[str, ...]] = {}
-    end = _day(arguments.until) or SystemClock().now().astimezone(IST).date()
-    for one in definitions:
-        symbols[one.name] = one.symbols or open_universes(settings, listing, SystemClock()).as_of(one.universe, end).symbols
-    spans = [span for one in definitions if (span := history.span(one.interval, symbols[one.name]))]
-    begin = _day(arguments.since)
-    if spans:
-        end = min(end, max(span[1] for span in spans))
-        begin = begin or max(min(span[0] for span in spans), end - timedelta(days=365))
-    return Plan(
-        definitions=definitions, symbols=symbols, begin=begin or end, end=end, cash=_number(arguments.cash, "--cash"),
-        slippage_bps=_number(arguments.slippage_bps, "--slippage-bps"),
-        product=Product(arguments.product) if arguments.product else None, no_limits=arguments.no_limits,
-    )  # fmt: skip
 
 
 def _day(text: str | None) -> date | None:
@@ -113,16 +287,3 @@ def _number(text: str, name: str) -> Decimal:
     if not number.is_finite() or number < 0:
         raise CommandError(f"{name}: a number of zero or more is wanted, not {text!r}")
     return number
-
-
-def _tell(outcome: Outcome, out: Path) -> None:
-    endings: dict[str, int] = {}
-    for alert in outcome.alerts:
-        endings[f"{alert.disposition} {alert.code}"] = endings.get(f"{alert.disposition} {alert.code}", 0) + 1
-    print(f"{outcome.bars} bars, {len(outcome.raised)} signals, {len(outcome.fills)} fills, {len(outcome.trades)} trades")
-    for told, number in sorted(endings.items(), key=lambda item: -item[1]):
-        print(f"  {number:>6}  {told}")
-    if outcome.days:
-        print(f"equity {outcome.days[-1].equity:,.2f} from {outcome.plan.cash:,.2f}; written to {out}")
-    for fault in outcome.faults[:5]:
-        print(f"fault: {fault}")

@@ -285,7 +285,7 @@ class Engine:
         definition, wish = one.definition, one.wish
         signal = signal_of(wish, definition, (ACCOUNT,), self._product(definition), one.asked_at)
         once = once_key(definition, one.bar_closed_at, wish.symbol, wish.action.value)
-        alert_id = await self._bridge.pipeline.accept_own(signal, Source.SCAN, definition.name, once)
+        alert_id = await self._bridge.pipeline.accept_own(signal, Source.SCAN, f"{definition.name} {definition.version}", once)
         self.raised.append(Raised(alert_id=alert_id, at=self._clock.now(), definition=definition.name, wish=wish))
 
     async def _settle(self) -> None:

@@ -36,9 +36,9 @@ class History:
         self._store = store
         self._held = {(held.interval, held.symbol): held for held in store.holdings()}
 
-    def has(self, interval: Interval, symbol: str) -> bool:
-        """Whether there are bars of it, of this interval or of minutes."""
-        return (interval, symbol) in self._held or (Interval.MINUTE, symbol) in self._held
+    def knows(self, symbol: str) -> bool:
+        """Whether there are bars of it at all."""
+        return any(symbol == known for _kind, known in self._held)
 
     def span(self, interval: Interval, symbols: Sequence[str]) -> tuple[date, date] | None:
         """The first and last day of any of these symbols."""
@@ -69,11 +69,14 @@ class History:
             found.update(np.unique(day_numbers(series.times)).tolist())
         return {day_of_number(number) for number in found}
 
-    def closes(self, symbol: str, begin: date, end: date) -> dict[date, tuple[float, float]]:
-        """Open and close of each day."""
-        return {
-            row.day: (float(row.fields[0, 0]), float(row.fields[3, 0])) for row in self.rows(Interval.DAY, [symbol], begin, end)
-        }
+    def daily_rows(self, symbols: Sequence[str], begin: date, end: date) -> Iterator[Row]:
+        """A row a day: of daily bars, or of whatever there is, made into days."""
+        kinds = {kind for kind, symbol in self._held if symbol in set(symbols)}
+        if Interval.DAY in kinds or Interval.MINUTE in kinds or not kinds:
+            yield from self.rows(Interval.DAY, symbols, begin, end)
+            return
+        for bars in self._store.months(min(kinds, key=lambda kind: kind.seconds), symbols, begin, end):
+            yield from rows_of(align(Interval.DAY, symbols, [combine(Interval.DAY, bars.of(one)) for one in symbols]))
 
 
 def rows_of(bars: Bars) -> Iterator[Row]:

@@ -19,8 +19,10 @@ def ids(paths: list[Path]) -> list[str]:
 
 @pytest.mark.parametrize("path", HTML, ids=ids(HTML))
 def test_a_template_has_nothing_inline(path):
-    """The policy would block it, and the page would be broken."""
+    """The policy would block it, and the page would be broken; a report, which is a file of its own, has its style within."""
     text = path.read_text()
+    if path.parent.name == "report":
+        text = re.sub(r"<style>.*?</style>", "", text, count=1, flags=re.DOTALL)
     assert not re.search(r"<style|\sstyle\s*=|\son[a-z]+\s*=|javascript:", text)
     for script in re.findall(r"<script\b[^>]*>", text):
         assert 'src="{{ asset(' in script

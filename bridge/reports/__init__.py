@@ -1,0 +1,1 @@
+"""Reports: figures of what was traded, from plain numbers."""
