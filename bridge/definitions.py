@@ -62,7 +62,7 @@ class Definitions:
     def enabled(self) -> list["Definition"]:
         """Those that run, as read."""
         records = [record for _name, record in sorted(self._store.ledger.definitions.values.items()) if record.enabled]
-        return [self._read(self._body(record)) for record in records]
+        return [self.read(record) for record in records]
 
     @property
     def any_enabled(self) -> bool:
@@ -70,8 +70,11 @@ class Definitions:
         return any(record.enabled for record in list(self._store.ledger.definitions.values.values()))
 
     def read(self, record: DefinitionRecord) -> "Definition":
-        """A definition as it is now; RefusedError when what was saved has no meaning in this release."""
-        return self._read(self._body(record))
+        """A definition as it is now; RefusedError when what was saved has no meaning in this release, or another one now."""
+        definition = self._read(self._body(record))
+        if definition.version != record.version:
+            raise _refused("factors", f"The factors that {record.name} uses have changed since it was saved.", "Save it again.")
+        return definition
 
     def accounts_of(self, record: DefinitionRecord) -> tuple[str, ...]:
         """The accounts that its signals go to: its strategy's, paper or live; none where the version is not approved."""
@@ -125,7 +128,7 @@ class Definitions:
     async def enable(self, name: str, *, by: str) -> DefinitionView:
         """Let it run from the next closed bar on."""
         record = self._record(name)
-        self._read(self._body(record))  # what was saved by another release may have no meaning here
+        self.read(record)
         if record.deployment is Deployment.LIVE and not record.is_approved:
             raise _refused(
                 "name", f"{name} {record.version} is not approved for live accounts.", "Approve it, or deploy to paper."
@@ -209,12 +212,13 @@ class Definitions:
         kept = self._store.ledger.definition_versions.get((record.name, record.version))
         return {} if kept is None else json.loads(kept.body)
 
-    @staticmethod
-    def _read(source: Any) -> "Definition":
+    def _read(self, source: Any) -> "Definition":
         from bridge.scanner.definition import read_definition
+        from bridge.scanner.own_factors import load_factors
 
         try:
-            return read_definition(source)
+            factors = load_factors(self._settings.factors)
+            return read_definition(source, factors, factors.digest)
         except ConfigError as error:
             key, _, told = str(error).partition(": ")
             raise _refused(key if told else "", str(error), "See docs/scanner.md.") from None

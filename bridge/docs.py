@@ -98,6 +98,7 @@ SETTINGS: dict[str, str] = {
     "strategies.<name>.accounts": "Accounts that each alert of the strategy goes to.",
     "strategies.<name>.product": "Product of an alert that names none: MIS, CNC, NRML or MTF.",
     "strategies.<name>.quantity": "Units of an entry that names no quantity.",
+    "factors": "A Python file of yours with [factors of your own](scanner.md#factors-of-your-own).",
     "universes": "What scans look at, by name; see [Universes](data.md#universes).",
     "universes.<name>.file": "CSV with a column `Symbol`, as index providers publish it.",
     "universes.<name>.derivatives": "Instead of a file: all shares of NSE that have futures.",

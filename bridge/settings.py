@@ -381,6 +381,7 @@ class Settings(BaseSettings):
     instruments: Path = DEFAULT_INSTRUMENTS
     calendar: Path | None = None
     freeze_quantities: Path | None = None
+    factors: Path | None = None
     notify: NotifySettings = NotifySettings()
     api: ApiSettings = ApiSettings()
     operator: OperatorSettings = OperatorSettings()

@@ -35,6 +35,7 @@ from bridge.replay.run import Outcome, Plan, replay_bars
 from bridge.replay.sweep import judge, read_axis, run_sweep, variants_of
 from bridge.scanner.definition import Definition, read_definition
 from bridge.scanner.files import read_text
+from bridge.scanner.own_factors import load_factors
 from bridge.settings import Settings, load_settings, resource_dir
 from bridge.web.replay_report import render_report
 
@@ -128,7 +129,8 @@ def _read_definition(name: str, settings: Settings) -> Definition:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{name} is no definition's file, nor the name of one in {FOLDER}: {error}") from None
-    definition = read_definition(read_text(text))
+    factors = load_factors(settings.factors)
+    definition = read_definition(read_text(text), factors, factors.digest)
     if definition.strategy not in settings.strategies:
         known_ones = ", ".join(sorted(settings.strategies))
         raise CommandError(f"{name}: the settings have no strategy {definition.strategy}; they have {known_ones}")

@@ -20,7 +20,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -138,6 +138,7 @@ class Definition:
     note: str
     source: Mapping[str, Any] = field(hash=False)
     version: str = ""
+    factors: Factors | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_ranked(self) -> bool:
@@ -184,19 +185,29 @@ def canonical(source: Mapping[str, Any]) -> str:
     return json.dumps(source, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
 
 
-def version_of(source: Mapping[str, Any]) -> str:
-    """Twelve hex digits of the SHA-256 of the canonical text."""
-    return hashlib.sha256(canonical(source).encode()).hexdigest()[:12]
+def version_of(source: Mapping[str, Any], digest: str = "") -> str:
+    """Twelve hex digits of the SHA-256 of the canonical text, and of the file of own factors where one is used."""
+    return hashlib.sha256((canonical(source) + digest).encode()).hexdigest()[:12]
 
 
-def read_definition(source: Any, factors: Factors | None = None) -> Definition:
-    """A definition from a mapping, as YAML or JSON gives it; DefinitionError names the key and the mend."""
+def uses_own(term: Term) -> bool:
+    """Whether a factor of the user's own is anywhere in a term."""
+    return term.name == "own" or any(uses_own(each) for each in term.inputs)
+
+
+def read_definition(source: Any, factors: Factors | None = None, digest: str = "") -> Definition:
+    """A definition from a mapping, as YAML or JSON gives it; DefinitionError names the key and the mend.
+
+    `digest` names what the factors are; it is part of the version of a definition that uses one.
+    """
     if not isinstance(source, Mapping):
         raise DefinitionError("a definition is a mapping: name, strategy, universe, interval, rules, size")
     if unknown := sorted(str(key) for key in source if key not in _KEYS):
         raise DefinitionError(f"{unknown[0]}: no such key; known are {', '.join(sorted(_KEYS))}")
-    reader = _Reader(source, factors)
-    return reader.read()
+    definition = _Reader(source, factors).read()
+    if digest and any(uses_own(term) for term in definition.terms()):
+        return replace(definition, version=version_of(source, digest))
+    return definition
 
 
 class _Reader:
@@ -238,6 +249,7 @@ class _Reader:
             note=str(self._source.get("note", "")),
             source=dict(self._source),
             version=version_of(self._source),
+            factors=self._factors,
         )
 
     def _name(self, key: str) -> str:

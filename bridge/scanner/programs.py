@@ -34,6 +34,7 @@ class Group:
     def __init__(self, key: GroupKey, definitions: Sequence[Definition], factors: Factors | None = None):
         self.key = key
         self.definitions = tuple(definitions)
+        factors = factors or next((each.factors for each in definitions if each.factors is not None), None)
         self.engine = Engine(all_terms(definitions), len(key.symbols), factors=factors)
         self.closed_at: datetime | None = None
 

@@ -117,6 +117,7 @@ FLOAT_ALLOWANCES: dict[tuple[str, str], str] = {}  # (module, literal or "float(
 
 # Loop edges, where one bad item must not end the loop; the code counts and logs it. "module:function": reason
 BROAD_EXCEPTS: dict[str, str] = {
+    "bridge.scanner.own_factors:load_factors": "the user's own program may raise anything, and is told of it",
     "bridge.bootstrap:Bridge.ready": "whatever a driver says, that part is not ready",
     "bridge.brokers.kite.stream:KiteStream._run": "a stream outlives a fault of whoever listens to it; counted",
     "bridge.brokers.paper.delivery:Delivery._hand_over": "a stream's edge: the reports are still to be told, and counted",
