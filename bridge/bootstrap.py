@@ -327,9 +327,10 @@ class Bridge(KiteWiring):
         )
 
     def _make_runner(self) -> "Runner":
-        from bridge.runner.wiring import make_runner  # numpy loads only where a definition is enabled
+        from bridge.runner.wiring import find_fetch, make_runner  # numpy loads only where a definition is enabled
 
-        return make_runner(self, SEND_WITHIN * timedelta(seconds=self.settings.webhook.freshness_s))
+        fresh = SEND_WITHIN * timedelta(seconds=self.settings.webhook.freshness_s)
+        return make_runner(self, fresh, find_fetch(self.settings))
 
     def _make_withdrawals(self) -> Withdrawals:
         searches = (halted_entries, self.square_off.unwanted)

@@ -9,6 +9,8 @@ from bridge.core.bar import Interval
 
 # Asks a broker for what is missing of some symbols from one day to another; what is in the way, or nothing.
 Fetch = Callable[[Interval, Sequence[str], date, date], Awaitable[str]]
+# The program that fetches: the one that this is a part of.
+PROGRAM = "bridge"
 # Between a try that failed and the next.
 PAUSE = timedelta(minutes=1)
 # Brokers settle the last bar a little after its end.
@@ -26,7 +28,7 @@ def fetch_by_command(account: str) -> Fetch:
         words += ["--from", begin.isoformat(), "--to", end.isoformat()]
         words += [word for symbol in symbols for word in ("--symbol", symbol)]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bridge", *words,
+            sys.executable, "-m", PROGRAM, *words,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:

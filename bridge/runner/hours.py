@@ -1,6 +1,6 @@
 """Hours: when the instruments of a program trade, and which stretches of trading lie between two moments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 
 from bridge.core.bar import Interval
@@ -35,15 +35,17 @@ def warm_begin(interval: Interval, today: date) -> date:
 
 
 class Hours:
-    """Sessions of continuous trading by the calendar of one instrument; auctions make no bars."""
+    """Sessions of continuous trading, from the first opening of any instrument to the last close; auctions make no bars."""
 
-    def __init__(self, calendar: Calendar, instrument: Instrument) -> None:
+    def __init__(self, calendar: Calendar, instruments: Iterable[Instrument]) -> None:
         self._calendar = calendar
-        self._instrument = instrument
+        # What one exchange has of a kind trades alike: shares with futures end their day in an auction.
+        self._instruments = list({(one.exchange, one.kind, one.has_derivatives): one for one in instruments}.values())
 
     def of(self, at: datetime) -> Stretch | None:
         """The session on the day of `at`."""
-        return self._calendar.continuous(self._instrument, at)
+        found = [hours for one in self._instruments if (hours := self._calendar.continuous(one, at)) is not None]
+        return (min(first for first, _ in found), max(last for _, last in found)) if found else None
 
     def is_open(self, at: datetime) -> bool:
         """True within a session."""

@@ -155,8 +155,7 @@ class Runner:
 
     def _make_program(self, setting: Setting, now: datetime) -> Program:
         known = (self._parts.instrument(symbol) for symbol in setting.key.symbols)
-        instrument = next(one for one in known if one is not None)
-        hours = Hours(self._parts.calendar, instrument)
+        hours = Hours(self._parts.calendar, [one for one in known if one is not None])
         return Program(setting, store=self._parts.bars, doctor=self._doctor, hours=hours, heard_since=now + LISTEN_SLACK)
 
     def take(self, ticks: Sequence[Tick]) -> None:

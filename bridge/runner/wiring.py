@@ -53,8 +53,8 @@ class HasParts(Protocol):
         ...
 
 
-def make_runner(bridge: HasParts, fresh: timedelta) -> Runner:
-    """A runner that works with the parts of this bridge."""
+def make_runner(bridge: HasParts, fresh: timedelta, fetch: Fetch | None) -> Runner:
+    """A runner that works with the parts of this bridge; `fetch` brings bars of the past."""
     settings = bridge.settings
 
     def universe(name: str, _day: date) -> Sequence[str]:
@@ -73,7 +73,7 @@ def make_runner(bridge: HasParts, fresh: timedelta) -> Runner:
         bars=BarStore(settings.bars_file()),
         columns=Columns(settings.data_dir / "columns"),
         accept_own=bridge.pipeline.accept_own,
-        fetch=find_fetch(settings),
+        fetch=fetch,
         fresh=fresh,
         metrics=bridge.metrics,
         on_fault=bridge.on_fault,

@@ -1,19 +1,26 @@
 """Scans and strategies at work on live bars: from ticks to paper orders, once, whatever is cut off in between."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime, time, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bridge.core.bar import Interval
 from bridge.core.clock import IST
 from bridge.core.market import Tick
-from bridge.market.bars.store import BarStore
+from bridge.market.bars.series import Series
+from bridge.market.bars.store import BarStore, Part
+from bridge.market.bars.times import days_between, first_second
+from bridge.market.calendar import load_calendar
+from bridge.runner.program import Program
 from bridge.runner.raiser import Raiser
+from bridge.runner.runner import Runner
+from bridge.runner.wiring import make_runner
 from bridge.settings import Settings
 from tests.support.clocks import RunningClock
 from tests.support.plays import play
@@ -47,7 +54,20 @@ class Day:
     """A bridge on a trading day, and a feed of prices that is moved by hand."""
 
     def __init__(self, rig: Rig) -> None:
+        assert isinstance(rig.bridge, LearnedBridge)
         self.rig, self.bridge, self.clock = rig, rig.bridge, rig.clock
+
+    @property
+    def historian(self) -> "Historian":
+        assert self.bridge.historian is not None
+        return self.bridge.historian
+
+    def state(self, name: str = "up") -> str:
+        return self.bridge.scans.state_of(name)
+
+    async def stands(self, part: str, name: str = "up") -> None:
+        """Wait until its line says this; "" is that nothing is waited for."""
+        await until(lambda: part in self.state(name) if part else not self.state(name), f"{part!r}: {self.state(name)!r}")
 
     async def enable(self, **changes: Any) -> None:
         source = {**UP, **changes}
@@ -98,24 +118,69 @@ class Day:
         return self.raised()
 
 
+class Historian:
+    """A broker's history: what `bridge bars fetch` would store. Bars around one price, of every minute or day that is over."""
+
+    def __init__(self, folder: Path, clock: RunningClock) -> None:
+        self.folder, self.clock = folder, clock
+        self.trouble = ""
+        self.asked: list[tuple[Interval, date, date]] = []
+        self.prices = {SBIN: 800.0, INFY: 1500.0}
+
+    async def fetch(self, interval: Interval, symbols: Sequence[str], begin: date, end: date) -> str:
+        self.asked.append((interval, begin, end))
+        if self.trouble:
+            return self.trouble
+        times = [second for day in days_between(begin, end) for second in self._openings(interval, day)]
+        parts = [Part(symbol=symbol, series=around(times, self.prices[symbol])) for symbol in symbols]
+        BarStore(self.folder / "data" / "bars.db").merge(interval, parts)
+        return ""
+
+    def _openings(self, interval: Interval, day: date) -> list[int]:
+        calendar = load_calendar()
+        if not calendar.is_trading_day(day):
+            return []
+        begin_s = first_second(day)
+        if interval is Interval.DAY:
+            return [begin_s] if day < self.clock.now().astimezone(IST).date() else []
+        opening = begin_s + 33_300
+        now_s = int(self.clock.now().timestamp()) - 30
+        return [at for at in range(opening, opening + 22_500, interval.seconds) if at + interval.seconds <= now_s]
+
+
+def around(times: list[int], price: float) -> Series:
+    """Bars that go up and down, each price in its own way."""
+    moved = np.array([price * (1 + ((at // 60 * int(price)) % 29 - 14) / 10_000) for at in times])
+    columns = {"open": moved, "high": moved + 1, "low": moved - 1, "close": moved}
+    return Series(times=np.array(times, np.int64), volume=np.full(len(times), 10.0), **columns)
+
+
+class LearnedBridge(WatchedBridge):
+    """A bridge with a feed that is moved by hand, and perhaps a history."""
+
+    def __init__(self, settings: Settings, clock: RunningClock, historian: Historian | None) -> None:
+        super().__init__(settings, clock)
+        self.historian = historian
+        self.connected_at: datetime | None = clock.now() - timedelta(hours=1)
+        self.feed.add_source(lambda _tokens: None, lambda: self.connected_at)
+
+    def _make_runner(self) -> Runner:
+        return make_runner(self, timedelta(seconds=120), None if self.historian is None else self.historian.fetch)
+
+
 def settings_in(folder: Path, **values: Any) -> Settings:
     return make_settings(folder, **values)
 
 
-def heard(bridge: WatchedBridge, since: datetime) -> WatchedBridge:
-    """A bridge with a feed that has been there since then."""
-    bridge.feed.add_source(lambda _tokens: None, lambda: since)
-    return bridge
-
-
-def tell(folder: Path, *stories: Story, start: datetime = FRIDAY, **values: Any) -> None:
+def tell(folder: Path, *stories: Story, start: datetime = FRIDAY, has_history: bool = False, **values: Any) -> None:
     """Each story is cut off as by kill -9, and the next is told by a bridge on the same files; the last one ends well."""
 
     async def whole() -> None:
         clock, settings = RunningClock(), settings_in(folder, **values)
         clock.ahead += start - clock.now()
+        historian = Historian(folder, clock) if has_history else None
         for number, story in enumerate(stories, start=1):
-            bridge = heard(WatchedBridge(settings, clock), clock.now() - timedelta(hours=1))
+            bridge = LearnedBridge(settings, clock, historian)
             opening = running if number == len(stories) else abandoned
             async with opening(bridge, clock) as rig:
                 await story(Day(rig))
@@ -162,7 +227,7 @@ def test_what_was_killed_between_the_bar_and_the_order_is_raised_once(tmp_path: 
             raise asyncio.CancelledError
 
         await day.enable()
-        monkeypatch.setattr(Raiser, "raise_open", die)
+        monkeypatch.setattr(Raiser, "_raise", die)
         await day.bar("10:31", "800", "801.5")
         day.to("10:32:02")
         day.clock.jump(seconds=0.3)
@@ -184,3 +249,174 @@ def test_what_was_killed_between_the_bar_and_the_order_is_raised_once(tmp_path: 
         assert day.rig.quantity() == 10
 
     tell(tmp_path, cut, raised, again)
+
+
+def test_what_nobody_heard_is_fetched_before_anything_is_decided(tmp_path: Path) -> None:
+    """Until then the definition waits and says why; a fault of the broker is told, and it is asked again."""
+
+    async def story(day: Day) -> None:
+        day.historian.trouble = "zerodha is not logged in"
+        await day.enable()
+        await day.stands("are missing; they are fetched")
+        await day.bar("10:31", "800", "801")
+        day.to("10:32:10")
+        await day.stands("zerodha is not logged in")
+        assert [(interval, end) for interval, _, end in day.historian.asked] == [(Interval.MINUTE, FRIDAY.date())]
+        await asyncio.sleep(0.05)
+        assert (len(day.historian.asked), day.raised()) == (1, [])
+        day.historian.trouble = ""
+        day.to("10:33:20")
+        await day.stands("")
+        assert len(day.historian.asked) == 2
+        await day.bar("10:34", "800", "801")
+        await day.close("10:35")
+        await day.signals(1)
+
+    tell(tmp_path, story, has_history=True)
+
+
+def test_a_feed_that_was_away_leaves_a_gap_that_is_filled(tmp_path: Path) -> None:
+    """The bar that it broke off in decides nothing; afterwards the engine has seen what a fresh one would have."""
+
+    async def story(day: Day) -> None:
+        await day.enable()
+        day.to("10:31:50")
+        await day.stands("")
+        asked = len(day.historian.asked)
+        await day.bar("10:32", "800")
+        day.bridge.connected_at = None
+        await day.stands("the feed of prices is away")
+        day.to("10:32:40")
+        day.bridge.connected_at = day.clock.now()
+        day.tick("805")
+        await day.stands("are missing")
+        day.to("10:33:20")
+        await asyncio.sleep(0.05)
+        day.historian.prices[SBIN] = 810.0
+        day.to("10:33:46")
+        await day.stands("")
+        assert (len(day.historian.asked), day.raised()) == (asked + 1, [])
+        series = BarStore(day.bridge.settings.bars_file()).series(Interval.MINUTE, SBIN, FRIDAY.date(), FRIDAY.date())
+        assert series.close[-1] > 805
+
+    tell(tmp_path, story, has_history=True)
+
+
+def test_a_bar_that_was_not_heard_whole_orders_nothing(tmp_path: Path) -> None:
+    """Also where no history will ever tell what it was."""
+
+    async def story(day: Day) -> None:
+        await day.enable()
+        await day.stands("it goes on")
+        await day.bar("10:31", "800")
+        day.bridge.connected_at = day.clock.now()
+        await asyncio.sleep(0.05)
+        await day.bar("10:31", "805") if day.clock.now().second < 9 else day.tick("805")
+        day.to("10:32:05")
+        await asyncio.sleep(0.1)
+        assert day.raised() == []
+        await day.bar("10:32", "805", "806")
+        await day.close("10:33")
+        await day.signals(1)
+
+    tell(tmp_path, story)
+
+
+def test_a_stop_is_met_at_the_live_price_and_raised_once(tmp_path: Path) -> None:
+    """The bar has not closed yet; when it does, nothing is left to be done."""
+
+    async def story(day: Day) -> None:
+        await day.enable(exits={"stop": {"percent": 1}})
+        await day.bar("10:31", "800", "801")
+        await day.close("10:32")
+        await until(lambda: day.rig.quantity() == 10, "the position")
+        day.to("10:32:10")
+        day.tick("794")
+        await asyncio.sleep(0.1)
+        assert len(day.raised()) == 1
+        day.tick("792")
+        _, stop = await day.signals(2)
+        assert "stop at 792.99; 792 was traded" in stop.body
+        await until(lambda: day.rig.quantity() == 0, "the end of the position")
+        day.tick("791")
+        await day.close("10:33")
+        await asyncio.sleep(0.05)
+        assert len(day.raised()) == 2
+
+    tell(tmp_path, story)
+
+
+def test_a_definition_that_fails_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its line says so; the fault is counted."""
+    evaluate = Program.evaluate
+
+    def fail(program: Program, member: Any, *words: Any) -> Any:
+        if member.definition.name == "bad":
+            raise ZeroDivisionError("0/0")
+        return evaluate(program, member, *words)
+
+    async def story(day: Day) -> None:
+        monkeypatch.setattr(Program, "evaluate", fail)
+        await day.enable(name="bad", strategy="other")
+        await day.enable()
+        await day.bar("10:31", "800", "801")
+        await day.close("10:32")
+        await day.signals(1)
+        assert day.state("bad") == "it failed: ZeroDivisionError: 0/0"
+        assert [where for where, _ in day.bridge.faults] == ["scan bad"]
+        day.bridge.faults.clear()
+
+    strategies = {name: {"accounts": ["paper"], "product": "MIS"} for name in ("demo", "other")}
+    tell(tmp_path, story, strategies=strategies)
+
+
+def test_bars_of_days_are_asked_on_the_next_trading_day(tmp_path: Path) -> None:
+    """At their time, at today's price, once; also by the next process."""
+    daily = {"interval": "1d", "cadence": "daily@10:40", "long": {"enter": "close > 1"}}
+
+    async def story(day: Day) -> None:
+        await day.enable(**daily)
+        await day.stands("")
+        assert day.historian.asked[-1][0] is Interval.DAY
+        await day.bar("10:39", "800")
+        day.tick("1500", INFY)
+        await asyncio.sleep(0.05)
+        assert day.raised() == []
+        day.to("10:40:06")
+        alerts = await day.signals(2)
+        assert {alert.symbol for alert in alerts} == {SBIN, INFY}
+        await until(lambda: day.rig.quantity() == 10, "the position")
+        (position,) = [p for p in day.bridge.store.reads.positions() if p.symbol == SBIN]
+        assert position.avg_px == 800
+
+    async def again(day: Day) -> None:
+        await until(lambda: day.asked_at() is not None, "the question")
+        await asyncio.sleep(0.1)
+        assert len(day.raised()) == 2
+
+    tell(tmp_path, story, again, has_history=True)
+
+
+def test_what_is_disabled_or_changed_is_so_from_the_next_bar_on(tmp_path: Path) -> None:
+    """Another version begins with the bars that are there; a bar that closed before is not made up for."""
+
+    async def story(day: Day) -> None:
+        scans = day.bridge.scans.definitions
+        await day.enable()
+        await scans.disable("up", by="test")
+        await until(lambda: "up" not in day.bridge.scans.states, "the end of it")
+        await day.bar("10:31", "800", "801")
+        day.to("10:32:05")
+        await asyncio.sleep(0.1)
+        assert day.raised() == []
+        await scans.enable("up", by="test")
+        await scans.save({**UP, "size": {"quantity": 7}}, by="test")
+        await day.ready()
+        await asyncio.sleep(0.1)
+        assert day.raised() == []
+        await day.bar("10:33", "801", "802")
+        await day.close("10:34")
+        await day.signals(1)
+        await until(lambda: day.rig.quantity() == 7, "the position")
+
+    tell(tmp_path, story)
