@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge.core.enums import OrdType
 from bridge.core.money import ZERO
 from bridge.store.audit import verify_chain
 from bridge.vault import Vault
@@ -35,7 +36,8 @@ def check_all(world: "World") -> None:
     files = Files(world.folder / "data" / "bridge.db")
     try:
         for check in (
-            check_acknowledged, check_single_orders, check_endings, check_rates, check_books, check_venue_orders, check_chain,
+            check_acknowledged, check_single_orders, check_endings, check_rates, check_books, check_venue_orders,
+            check_resting, check_chain,
         ):  # fmt: skip
             for fault in check(world, files):
                 world.break_promise(fault)
@@ -137,6 +139,20 @@ def check_venue_orders(world: "World", files: Files) -> list[str]:
         for tag, (filled, status) in ours.items()
         if filled != theirs[tag]
     ]
+    return found
+
+
+def check_resting(world: "World", files: Files) -> list[str]:
+    """P4: when all is quiet nothing waits at a venue to close more than is held there."""
+    found = []
+    for venue in world.market.venues.values():
+        for key in sorted({row.key for row in venue.working() if row.ord_type is OrdType.GTT}):
+            if key in venue.late or key[0] in venue.by_hand:
+                continue
+            held = venue.positions.get(key, ZERO)
+            rests = sum((row.leaves_qty * row.side.sign for row in venue.working() if row.key == key), ZERO)
+            if held * rests >= 0 or abs(rests) > abs(held):
+                found.append(f"P4 {venue.account} {key}: {rests} rest to close {held}")
     return found
 
 

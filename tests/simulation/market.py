@@ -84,7 +84,7 @@ class Market:
         if chance.fault("reject_later"):
             self.sim.later(wait_s, venue.end, row, OrderStatus.REJECTED, "RMS: no margin")
             return
-        if row.ord_type is OrdType.LIMIT and row.price != FAIR_PX:
+        if row.ord_type is OrdType.GTT or (row.ord_type is OrdType.LIMIT and row.price != FAIR_PX):
             if chance.number(0, 2):
                 return  # it rests until somebody cancels it
             wait_s += chance.uniform(1, 30)

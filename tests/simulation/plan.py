@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -44,7 +44,7 @@ class PlannedAlert:
     """One alert: when the sender fires it, and what it says."""
 
     at_s: float
-    fields: Mapping[str, str]
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A story before it is told. `lives` are how many steps each life of the bridge lasts (0: it does not fail by itself)."""
+    """A story before it is told. `lives` are how many steps each life of the bridge lasts (0: it does not fail by itself).
+
+    With `squares_off` positions are closed for the day a minute after it has begun.
+    """
 
     seed: int
     starts_at: datetime = NOON
@@ -74,6 +77,7 @@ class Plan:
     max_position_qty: int
     max_exposure: int
     max_orders_per_minute: int
+    squares_off: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -87,7 +91,7 @@ def make_plan(seed: int) -> Plan:
         if chance.random() < 0.3
     }
     rates |= {"commit_in_loop": chance.choice((0.0, 0.5, 1.0)), "change_lost": 0.2 if seed % 3 == 0 else 0.0}
-    return Plan(
+    plan = Plan(
         seed=seed,
         starts_at=MIDNIGHT if chance.random() < 0.05 else NOON,
         storm_s=storm_s,
@@ -111,6 +115,24 @@ def make_plan(seed: int) -> Plan:
         max_exposure=chance.choice((3_000, 10_000, 1_000_000)),
         max_orders_per_minute=chance.choice((5, 20, 1_000)),
     )
+    return _with_more(plan, random.Random(f"more {seed}"))
+
+
+def _with_more(plan: Plan, chance: random.Random) -> Plan:
+    """Entries that want to be protected, halts that cancel entries, and days that end: drawn apart, so that all else stays."""
+    protects, squares_off = chance.random() < 0.4, chance.random() < 0.15 and plan.starts_at == NOON
+    alerts = tuple(
+        replace(alert, fields={**alert.fields, **_levels(chance)}) if protects and chance.random() < 0.6 else alert
+        for alert in plan.alerts
+    )
+    events = tuple(replace(event, value=1.0) if event.kind == HALT and chance.random() < 0.5 else event for event in plan.events)
+    return replace(plan, alerts=alerts, events=events, squares_off=squares_off)
+
+
+def _levels(chance: random.Random) -> dict[str, Any]:
+    """A stop, a target or both; what only closes makes nothing of them."""
+    stop, target = ({name: {"percent": chance.choice(("1", "3"))}} for name in ("stop_loss", "take_profit"))
+    return chance.choice((stop, target, stop | target))
 
 
 def _alerts(chance: random.Random, storm_s: float) -> list[PlannedAlert]:

@@ -48,6 +48,7 @@ def tell(plan: Plan) -> Story:
             world.break_promise(f"liveness: {error}")
         _end(sim, world)
         check_all(world)
+        world.check_itself()
         for where, fault in world.faults:
             if not isinstance(fault, _WORLDS_DOING):
                 world.break_promise(f"fault in {where}: {fault!r}")

@@ -13,6 +13,7 @@ from bridge.brokers.base import Broker
 from bridge.core.enums import TradingMode
 from bridge.core.errors import BridgeError
 from bridge.core.order_states import OrderStatus
+from bridge.core.protection import ProtectionStatus
 from bridge.core.report import Report
 from bridge.core.scope import GLOBAL, Scope, account_scope, strategy_scope
 from bridge.execution.breaker import BreakerState
@@ -238,6 +239,12 @@ class World:
             self.crashes -= 1
             running.life.die()
 
+    def check_itself(self) -> None:
+        """A fault of the world's own must not pass for a promise that held."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                self.break_promise(f"simulation {error!r}")
+
     # -- the storm ----------------------------------------------------------------------------------------------------
 
     def _happen(self, event: plans.Event) -> None:
@@ -281,7 +288,7 @@ class World:
         mode = TradingMode.HALTED if stop_all else TradingMode.REDUCING
         self.watch.halt_asked(scope)
         self._order(
-            lambda bridge: bridge.desk.halt(scope, stop_all=stop_all, by="sim"),
+            lambda bridge: bridge.desk.halt(scope, stop_all=stop_all, cancel=bool(event.value), by="sim"),
             lambda: self.watch.halt_acknowledged(scope, mode),
         )
 
@@ -345,12 +352,23 @@ class World:
         ledger = self.current().bridge.store.ledger
         orders = ledger.orders.values.values()
         is_answered = all(task.done() for task in self._tasks)
-        return is_answered and not ledger.alerts.values and all(order.status.is_closed for order in orders)
+        has_ended = all(o.status.is_closed or (o.is_protection and o.status in AT_VENUE) for o in orders)
+        return is_answered and not ledger.alerts.values and has_ended and not self._loose_ends()
+
+    def _loose_ends(self) -> list[str]:
+        """Positions that are to be protected and are not, and such as the end of the day has left; not where a person traded."""
+        ledger = self.current().bridge.store.ledger
+        open_keys = [one.key for one in ledger.protections.values.values() if one.status is ProtectionStatus.WANTED]
+        if self.plan.squares_off:
+            open_keys += [key for key in ledger.positions.values if ledger.position_qty(key)]
+        venues = self.market.venues
+        found = [f"{key.account} {key.symbol}" for key in open_keys if key.symbol not in venues[key.account].by_hand]
+        return found
 
     def _open_ones(self) -> str:
         ledger = self.current().bridge.store.ledger
         orders = [f"{o.tag} {o.status}" for o in ledger.orders.values.values() if not o.status.is_closed]
-        return f"{len(ledger.alerts.values)} alerts ({', '.join(orders) or 'no order open'})"
+        return f"{len(ledger.alerts.values)} alerts ({', '.join(orders + self._loose_ends()) or 'no order open'})"
 
     async def _until(self, what: Callable[[], bool], limit_s: float, told: str) -> None:
         await asyncio.sleep(0.5)
@@ -366,12 +384,16 @@ def _scope(text: str) -> Scope:
     return {"account": account_scope, "strategy": strategy_scope}[kind](name) if name else GLOBAL
 
 
+_ENDLESS = {"broker": "paper", "session": "always"}
+_ENDING = {"broker": "paper", "session": "market", "square_off": {"equity": "12:01"}}
+
+
 def _settings(plan: Plan, folder: Path) -> Settings:
     return make_settings(
         folder,
         secret_key=SECRET_KEY,
         api={"token": "simulation-only-token"},
-        accounts={name: {"broker": "paper", "session": "always"} for name in ACCOUNTS},
+        accounts=dict.fromkeys(ACCOUNTS, _ENDING if plan.squares_off else _ENDLESS),
         strategies={"alpha": {"accounts": ["one"]}, "beta": {"accounts": ["one", "two"]}},
         freeze_quantities=write_freezes(folder, {"INFOSYS": FREEZE}),
         risk={
