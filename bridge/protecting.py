@@ -89,10 +89,10 @@ def note_entry(tx: Tx, order: Order, now: datetime) -> None:
     if known is None:
         one = Protection(
             protection_id=order.cl_ord_id, key=key, strategy=intent.strategy, side=intent.side, created_at=now, updated_at=now,
-            status=ProtectionStatus.WANTED, **asked,
+            status=ProtectionStatus.WANTED, orders=_made_before(tx, intent), **asked,
         )  # fmt: skip
     elif known.alert_id != intent.alert_id:
-        one = move_protection(known, Kind.ENTERED, now, orders=0, message="", **asked)
+        one = move_protection(known, Kind.ENTERED, now, orders=_made_before(tx, intent), message="", **asked)
     elif known.status is ProtectionStatus.FAILED:
         return
     else:
@@ -104,6 +104,12 @@ def note_entry(tx: Tx, order: Order, now: datetime) -> None:
         AuditAction.PROTECTION_WANTED, now, alert_id=intent.alert_id, cl_ord_id=order.cl_ord_id, account=key.account,
         message=told,
     )  # fmt: skip
+
+
+def _made_before(tx: Tx, entry: OrderIntent) -> int:
+    """How many protective orders the entry has had, under this protection or one before it: a number is used once."""
+    first = entry.leg * LEGS_PER_ENTRY
+    return tx.last_leg(entry.alert_id, first, first + LEGS_PER_ENTRY) - first
 
 
 def note_closed(tx: Tx, order: Order, now: datetime) -> None:

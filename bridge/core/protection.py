@@ -145,7 +145,7 @@ class Protection:
     """What a strategy's share of a position is protected by. `side` is that of the position.
 
     `alert_id` and `leg` name the entry that asked for it last, filled at `entry_px` on average. `order_id` is its latest
-    order's `cl_ord_id`, the `orders`-th of that entry.
+    order's `cl_ord_id`, the `orders`-th of that entry: where its fills come in turns with another's, its count goes on.
     """
 
     protection_id: str

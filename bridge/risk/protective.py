@@ -47,9 +47,7 @@ def next_step(ledger: Ledger, one: Protection, now: datetime) -> Step:
         return Step.FINISH
     if one.status is not ProtectionStatus.WANTED or not quantity or not _is_calm(ledger, one, now):
         return Step.NOTHING
-    if may_send(ledger.states_over(one.key.account, one.strategy), reduce_only=True) is not None:
-        return Step.NOTHING
-    return Step.ORDER
+    return Step.NOTHING if _is_halted(ledger, one) else Step.ORDER
 
 
 def _step_of_order(ledger: Ledger, one: Protection, order: Order, quantity: Decimal, now: datetime) -> Step:
@@ -59,7 +57,14 @@ def _step_of_order(ledger: Ledger, one: Protection, order: Order, quantity: Deci
     if order.leaves_qty > quantity:
         return Step.WITHDRAW
     is_other = order.leaves_qty < quantity or order.intent.alert_id != one.alert_id
-    return Step.WITHDRAW if is_other and not order.cum_qty and _is_calm(ledger, one, now) else Step.NOTHING
+    if not is_other or order.cum_qty or not _is_calm(ledger, one, now):
+        return Step.NOTHING
+    return Step.NOTHING if _is_halted(ledger, one) else Step.WITHDRAW  # what cannot be made anew is better than none
+
+
+def _is_halted(ledger: Ledger, one: Protection) -> bool:
+    """Whether no order leaves at all, not even one that protects."""
+    return may_send(ledger.states_over(one.key.account, one.strategy), reduce_only=True) is not None
 
 
 def resting_order(ledger: Ledger, one: Protection) -> Order | None:

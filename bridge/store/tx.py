@@ -12,7 +12,7 @@ from bridge.core.enums import Disposition
 from bridge.core.errors import InvariantError
 from bridge.core.events import AlarmRaised, Event
 from bridge.core.fill import Fill
-from bridge.core.ids import FINGERPRINT_BYTES, make_alert_id
+from bridge.core.ids import FINGERPRINT_BYTES, make_alert_id, make_cl_ord_id
 from bridge.core.ledger import Ledger, Shelf
 from bridge.core.order import Order
 from bridge.core.reasons import AuditAction
@@ -169,6 +169,15 @@ class Tx:
             sql = f"SELECT {names} FROM orders WHERE tag IN ({', '.join('?' for _ in part)})"  # noqa: S608
             found |= {order.tag: order for _key, order in map(decode_order, self.query(sql, *part))}
         return found
+
+    def last_leg(self, alert_id: str, after: int, before: int) -> int:
+        """The highest leg between these two of an alert that has an order, in the table or in memory; `after` for none."""
+        sql = "SELECT MAX(leg) FROM orders WHERE cl_ord_id > ? AND cl_ord_id < ? AND leg > ? AND leg < ?"
+        [(found,)] = self.query(sql, f"{alert_id}-", f"{alert_id}.", after, before)  # a full stop comes after a hyphen
+        leg = after if found is None else int(found)
+        while make_cl_ord_id(alert_id, leg + 1) in self.ledger.orders.values:  # made by this very group
+            leg += 1
+        return leg
 
     def was_acknowledged(self, account: str, since: datetime) -> bool:
         """Whether the table has an order of the account that the broker acknowledged and that was sent since then."""

@@ -1,6 +1,8 @@
 """Stops and targets that rest at the broker: paper and Kite, from the entry's fill to the end of the position."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -187,5 +189,84 @@ def test_a_cancel_leaves_the_protection(tmp_path: Path) -> None:
         await resting(rig, 10)
         assert (await rig.ended(await rig.accept(action="cancel"))).disposition == "noop"
         await resting(rig, 10)
+
+    tell(tmp_path, story)
+
+
+async def covered(rig: Rig) -> Order:
+    """The one protection, once it rests for all that is held."""
+    await until(lambda: [o.leaves_qty for o in protections(rig)] == [rig.quantity()], f"all held protected: {protections(rig)}")
+    return await resting(rig, int(rig.quantity()))
+
+
+HALVES = {"paper": {"broker": "paper", "session": "always", "fill_ratio": "0.5", "slippage_bps": "0", "charges": False}}
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a resting entry has filled is protected without waiting for more."""
+    monkeypatch.setattr("bridge.risk.protective.QUIET", timedelta())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_entry_that_fills_on_when_its_protection_is_through_is_protected_anew(tmp_path: Path) -> None:
+    """Half of a limit order fills, its target is met, and the market comes back: what fills then has an order of its own."""
+
+    async def story(rig: Rig) -> None:
+        await trade_at(rig, "830")
+        entry = await rig.accept(action="buy", quantity="10", order_type="LIMIT", price="820", **BOTH)
+        await rig.order_in(entry, "PLACED")
+        await trade_at(rig, "820")
+        first = await covered(rig)
+        while rig.quantity():
+            await trade_at(rig, "856")
+            await asyncio.sleep(0)
+        await gone(rig)
+        await trade_at(rig, "820")
+        again = await covered(rig)
+        assert again.cl_ord_id != first.cl_ord_id
+        assert rig.ledger.orders.values[first.cl_ord_id].status == "FILLED"
+
+    tell(tmp_path, story, accounts=HALVES)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_two_entries_that_fill_by_turns_never_use_an_order_twice(tmp_path: Path) -> None:
+    """Each fill makes the protection another one, and gives it a number that no order has had."""
+
+    async def story(rig: Rig) -> None:
+        await trade_at(rig, "830")
+        older = await rig.accept(action="buy", quantity="32", order_type="LIMIT", price="820", **BOTH)
+        await rig.order_in(older, "PLACED")
+        await trade_at(rig, "820")
+        await covered(rig)
+        newer = await enter(rig, 3)
+        await covered(rig)
+        for _ in range(2):
+            await trade_at(rig, "820")
+            await covered(rig)
+        made = [step.cl_ord_id for alert in (older, newer) for step in rig.steps(alert) if step.step == "order_new"]
+        assert len(made) == len(set(made)) > 4
+
+    tell(tmp_path, story, accounts=HALVES)
+
+
+def test_a_halt_of_everything_leaves_what_rests(tmp_path: Path) -> None:
+    """A protection cannot be made anew while nothing leaves, so one that is too small stays until trading goes on."""
+
+    async def story(rig: Rig) -> None:
+        await enter(rig)
+        first = await resting(rig, 10)
+        entry = await rig.accept(action="buy", quantity="5", order_type="LIMIT", price="805")
+        await rig.order_in(entry, "PLACED")
+        await rig.halt(stop_all=True)
+        await trade_at(rig, "804")
+        await until(lambda: rig.quantity() == 15, "the entry's fill")
+        rig.clock.jump(seconds=10)
+        for _ in range(5):
+            await asyncio.sleep(0.03)
+            assert protections(rig) == [first]
+        await rig.resume()
+        await resting(rig, 15)
 
     tell(tmp_path, story)

@@ -64,6 +64,8 @@ def check_single_orders(world: "World", files: Files) -> list[str]:
         if "time" in json.loads(body) or "id" in json.loads(body)
     )
     found += [f"P2 the alert {content} was accepted {count} times" for content, count in contents.items() if count > 1]
+    made = files.rows("SELECT cl_ord_id, COUNT(*) FROM audit WHERE action = 'order_new' GROUP BY cl_ord_id HAVING COUNT(*) > 1")
+    found += [f"P2 the order {cl_ord_id} was made {count} times" for cl_ord_id, count in made]
     for venue in world.market.venues.values():
         tags = Counter(row.tag for row in venue.rows if row.tag and (row.leaves_qty or row.cum_qty))
         found += [f"P2 {count} orders of tag {tag} live or were filled" for tag, count in tags.items() if count > 1]

@@ -125,7 +125,9 @@ def _with_more(plan: Plan, chance: random.Random) -> Plan:
         replace(alert, fields={**alert.fields, **_levels(chance)}) if protects and chance.random() < 0.6 else alert
         for alert in plan.alerts
     )
-    events = tuple(replace(event, value=1.0) if event.kind == HALT and chance.random() < 0.5 else event for event in plan.events)
+    events = tuple(
+        replace(event, value=1.0) if event.kind == HALT and chance.random() < 0.5 else event for event in plan.events
+    )
     return replace(plan, alerts=alerts, events=events, squares_off=squares_off)
 
 

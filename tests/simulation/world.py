@@ -356,14 +356,13 @@ class World:
         return is_answered and not ledger.alerts.values and has_ended and not self._loose_ends()
 
     def _loose_ends(self) -> list[str]:
-        """Positions that are to be protected and are not, and such as the end of the day has left; not where a person traded."""
+        """Positions that are to be protected and are not, and what the end of the day has left; not where a person traded."""
         ledger = self.current().bridge.store.ledger
         open_keys = [one.key for one in ledger.protections.values.values() if one.status is ProtectionStatus.WANTED]
         if self.plan.squares_off:
             open_keys += [key for key in ledger.positions.values if ledger.position_qty(key)]
         venues = self.market.venues
-        found = [f"{key.account} {key.symbol}" for key in open_keys if key.symbol not in venues[key.account].by_hand]
-        return found
+        return [f"{key.account} {key.symbol}" for key in open_keys if key.symbol not in venues[key.account].by_hand]
 
     def _open_ones(self) -> str:
         ledger = self.current().bridge.store.ledger
