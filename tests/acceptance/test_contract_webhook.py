@@ -459,8 +459,9 @@ def test_an_alert_its_steps_and_orders_have_the_documented_shape(server: Served,
     order = way["orders"][0]
     assert set(order) == {
         "cl_ord_id", "account", "symbol", "side", "ord_type", "order_qty", "cum_qty", "avg_px", "status",
-        "broker_order_id", "tag",
+        "broker_order_id", "tag", "part", "parts", "terms",
     }  # fmt: skip
+    assert (order["part"], order["parts"], order["terms"]) == (1, 1, "")
     assert (order["order_qty"], order["cum_qty"], order["status"]) == ("2", "2", "FILLED")
     assert isinstance(order["avg_px"], str)
     assert order["tag"].isalnum()
