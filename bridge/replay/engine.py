@@ -30,6 +30,7 @@ from bridge.raising import holdings_of, signal_of
 from bridge.replay.bridge import ACCOUNT, ReplayBridge
 from bridge.replay.history import Row
 from bridge.replay.loop import VirtualClock
+from bridge.scanner.columns import Columns
 from bridge.scanner.decide import Holding, Wish
 from bridge.scanner.definition import Definition
 from bridge.scanner.programs import Group, due_on, is_due, once_key
@@ -106,6 +107,7 @@ class Engine:
         tracks: Sequence[Track],
         *,
         lots: Mapping[str, Decimal],
+        columns: Columns,
         tell: Callable[[date], None] = lambda _day: None,
     ) -> None:
         self._bridge = bridge
@@ -113,6 +115,7 @@ class Engine:
         self._clock = clock
         self._tracks = tracks
         self._lots = lots
+        self._columns = columns
         self._tell = tell
         self._last: dict[str, float] = {}  # the latest price of every symbol that is held
         self._extremes: dict[str, tuple[float, float]] = {}
@@ -241,7 +244,9 @@ class Engine:
 
     def _ask(self, track: Track, definition: Definition, asked_at: datetime) -> None:
         holdings = self._holdings(definition)
-        evaluation = track.group.evaluate(definition, holdings, lots=self._lots, held_back=track.held_back)
+        kept = self._columns.held_back(definition, track.group.key.symbols, _day_of(asked_at)) if definition.columns else {}
+        held_back = {**track.held_back, **kept}
+        evaluation = track.group.evaluate(definition, holdings, lots=self._lots, held_back=held_back)
         if not evaluation.wishes:
             return
         fresh = {(wish.symbol, wish.action) for wish in evaluation.wishes}

@@ -19,6 +19,7 @@ from bridge.replay.engine import DayPoint, Engine, Raised, Track
 from bridge.replay.history import History, warm_begin
 from bridge.replay.journal import write_journal
 from bridge.replay.loop import VirtualClock, VirtualLoop
+from bridge.scanner.columns import Columns
 from bridge.scanner.definition import Definition
 from bridge.scanner.programs import make_groups, warm_rows
 from bridge.settings import Settings
@@ -76,10 +77,12 @@ def replay_bars(settings: Settings, plan: Plan, history: History, listing: Listi
             assert isinstance(loop, VirtualLoop)
             clock = VirtualClock(loop, datetime.combine(days[0], _STARTS, IST))
             bridge = ReplayBridge(ours, clock, listing=listing, symbols=symbols, days=days)
-            return runner.run(_run(bridge, clock, plan, history, tell))
+            return runner.run(_run(bridge, clock, plan, history, Columns(settings.data_dir / "columns"), tell))
 
 
-async def _run(bridge: ReplayBridge, clock: VirtualClock, plan: Plan, history: History, tell: Tell) -> Outcome:
+async def _run(
+    bridge: ReplayBridge, clock: VirtualClock, plan: Plan, history: History, columns: Columns, tell: Tell
+) -> Outcome:
     groups = make_groups(plan.definitions, lambda definition: plan.symbols[definition.name])
     tracks = [
         Track(
@@ -93,7 +96,7 @@ async def _run(bridge: ReplayBridge, clock: VirtualClock, plan: Plan, history: H
         for group in groups
     ]  # fmt: skip
     known = {symbol: found for names in plan.symbols.values() for symbol in names if (found := bridge.catalog.get(symbol))}
-    engine = Engine(bridge, clock, tracks, lots={symbol: one.lot for symbol, one in known.items()}, tell=tell)
+    engine = Engine(bridge, clock, tracks, lots={symbol: one.lot for symbol, one in known.items()}, columns=columns, tell=tell)
     await bridge.start()
     await engine.run()
     reads = bridge.store.reads

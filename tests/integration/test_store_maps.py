@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bridge.brokers.paper.rows import PAPER_CODECS
 from bridge.core.alert import Alert
 from bridge.core.day import Day
+from bridge.core.definition import DefinitionRecord, DefinitionVersion, Deployment
 from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, Source, TimeInForce, TradingMode
 from bridge.core.fill import Fill
 from bridge.core.hold import Gap, Hold
@@ -101,6 +102,11 @@ gaps = st.builds(Gap, product=names, ours=numbers, theirs=numbers)
 holds = st.builds(Hold, message=texts, gaps=st.lists(gaps, max_size=3).map(tuple), accepted_by=texts)
 marks = st.builds(Mark, symbol=names, price=amounts, at=times, source=names)
 broker_sessions = st.builds(BrokerSession, account=names, sealed=texts, user_id=names, logged_in_at=times, expires_at=times)
+definitions = st.builds(
+    DefinitionRecord, name=names, version=names, strategy=names, enabled=st.booleans(), deployment=st.sampled_from(Deployment),
+    approved_version=texts, approved_by=texts, approved_at=maybe_times, updated_at=times,
+)  # fmt: skip
+versions = st.builds(DefinitionVersion, name=names, version=names, body=texts, saved_at=times, by=names)
 
 ITEMS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "alerts": alerts.map(lambda one: (one.alert_id, one)),
@@ -114,6 +120,8 @@ ITEMS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "marks": marks.map(lambda one: (one.symbol, one)),
     "holds": st.tuples(st.tuples(names, names), holds),
     "broker_sessions": broker_sessions.map(lambda one: (one.account, one)),
+    "definitions": definitions.map(lambda one: (one.name, one)),
+    "definition_versions": versions.map(lambda one: ((one.name, one.version), one)),
     "told_to": st.tuples(names, st.integers(0, 2**62)),
 }
 
