@@ -127,7 +127,7 @@ class Evaluation:
     def _leaving(self) -> tuple[list[Wish], dict[int, int]]:
         """Exits of what is held, and by side how many holdings stay."""
         wishes, keeps = [], {LONG: 0, SHORT: 0}
-        for place, symbol in enumerate(self.symbols):
+        for place, symbol in enumerate(self.symbols) if self._holdings else ():
             holding = self._holdings.get(symbol)
             if holding is None or not holding.quantity:
                 continue

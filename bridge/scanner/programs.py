@@ -37,10 +37,12 @@ class Group:
         factors = factors or next((each.factors for each in definitions if each.factors is not None), None)
         self.engine = Engine(all_terms(definitions), len(key.symbols), factors=factors)
         self.closed_at: datetime | None = None
+        self._reading: Reading | None = None
 
     def warm(self, bars: Bars, closed_at: datetime | None) -> None:
         """Step through a history whose last bar closed at `closed_at`."""
         self.engine.warm(bars)
+        self._reading = None
         self.closed_at = closed_at or self.closed_at
 
     def step(self, bar: Bar, closed_at: datetime) -> Reading:
@@ -49,7 +51,8 @@ class Group:
             raise ValueError(f"a bar that closed at {closed_at} after one that closed at {self.closed_at}")
         self.engine.step(bar)
         self.closed_at = closed_at
-        return self.engine.read()
+        self._reading = self.engine.read()
+        return self._reading
 
     def evaluate(
         self,
@@ -63,7 +66,7 @@ class Group:
         """What the definition wants after the latest bar."""
         assert self.closed_at is not None
         return Evaluation(
-            definition, self.engine.read(), self.key.symbols, holdings,
+            definition, self._reading or self.engine.read(), self.key.symbols, holdings,
             at=self.closed_at, lots=lots, untrusted=untrusted, held_back=held_back,
         )  # fmt: skip
 

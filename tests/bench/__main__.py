@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from tests.bench.replay import measure as measure_replay
 from tests.bench.rounds import NORMAL, QUICK, Bench, Results, Size
 from tests.bench.setting import Place, WrongError, make_place
 from tests.bench.table import as_json, render
@@ -51,6 +52,8 @@ def measure(root: Path, size: Size, named: argparse.Namespace) -> Results:
     results = bench.run()
     results.facts |= weigh(make_place(root / "idle", writer=named.writer))
     results.facts |= measure_terms()
+    if not named.quick:
+        results.facts |= measure_replay()
     if history is not None:
         results.facts |= {f"history_{name}": value for name, value in weigh(history).items()}
     return results

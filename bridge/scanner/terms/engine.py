@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -27,12 +27,13 @@ class Reading:
     ages: IntArray
     day: date | None
     provisional: bool
+    places: Mapping[Term, int] = field(repr=False)  # of each term in `terms`
 
     def value(self, term: Term) -> FloatArray:
         """One number for each symbol, NaN where unknown; a verdict is 1, 0 or NaN."""
         try:
-            return np.asarray(self.values[self.terms.index(term)])
-        except ValueError:
+            return np.asarray(self.values[self.places[term]])
+        except KeyError:
             raise TermError(f"the engine was not asked for `{term}`") from None
 
     def passes(self, verdict: Term) -> BoolArray:
@@ -49,6 +50,7 @@ class Engine:
 
     def __init__(self, terms: Iterable[Term], symbols: int, *, factors: Factors | None = None, stale_after: int = 0):
         self.terms = tuple(dict.fromkeys(terms))
+        self._places = {term: place for place, term in enumerate(self.terms)}
         self.symbols, self._stale_after = symbols, stale_after
         # Never one column alone: numpy sums a single column in another order, and the last bits would differ.
         self._moment = Moment(max(symbols, 2))
@@ -140,7 +142,7 @@ class Engine:
         ages = self._moment.ages[: self.symbols].copy()
         if self._moment.live is not None:
             values[:, ages > self._stale_after] = np.nan
-        return Reading(self.terms, values, ages, self._moment.day, provisional)
+        return Reading(self.terms, values, ages, self._moment.day, provisional, self._places)
 
     def _put_back(self, saved: Sequence[FloatArray], ages: IntArray, fields: FloatArray) -> None:
         moment = self._moment

@@ -20,7 +20,7 @@ class Recursion:
         self._moment, self._x, self._sure = moment, x, sure
         self._state = moment.block(rows)
         self._counts, self._sums = moment.block(rows, 0.0), moment.block(rows, 0.0)
-        self._scratch = np.empty_like(self._state)
+        self._scratch, self._following = np.empty_like(self._state), np.empty_like(self._state)
         self._n = np.array(lengths, dtype=np.float64).reshape(rows, 1)
         self._less, self._alpha = self._n - 1, 2 / (self._n + 1)
         self._advance = self._ema if name == "ema" else self._rma
@@ -34,8 +34,12 @@ class Recursion:
     def run(self) -> None:
         """One bar."""
         all_known = self._sure or not np.isnan(np.add.reduce(self._x, None))
-        if self._seeded and all_known and self._moment.present is None:
-            self._advance(self._state)
+        if self._seeded and all_known:
+            if self._moment.present is None:
+                self._advance(self._state)
+            else:
+                self._advance(self._following)
+                np.copyto(self._state, self._following, where=self._moment.present)
             if not self._sure:
                 np.copyto(self.out, self._state)
         else:
@@ -55,13 +59,16 @@ class Recursion:
         x = np.broadcast_to(self._x, self._state.shape)
         known = ~np.isnan(x)
         moves = known if self._moment.present is None else known & self._moment.present
-        seeded = self._counts >= self._n
-        following = np.empty_like(self._state)
+        following = self._following
         self._advance(following)
-        np.copyto(self._state, following, where=moves & seeded)
-        if not seeded.all():
-            self._seed(x, moves & ~seeded)
-        self._seeded = bool((self._counts >= self._n).all())
+        if self._seeded:
+            np.copyto(self._state, following, where=moves)
+        else:
+            seeded = self._counts >= self._n
+            np.copyto(self._state, following, where=moves & seeded)
+            if not seeded.all():
+                self._seed(x, moves & ~seeded)
+            self._seeded = bool((self._counts >= self._n).all())
         if not self._sure:
             np.copyto(self.out, self._state)
             np.copyto(self.out, np.nan, where=~known)

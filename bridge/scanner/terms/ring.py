@@ -48,7 +48,8 @@ class Ring:
 
     def _turn(self, by: int) -> None:
         if self._held is not None and len(self._held):
-            self._twice[:, :, self._held] = np.roll(self._twice[0][:, self._held], by, axis=0)
+            kept = self._twice[0][:, self._held]
+            self._twice[:, :, self._held] = np.concatenate((kept[-by:], kept[:-by]))
 
     def save(self) -> FloatArray:
         """What is in it: rows from the oldest to the newest."""
