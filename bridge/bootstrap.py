@@ -529,6 +529,11 @@ class Bridge(KiteWiring):
         """Every account with its broker session and its money."""
         return account_views(self.store.ledger, self.guarded, self.logins, self.clock.now())
 
+    def square_off_at(self, account: str, symbol: str) -> datetime | None:
+        """When an account's intraday position in an instrument is closed today; None where that is left to the broker."""
+        ends, instrument = self.intraday_ends.get(account), self.catalog.get(symbol)
+        return ends(instrument, self.clock.now()) if ends is not None and instrument is not None else None
+
     def troubles(self) -> list[str]:
         """What stands in nobody's way and needs a person all the same, a sentence each."""
         return self.notifier.troubles()

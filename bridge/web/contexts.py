@@ -1,5 +1,6 @@
 """What each template is given: frozen values made from views, everything already in words and numbers as shown."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -113,6 +114,7 @@ class PositionLine:
     account: str
     symbol: str
     product: str
+    square_off: str
     side: Chip
     quantity: str
     avg_px: str
@@ -141,6 +143,7 @@ class OrderLine:
     account: str
     strategy: str
     symbol: str
+    product: str
     side: Chip
     kind: str
     filled: str
@@ -301,13 +304,14 @@ def make_day(
     )
 
 
-def make_position(view: PositionView) -> PositionLine:
-    """The line of a position."""
+def make_position(view: PositionView, square_off: datetime | None = None) -> PositionLine:
+    """The line of a position; `square_off` is when the bridge will close it today."""
     is_long = view.quantity >= 0
     return PositionLine(
         account=view.account,
         symbol=view.symbol,
         product=view.product,
+        square_off=f"square-off {square_off.astimezone(IST):%H:%M}" if square_off else "",
         side=Chip(text="long" if is_long else "short", tone="long" if is_long else "short"),
         quantity=quantity(view.quantity),
         avg_px=price(view.avg_px),
@@ -338,7 +342,8 @@ def make_holding(view: HoldingView) -> HoldingLine:
 def make_order(view: OrderView, now: datetime) -> OrderLine:
     """The line of an order."""
     is_buy = view.side == "BUY"
-    limits = [price(value) for value in (view.price, view.trigger_price) if value is not None]
+    limits = [price(view.price)] if view.price is not None else []
+    limits += [f"trigger {price(view.trigger_price)}"] if view.trigger_price is not None else []
     terms = [view.legs] if view.legs else limits
     return OrderLine(
         cl_ord_id=view.cl_ord_id,
@@ -347,6 +352,7 @@ def make_order(view: OrderView, now: datetime) -> OrderLine:
         account=view.account,
         strategy=view.strategy,
         symbol=view.symbol,
+        product=view.product,
         side=Chip(text=view.side.lower(), tone="long" if is_buy else "short"),
         kind=_kind_of(view, terms),
         filled=quantity(view.cum_qty),
@@ -375,8 +381,9 @@ def _fields_of(view: OrderView) -> tuple[OrderField, ...]:
 
 def _kind_of(view: OrderView, limits: list[str]) -> str:
     """The type with its prices, and what is not plain about the order."""
-    kind = "MARKET" if view.ord_type == "MARKET" else " ".join([view.ord_type, " / ".join(limits)]).strip()
-    return f"{kind}, {view.terms}" if view.terms else kind
+    kind = "MARKET" if view.ord_type == "MARKET" else " ".join([view.ord_type, ", ".join(limits)]).strip()
+    part = f"part {view.part} of {view.parts}" if view.parts > 1 else ""
+    return ", ".join(told for told in (kind, view.terms, part) if told)
 
 
 def make_external(view: ExternalView, now: datetime) -> ExternalLine:
@@ -427,14 +434,25 @@ def make_alert(view: AlertView, orders: Sequence[OrderView], now: datetime) -> A
 
 
 def _progress(orders: Sequence[OrderView]) -> str:
-    """What an alert that has not ended waits for."""
+    """What an alert that has not ended waits for; the parts of one order are told as one."""
     if not orders:
         return "Waiting for its turn."
-    told = (
-        f"{o.side.capitalize()} {quantity(o.order_qty)} {o.symbol} is {_words(o.status)}, {quantity(o.cum_qty)} filled."
-        for o in orders
-    )
-    return " ".join(told)
+    found: dict[tuple[str, str, int, str], list[OrderView]] = {}
+    for order in orders:
+        key = (order.side, order.symbol, order.parts, order.cl_ord_id if order.parts == 1 else "")
+        found.setdefault(key, []).append(order)
+    return " ".join(_tell(parts) for parts in found.values())
+
+
+def _tell(parts: Sequence[OrderView]) -> str:
+    wished = sum((part.order_qty for part in parts), ZERO)
+    filled = sum((part.cum_qty for part in parts), ZERO)
+    head = f"{parts[0].side.capitalize()} {quantity(wished)} {parts[0].symbol}"
+    if len(parts) == 1:
+        return f"{head} is {_words(parts[0].status)}, {quantity(filled)} filled."
+    states = Counter(_words(part.status) for part in parts)
+    told = ", ".join(f"{count} {words}" for words, count in states.items())
+    return f"{head} in {len(parts)} parts: {told}; {quantity(filled)} of {quantity(wished)} filled."
 
 
 def _words(status: OrderStatus) -> str:

@@ -13,10 +13,11 @@ from starlette.routing import BaseRoute, Route
 
 from bridge import __version__
 from bridge.core.clock import IST
+from bridge.core.enums import Product
 from bridge.core.errors import RefusedError, StoreError
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import Scope, TradingState
-from bridge.core.views import AccountView, ExternalView, HoldingView
+from bridge.core.views import AccountView, ExternalView, HoldingView, PositionView
 from bridge.settings import resource_dir
 from bridge.web import contexts, controls
 from bridge.web.api import read_page
@@ -212,9 +213,17 @@ class Pages:
 
     def _positions(self, snapshot: Snapshot) -> Mapping[str, object]:
         views = self._reads.positions()
-        lines = [contexts.make_position(view) for view in views]
+        lines = [
+            contexts.make_position(
+                view, self._bridge.square_off_at(view.account, view.symbol) if view.product == "MIS" else None
+            )
+            for view in views
+        ]
         holdings = [contexts.make_holding(view) for view in snapshot.holdings]
         return {"positions": lines, "unrealized": contexts.total_unrealized(views), "holdings": holdings}
+
+    def _square_off(self, view: PositionView) -> datetime | None:
+        return self._bridge.square_off_at(view.account, view.symbol) if view.product == Product.MIS else None
 
     def _orders(self, snapshot: Snapshot) -> Mapping[str, object]:
         """The open ones first, however old, then the latest of the others."""

@@ -252,6 +252,10 @@ class Bridge(Protocol):
         """Shares that lie at the brokers from days before, as last seen."""
         ...
 
+    def square_off_at(self, account: str, symbol: str) -> datetime | None:
+        """When the bridge closes an intraday position today; None when it does not. Safe in any thread."""
+        ...
+
     def troubles(self) -> list[str]:
         """What stands in nobody's way and needs a person all the same, a sentence each."""
         ...

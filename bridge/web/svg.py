@@ -25,7 +25,7 @@ class Size:
     width: int
     height: int
     left: int
-    right: int = 14
+    right: int = 20
     top: int = 12
     bottom: int = 24
     labels: int = 7

@@ -34,23 +34,34 @@
     }
   };
 
-  // What a person is doing in the part that is replaced: open questions, and where the keyboard is.
+  // What a person is doing in the part that is replaced: open questions, what is typed there, and where the keyboard is.
+  const selector = (element) => element.localName + (element.name ? `[name="${CSS.escape(element.name)}"]` : "");
+
   const remember = (element) => {
     const active = document.activeElement;
     const holder = element.contains(active) ? active.closest("[id]") : null;
+    const typed = [...element.querySelectorAll("details[open][id] input")].filter((input) => input.value !== input.defaultValue);
     return {
       open: [...element.querySelectorAll("details[open][id]")].map((details) => details.id),
-      focus: holder && { id: holder.id, tag: active.localName },
+      typed: typed.map((input) => ({ id: input.closest("[id]").id, name: selector(input), value: input.value })),
+      focus: holder && { id: holder.id, name: selector(active), at: active.selectionStart },
     };
   };
 
-  const restore = ({ open, focus }) => {
+  const restore = ({ open, typed, focus }) => {
     for (const id of open) {
       const details = document.getElementById(id);
       if (details) details.open = true;
     }
+    for (const { id, name, value } of typed) {
+      const input = document.getElementById(id)?.querySelector(name);
+      if (input) input.value = value;
+    }
     const holder = focus && document.getElementById(focus.id);
-    if (holder) (holder.querySelector(focus.tag) || holder).focus({ preventScroll: true });
+    if (!holder) return;
+    const target = holder.querySelector(focus.name) || holder;
+    target.focus({ preventScroll: true });
+    if (focus.at !== null && focus.at !== undefined && target.setSelectionRange) target.setSelectionRange(focus.at, focus.at);
   };
 
   const replace = (element, text) => {

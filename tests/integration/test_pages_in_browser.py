@@ -255,6 +255,28 @@ def test_the_halt_button_asks_and_halts(chromium, box, script):
         assert box.api("GET", "/status").json()["mode"] == "ACTIVE"
 
 
+def test_what_is_typed_into_a_form_survives_a_live_update(chromium, box):
+    """The price of a change must not turn back under the fingers; and the form is not cut off by its table."""
+    token = box.mint()
+    ident = box.alert(token, order_type="LIMIT", price="500").json()["alert_id"]
+    with Watched(chromium, box, viewport=PHONE) as page:
+        page.goto("/")
+        wait_live(page)
+        page.locator("summary", has_text="Change").click()
+        price = page.get_by_label("Price")
+        price.fill("50")
+        page.keyboard.press("Home")
+        page.keyboard.type("4")
+        box.alert(token, symbol="NSE:INFY", price="1500")
+        page.locator("[data-src='/parts/orders']").get_by_text("NSE:INFY").wait_for()
+        page.keyboard.type("9")
+        assert price.input_value() == "4950"
+        assert page.get_by_role("button", name="Change the order").bounding_box()["width"] > 200
+        page.get_by_role("button", name="Change the order").click()
+        page.get_by_text("10 units, price 4950").first.wait_for()
+        assert ident not in page.url
+
+
 def test_one_strategy_can_be_halted_by_keyboard_alone(chromium, box):
     """Every control can be reached and worked without a mouse."""
     with Watched(chromium, box) as page:

@@ -221,13 +221,22 @@ def test_an_order_that_rests_is_changed_and_cancelled_from_the_page(fresh):
     changed = send(fresh, "/orders/modify", csrf=token, order=ident, price="501.5", quantity="10")
     assert changed.status_code == 303
     wait_for(lambda: "10 units, price 501.5" in fresh.ask("GET", changed.headers["location"]).text, "the change")
-    assert '<input name="price" value="501.5"' in fresh.ask("GET", "/").text
+    wait_for(lambda: '<input name="price" value="501.5"' in fresh.ask("GET", "/").text, "the broker's word")
     way = fresh.ask("GET", f"/alerts/{ident.partition('-')[0]}").text
     assert f"{ident}: 10 units, price 501.5, by alert" in way
     cancelled = send(fresh, "/orders/cancel", csrf=token, order=ident)
     assert cancelled.status_code == 303
     wait_for(lambda: 'action="/orders/cancel"' not in fresh.ask("GET", "/").text, "the cancel")
     assert send(fresh, "/orders/cancel", csrf="wrong", order=ident).status_code == 403
+
+
+def test_an_intraday_position_says_when_it_will_be_closed(fresh, monkeypatch):
+    """As the square-off itself reckons it; on this account it is left to nobody."""
+    fresh.alert(fresh.mint())
+    wait_for(lambda: "NSE:SBIN" in fresh.ask("GET", "/parts/positions").text, "the position")
+    assert "square-off" not in fresh.ask("GET", "/parts/positions").text
+    monkeypatch.setitem(fresh.bridge.intraday_ends, "paper", lambda _instrument, at: at.replace(hour=9, minute=50))
+    assert "MIS, square-off 15:20" in fresh.ask("GET", "/parts/positions").text
 
 
 def test_the_button_beside_a_difference_accepts_it_as_it_was_shown(fresh):

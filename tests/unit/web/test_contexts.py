@@ -91,6 +91,29 @@ def test_an_alert_that_has_not_ended_says_what_it_waits_for():
     assert contexts.make_alert(waiting, [], NOON).latency == "–"
 
 
+def test_the_parts_of_one_order_are_told_as_one():
+    """Five lines of the same would hide what is missing; an order beside them keeps its own."""
+    parts = [
+        order(cl_ord_id=f"A-1.{n}", parts=3, part=n, order_qty=Decimal(100), cum_qty=Decimal(filled), status=status)
+        for n, filled, status in ((1, 100, OrderStatus.FILLED), (2, 40, OrderStatus.PARTIAL), (3, 0, OrderStatus.PLACED))
+    ]
+    others = [order(cl_ord_id=f"A-{n}", order_qty=Decimal(1), status=OrderStatus.PLACED) for n in (2, 3)]
+    told = contexts.make_alert(alert(disposition=None), [*parts, *others], NOON).message
+    assert "Buy 300 NSE:SBIN in 3 parts: 1 filled, 1 partial, 1 placed; 140 of 300 filled." in told
+    assert told.count("Buy 1 NSE:SBIN is placed") == 2
+
+
+def test_a_part_says_which_it_is():
+    assert (
+        contexts.make_order(order(ord_type="LIMIT", price=Decimal(5), part=2, parts=5), NOON).kind == "LIMIT 5.00, part 2 of 5"
+    )
+
+
+def test_a_position_says_when_the_bridge_will_close_it():
+    assert contexts.make_position(position(), NOON).square_off == "square-off 10:30"
+    assert contexts.make_position(position()).square_off == ""
+
+
 @pytest.mark.parametrize("disposition", Disposition)
 def test_every_disposition_has_a_tone(disposition):
     """A new one must be given its colour."""
@@ -130,8 +153,8 @@ def test_an_alerts_steps_tell_what_each_took():
     [
         ({"ord_type": "MARKET", "price": Decimal("812.5")}, "MARKET"),
         ({"ord_type": "LIMIT", "price": Decimal("812.5")}, "LIMIT 812.50"),
-        ({"ord_type": "SL", "price": Decimal(812), "trigger_price": Decimal(810)}, "SL 812.00 / 810.00"),
-        ({"ord_type": "SL-M", "trigger_price": Decimal(810)}, "SL-M 810.00"),
+        ({"ord_type": "SL", "price": Decimal(812), "trigger_price": Decimal(810)}, "SL 812.00, trigger 810.00"),
+        ({"ord_type": "SL-M", "trigger_price": Decimal(810)}, "SL-M trigger 810.00"),
         ({"ord_type": "GTT", "trigger_price": Decimal(800), "legs": "stop 800, target 845"}, "GTT stop 800, target 845"),
     ],
 )
