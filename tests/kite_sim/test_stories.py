@@ -11,7 +11,7 @@ from tests.kite_sim.mutants import MUTANTS
 from tests.kite_sim.plan import ALERT, FAULTS, KILL, PAUSE, PRICE, Plan, Step
 from tests.kite_sim.story import tell
 
-QUICK = 24
+QUICK = 16
 AT_ONCE = 6
 TRIES = 10
 BUY = Step(kind=ALERT, values={"action": "buy", "quantity": "12"})
