@@ -68,6 +68,7 @@ class Scanning:
             "name": name,
             "version": found.definition.version,
             "at": found.at,
+            "state": self.state_of(name),
             "wishes": [
                 {"symbol": wish.symbol, "action": wish.action.value, "quantity": wish.quantity, "why": wish.why}
                 for wish in found.wishes

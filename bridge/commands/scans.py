@@ -95,6 +95,8 @@ async def _explain(name: str, symbol: str | None) -> int:
     async with reach(load_settings()) as bridge:
         told = await bridge.get(f"/scans/{quote(name)}/lines{query}")
     print(told.get("message") or f"{told['name']} {told['version']} at the bar that closed at {told['at']}")
+    if told.get("state"):
+        print(f"It waits: {told['state']}")
     for line in told["lines"]:
         rank = "" if line["rank"] is None else f"#{line['rank']}"
         print(f"{line['verdict']:<6}{rank:<6}{line['symbol']:<24}{line['why']}")

@@ -20,10 +20,22 @@ _END_S = 5.0
 _PATIENCE_S = 3_600.0
 
 
-def fetch_by_command(account: str) -> Fetch:
-    """`bridge bars fetch`, beside the bridge: it reads sixty days of minutes in a second, which orders would wait for."""
+def fetch_by_command(accounts: Sequence[str]) -> Fetch:
+    """`bridge bars fetch`, beside the bridge: it reads sixty days of minutes in a second, which orders would wait for.
+
+    The accounts are asked in turn, until one has brought everything.
+    """
 
     async def fetch(interval: Interval, symbols: Sequence[str], begin: date, end: date) -> str:
+        troubles = []
+        for account in accounts:
+            trouble = await fetch_at(account, interval, symbols, begin, end)
+            if not trouble:
+                return ""
+            troubles.append(trouble)
+        return "; ".join(troubles)
+
+    async def fetch_at(account: str, interval: Interval, symbols: Sequence[str], begin: date, end: date) -> str:
         words = ["bars", "fetch", "--account", account, "--interval", interval.value, "--some"]
         words += ["--from", begin.isoformat(), "--to", end.isoformat()]
         words += [word for symbol in symbols for word in ("--symbol", symbol)]

@@ -163,10 +163,14 @@ class Program:
         self.live.note_break(heard_since)
         self.is_ready = False
 
+    def warm_from(self, now: datetime) -> datetime:
+        """When the first of the days begins whose bars are wanted; the calendar may not know its year."""
+        return midnight(warm_begin(self.key.interval, day_of(now)))
+
     def missing(self, now: datetime) -> list[Stretch]:
         """The parts of sessions, those of days whole, of which bars may be missing: what was traded and nobody heard."""
         until = midnight(day_of(now)) if self.is_daily else self.hours.whole_from(self.key.interval, self.heard_since)
-        begin = midnight(warm_begin(self.key.interval, day_of(now)))
+        begin = self.warm_from(now)
         return list(self.hours.between(max(begin, self.known_until or begin), until))
 
     # -- asking --------------------------------------------------------------------------------------------------------

@@ -200,7 +200,9 @@ class Runner:
         """Get ready: at once where nothing is missing, else when a broker has told what is."""
         gaps = program.missing(now)
         if gaps and self._filler.is_able:
-            await self._fill(program, gaps[0][0], gaps[-1][1], now)
+            await self._fill(
+                program, gaps[0][0] if program.known_until is not None else program.warm_from(now), gaps[-1][1], now
+            )
             return
         program.is_ready, program.state = True, ""
         if gaps:
@@ -251,6 +253,7 @@ class Runner:
                 self._states[name] = f"it failed: {type(error).__name__}: {error}"
                 continue
             self._evaluations[name] = evaluation
+            self._states.pop(name, None)  # it may have failed before
             self._parts.metrics.evaluations.labels(name).inc()
             at = self._parts.clock.now() if program.is_daily else evaluation.at
             if member.accounts:

@@ -83,6 +83,6 @@ def make_runner(bridge: HasParts, fresh: timedelta, fetch: Fetch | None) -> Runn
 
 
 def find_fetch(settings: Settings) -> Fetch | None:
-    """How bars of the past are asked for: at the first account whose broker has any."""
-    account = next((name for name, one in settings.accounts.items() if one.broker == "kite"), None)
-    return None if account is None else fetch_by_command(account)
+    """How bars of the past are asked for: at the accounts whose broker has any."""
+    accounts = [name for name, one in settings.accounts.items() if one.broker == "kite"]
+    return fetch_by_command(accounts) if accounts else None

@@ -26,7 +26,8 @@ class ScansApi:
 
     async def every(self, _request: Request) -> Response:
         """All definitions, by name."""
-        return answer_json([definition_row(view) for view in self._scans.definitions.all()])
+        rows = [(definition_row(view), self._scans.state_of(view.record.name)) for view in self._scans.definitions.all()]
+        return answer_json([{**row, "state": state} for row, state in rows])
 
     async def save(self, request: Request) -> Response:
         """Create one, or make its next version, from `definition` (an object) or `text` (YAML)."""

@@ -109,6 +109,13 @@ class Day:
         found = self.bridge.scans.evaluations.get(name)
         return None if found is None else found.at
 
+    def program(self) -> Program:
+        """The one that there is."""
+        runner = self.bridge.scans._runner
+        assert runner is not None
+        (program,) = runner._programs.values()
+        return program
+
     def raised(self) -> list[Any]:
         return [view for view in self.bridge.store.reads.alerts(100, None) if view.source == "scan"][::-1]
 
@@ -420,3 +427,34 @@ def test_what_is_disabled_or_changed_is_so_from_the_next_bar_on(tmp_path: Path) 
         await until(lambda: day.rig.quantity() == 7, "the position")
 
     tell(tmp_path, story)
+
+
+def test_what_left_the_universe_may_be_left_and_not_entered(tmp_path: Path) -> None:
+    """A universe of the settings is read and written down each day; what is held is looked at until it is sold."""
+    file = tmp_path / "mine.csv"
+    file.write_text("Symbol\nSBIN\nINFY\n")
+
+    async def story(day: Day) -> None:
+        await day.enable(universe="mine", long={"enter": "close > 1", "leave": "close < 790"})
+        assert (day.bridge.settings.universes_dir() / "mine.json").exists()
+        await day.bar("10:31", "800")
+        await day.close("10:32")
+        await until(lambda: day.rig.quantity() == 10, "the position")
+        file.write_text("Symbol\nINFY\n")
+        day.clock.ahead += timedelta(days=2, hours=22)  # Monday, before the opening
+        day.to("09:10:00")
+        day.bridge.connected_at = day.clock.now()
+        await until(lambda: SBIN in day.program().held_back and day.program().is_ready, "the new day")
+        day.to("09:14:30")
+        await day.bar("09:15", "789")
+        await day.close("09:16")
+        await day.signals(2)
+        await until(lambda: day.rig.quantity() == 0, "the end of the position")
+        await day.bar("09:16", "801")
+        await day.close("09:17")
+        assert len(day.raised()) == 2
+        told = day.bridge.scans.explain("up", SBIN)
+        assert "does not belong to the universe any more" in str(told["lines"])
+
+    strategies = {"demo": {"accounts": ["paper"], "product": "CNC"}}
+    tell(tmp_path, story, universes={"mine": {"file": str(file)}}, strategies=strategies)
