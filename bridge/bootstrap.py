@@ -344,6 +344,7 @@ class Bridge(KiteWiring):
             find_order=self.store.ledger.orders.get,
             seconds_left=self.pipeline.seconds_left,
             why_not_change=self.pipeline.why_not_change,
+            note_refusal=self.pipeline.note_refusal,
             in_doubt=lambda account, _cl_ord_id: self.reconciler.doubt(account),
             is_asked=self.margins.is_asked,
             shortage=self.margins.shortage,

@@ -457,6 +457,11 @@ class Pipeline:
             return None
         return (order.intent.signal_at + self._send_within - now).total_seconds()
 
+    def note_refusal(self, tx: Tx, order: Order, event: OrderEventKind, message: str, now: datetime) -> None:
+        """The broker did not cancel or change an order: it goes on as it was, which may be filled already."""
+        record(tx, order, event, now, message=message)
+        self._settle(tx, order.cl_ord_id, now)
+
     def why_not_change(self, order: Order, now: datetime) -> str:
         """Why the broker must not be asked any more for the change that is wished; empty when it may be."""
         intent, asked = order.intent, order.replace

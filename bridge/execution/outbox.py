@@ -20,7 +20,7 @@ from bridge.execution.compare import Alarm, ask_key
 from bridge.execution.doubts import tell
 from bridge.execution.gate import Gate
 from bridge.execution.guard import GuardedBroker
-from bridge.execution.orders import printable, record
+from bridge.execution.orders import printable
 from bridge.execution.retry import Asked, Next, NextStep, decide_next
 from bridge.store.tx import Tx
 
@@ -63,6 +63,7 @@ class LaneSteps:
     find_order: Callable[[str], Order | None]
     seconds_left: Callable[[Order, datetime], float | None]
     why_not_change: Callable[[Order, datetime], str]
+    note_refusal: Callable[[Tx, Order, OrderEventKind, str, datetime], object]
     in_doubt: Callable[[str, str], None]
     is_asked: Callable[[Order], bool]
     shortage: Callable[[Order, asyncio.Event], Awaitable[str]]
@@ -395,7 +396,7 @@ class Lane:
                 tx.emit(BookWanted(account=self.account))
             else:
                 event = OrderEventKind.REPLACE_REFUSED if is_change else OrderEventKind.CANCEL_REFUSED
-                record(tx, current, event, now, message=outcome.message)
+                self._steps.note_refusal(tx, current, event, outcome.message, now)
             return
         what = "changed" if is_change else "cancelled"
         told = f"The broker does not say whether order {order.cl_ord_id} is {what} ({outcome.message}): look at its own book."

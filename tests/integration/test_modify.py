@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from tenacity import wait_fixed
 
+from bridge.core.enums import OutcomeKind
 from bridge.core.order import Order
 from bridge.core.replacement import Terms
+from bridge.core.report import Outcome
 from tests.support.clocks import RunningClock
 from tests.support.plays import play
 from tests.support.rigs import Rig, ScriptedBridge, abandoned, copy_of, make_settings, running, write_freezes
@@ -301,6 +303,24 @@ def test_a_quantity_down_to_what_was_filled_meanwhile_closes_the_order(tmp_path:
         assert (await rig.ended(alert_id)).code == "MODIFIED"
         assert (await rig.ended(known.intent.alert_id)).code == "FILLED"
         assert order(rig, known).status.value == "FILLED"
+
+    tell(tmp_path, story)
+
+
+def test_an_order_that_filled_before_a_larger_quantity_was_refused_ends(tmp_path: Path) -> None:
+    """While it might have been for more it was not closed; the refusal says that it was for no more."""
+
+    async def story(rig: Rig) -> None:
+        known = await resting(rig)
+
+        async def too_late(asked: Order) -> Outcome:
+            await rig.broker.fill(asked.tag, 10, 800)
+            assert order(rig, known).status.value == "REPLACE_PENDING"
+            return Outcome(kind=OutcomeKind.REFUSED, message="it is filled")
+
+        rig.broker.modify = too_late  # type: ignore[method-assign]
+        assert (await rig.ended(await modify(rig, quantity="12"))).code == "MODIFY_REFUSED"
+        assert (await rig.ended(known.intent.alert_id)).code == "FILLED"
 
     tell(tmp_path, story)
 

@@ -48,7 +48,8 @@ def test_what_a_commit_granted_to_the_lane_leaves_before_what_the_same_commit_ma
         steps = LaneSteps(
             begin_send=lambda *_: Leave(leaving), apply_outcome=lambda *_: None, expire=lambda *_: None,
             find_order=lambda _cl_ord_id: None, seconds_left=lambda *_: None, in_doubt=lambda *_: None,
-            why_not_change=lambda *_: "", is_asked=lambda _order: False, shortage=never, deny=lambda *_: None,
+            why_not_change=lambda *_: "", note_refusal=lambda *_: None,
+            is_asked=lambda _order: False, shortage=never, deny=lambda *_: None,
             on_send=lambda _order: None, on_fault=lambda *_: None,
         )  # fmt: skip
         lane = Lane("paper", GuardedBroker("paper", broker, clock, news), write, steps, Gate(), clock)
