@@ -313,9 +313,9 @@ def test_an_order_that_filled_before_a_larger_quantity_was_refused_ends(tmp_path
     async def story(rig: Rig) -> None:
         known = await resting(rig)
 
-        async def too_late(asked: Order) -> Outcome:
-            await rig.broker.fill(asked.tag, 10, 800)
-            assert order(rig, known).status.value == "REPLACE_PENDING"
+        async def too_late(order: Order) -> Outcome:
+            await rig.broker.fill(order.tag, 10, 800)
+            assert rig.ledger.orders.get(known.cl_ord_id).status.value == "REPLACE_PENDING"
             return Outcome(kind=OutcomeKind.REFUSED, message="it is filled")
 
         rig.broker.modify = too_late  # type: ignore[method-assign]

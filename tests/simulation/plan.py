@@ -1,7 +1,7 @@
 """What a seed stands for: which alerts come when, which faults are about, when the power fails. A plan can be made smaller."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -95,7 +95,7 @@ def make_plan(seed: int) -> Plan:
         seed=seed,
         starts_at=MIDNIGHT if chance.random() < 0.05 else NOON,
         storm_s=storm_s,
-        alerts=tuple(sorted(_alerts(chance, storm_s), key=lambda alert: alert.at_s)),
+        alerts=tuple(sorted(_alerts(chance, storm_s, _change if seed % 8 == 7 else _wish), key=lambda alert: alert.at_s)),
         events=tuple(sorted(_events(chance, storm_s), key=lambda event: event.at_s)),
         lives=tuple(int(10 ** chance.uniform(0.7, 3.3)) for _ in range(chance.choice((0, 1, 1, 2, 3, 5)))),
         rates=rates,
@@ -137,7 +137,7 @@ def _levels(chance: random.Random) -> dict[str, Any]:
     return chance.choice((stop, target, stop | target))
 
 
-def _alerts(chance: random.Random, storm_s: float) -> list[PlannedAlert]:
+def _alerts(chance: random.Random, storm_s: float, wish: Callable[[random.Random], dict[str, str]]) -> list[PlannedAlert]:
     """Alerts in bursts, as bars close; some pairs of one second are sent the wrong way round."""
     alerts: list[PlannedAlert] = []
     for number in range(chance.choice((2, 5, 10, 20, 40))):
@@ -149,7 +149,7 @@ def _alerts(chance: random.Random, storm_s: float) -> list[PlannedAlert]:
             "symbol": chance.choice(SYMBOLS[: chance.choice((1, 2, 3))]),
             "price": "100",
             "n": str(number),
-            **_wish(chance),
+            **wish(chance),
         }
         if chance.random() < 0.1:
             fields["id"] = f"id-{number}"
@@ -160,6 +160,18 @@ def _alerts(chance: random.Random, storm_s: float) -> list[PlannedAlert]:
             fields["no_time"] = "1"  # the sender leaves the alert's own time out
         alerts.append(PlannedAlert(at_s=at_s, fields=fields))
     return alerts
+
+
+def _change(chance: random.Random) -> dict[str, str]:
+    """The wishes of a story in which most orders rest, and are changed."""
+    quantity, dice = str(chance.randint(1, 9)), chance.random()
+    if dice < 0.3:
+        new = chance.choice(({"price": "100"}, {"price": "95"}, {"price": "105"}, {"quantity": quantity}))
+        return {"action": "modify", "price": "", **new}
+    if dice < 0.7:
+        side, price = chance.choice((("buy", "90"), ("buy", "95"), ("sell", "105"), ("sell", "110")))
+        return {"action": side, "quantity": quantity, "order_type": "LIMIT", "price": price}
+    return _wish(chance)
 
 
 def _wish(chance: random.Random) -> dict[str, str]:
