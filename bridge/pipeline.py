@@ -468,9 +468,8 @@ class Pipeline:
         halted = may_send(self._store.ledger.states_over(intent.account, intent.strategy), reduce_only=intent.reduce_only)
         if halted is not None:
             return halted.message
-        if asked is None or (not intent.reduce_only and now > asked.signal_at + self._send_within):
-            return Reason.STALE_BEFORE_SEND.sentence
-        return ""
+        is_late = asked is None or (not intent.reduce_only and now > asked.signal_at + self._send_within)
+        return Reason.STALE_BEFORE_SEND.sentence if is_late else ""
 
     def expire(self, tx: Tx, order: Order, now: datetime, message: str) -> None:
         """End an entry whose next try would come too late; `message` is what the last one came to."""
