@@ -234,7 +234,7 @@ def _add_replay(commands: "Commands") -> None:
     _add_repeatable(replay, "--sweep", "PLACE=A,B", "try these values: exits.stop.percent=1,2 or long.enter#2=21,34")
     _add_repeatable(replay, "--csv", "FILE", "bars of a file in place of those that are stored")
     replay.add_argument("--interval", metavar="I", help="length of the bars in those files (default: 1d)")
-    replay.add_argument("--out", metavar="DIR", default="replay", help="where journal and report go (default: replay)")
+    replay.add_argument("--out", metavar="DIR", help="where journal and report go (default: in the data folder, for the page)")
 
 
 def _add_universe(commands: "Commands") -> None:

@@ -75,8 +75,9 @@ def replay(arguments: argparse.Namespace) -> int:
         benchmarks = _benchmarks(study, outcome, arguments.benchmark)
     tried = 1 if arguments.demo else _note_tried(settings, study.plan, sweep)
     report = make_report(outcome, benchmarks=benchmarks, stamps=_stamps(study, outcome), tried=tried, sweep=sweep)
-    _write(Path(arguments.out), outcome, report)
-    _tell(report, Path(arguments.out))
+    out = Path(arguments.out) if arguments.out else _folder_of_its_own(settings, study.plan)
+    _write(out, outcome, report)
+    _tell(report, out)
     return 1 if outcome.faults else 0
 
 
@@ -238,6 +239,12 @@ def _note_tried(settings: Settings, plan: Plan, sweep: Mapping[str, Any] | None)
 
 
 # -- what comes out -----------------------------------------------------------------------------------------------------
+
+
+def _folder_of_its_own(settings: Settings, plan: Plan) -> Path:
+    """Where the page of replays finds it, with the latest at the top."""
+    names = "-".join(one.name for one in plan.definitions)[:60]
+    return settings.replays_dir() / f"{SystemClock().now().astimezone(IST):%Y%m%d-%H%M%S}-{names}"
 
 
 def _write(out: Path, outcome: Outcome, report: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from bridge.web.contexts import Chip
 from bridge.web.gate import Gate, PageError, Visitor
 from bridge.web.port import Bridge
 from bridge.web.text import MINUS, NOTHING, Amount, short_time
@@ -44,7 +45,7 @@ class ReplayLine:
     sharpe: str
     trades: str
     tried: str
-    stamps: tuple[str, ...]
+    stamps: tuple[Chip, ...]
 
 
 class ReplayPages:
@@ -118,7 +119,7 @@ def make_replay(folder: Path, now: datetime) -> ReplayLine:
         sharpe=f"{found:.2f}".replace("-", MINUS) if (found := _number(curve.get("sharpe"))) is not None else NOTHING,
         trades=f"{found:,.0f}" if (found := _number(trades.get("count"))) is not None else NOTHING,
         tried=f"best of {tried}" if isinstance(tried, int) and tried > 1 else "",
-        stamps=tuple(str(each.get("message", "")) for each in _list(told, "stamps") if isinstance(each, dict)),
+        stamps=tuple(_stamp(each) for each in _list(told, "stamps") if isinstance(each, dict)),
     )
 
 
@@ -133,6 +134,10 @@ def _read_figures(file: Path, _written_ns: int) -> dict[str, Any]:
         return {}
     wanted = ("definitions", "begin", "end", "curve", "trades", "tried", "stamps")
     return {name: told[name] for name in wanted if name in told} if isinstance(told, dict) else {}
+
+
+def _stamp(told: Mapping[str, Any]) -> Chip:
+    return Chip(text=str(told.get("message", "")), tone="warn" if told.get("tone") == "warn" else "quiet")
 
 
 def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.web.replays import POLICY
+from bridge import cli
+from bridge.scanner.files import write_text
+from bridge.settings import load_settings
+from bridge.web.replays import POLICY, find_reports, make_replay
+from bridge.web.text import NOTHING
 from tests.support.pages import EVIL, assert_is_a_page
+from tests.support.scans import DAYS, MOMENTUM, store_bars
 from tests.support.web import WebBox, make_settings
 
 FIGURES: dict[str, Any] = {
@@ -134,3 +140,19 @@ def test_without_a_report_the_page_says_so(tmp_path: Path) -> None:
         page = fresh.ask("GET", "/replays")
         assert_is_a_page(page)
         assert "There is no report yet" in page.text
+
+
+def test_what_the_command_writes_is_found_by_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a folder named, in one of its own in the data folder."""
+    monkeypatch.setenv("BRIDGE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("BRIDGE_DATABASE__URL", f"sqlite:///{tmp_path / 'bridge.db'}")
+    store_bars(tmp_path / "bars.db", ["NSE:SBIN", "NSE:INFY"])
+    file = tmp_path / "momentum.yaml"
+    file.write_text(write_text({**MOMENTUM, "universe": ["NSE:SBIN", "NSE:INFY"]}))
+    assert cli.main(["replay", "--definition", str(file), "--from", str(DAYS[-2]), "--to", str(DAYS[-1])]) == 0
+    (found,) = find_reports(load_settings().replays_dir())
+    assert found.name.endswith("-momentum")
+    line = make_replay(found, datetime(2026, 11, 21, tzinfo=UTC))
+    assert line.title == "momentum"
+    assert line.span == f"{DAYS[-2]} to {DAYS[-1]}"
+    assert line.total.text != NOTHING
