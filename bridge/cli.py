@@ -222,6 +222,8 @@ def _add_replay(commands: "Commands") -> None:
         "--definition", metavar="D", dest="definitions", action="append", default=[], help=f"{told}; repeatable"
     )
     replay.add_argument("--demo", action="store_true", help="two definitions over a year made up, to see what comes out")
+    told = "the recorded alerts of this data folder in place of definitions: do they come to the same?"
+    replay.add_argument("--alerts", metavar="DATA_DIR", help=told)
     replay.add_argument("--from", dest="since", metavar="2026-01-01", help="first day (default: a year before the last)")
     replay.add_argument("--to", dest="until", metavar="2026-11-20", help="last day (default: the last that has bars)")
     replay.add_argument("--cash", metavar="R", default="1000000", help="opening money (default: 1000000)")

@@ -26,6 +26,7 @@ from bridge.market.bars.store import BarStore
 from bridge.market.bars.universes import open_universes
 from bridge.market.listing import Listing
 from bridge.market.lists import open_newest
+from bridge.replay.alerts import read_recorded, replay_alerts
 from bridge.replay.benchmarks import Benchmark, hold, quotes
 from bridge.replay.bridge import plain_share
 from bridge.replay.demo import BEGIN, END, demo_definitions, demo_settings, make_bars
@@ -66,6 +67,8 @@ class Study:
 def replay(arguments: argparse.Namespace) -> int:
     """Replay, write journal and report, and tell the figures."""
     settings = load_settings()
+    if arguments.alerts is not None:
+        return replay_recorded(settings, arguments)
     with TemporaryDirectory(prefix="bridge-bars-") as folder:
         study = _demo(settings, arguments, Path(folder)) if arguments.demo else _study(settings, arguments, Path(folder))
         sweep = _sweep(study, arguments) if arguments.sweeps else None
@@ -79,6 +82,40 @@ def replay(arguments: argparse.Namespace) -> int:
     _write(out, outcome, report)
     _tell(report, out)
     return 1 if outcome.faults else 0
+
+
+def replay_recorded(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Take the recorded alerts of a data folder again, and tell what becomes of each now; 0 only when all is as it was."""
+    database = _database(settings, arguments.alerts)
+    recorded, reads = read_recorded(database, settings)
+    progress = Progress(sys.stderr, SystemClock())
+    listing = open_newest(settings.instruments_dir(), settings.instruments_file())
+    outcome = replay_alerts(settings, recorded, reads, listing, lambda done, total: progress.tell(done, total, "alerts"))
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "journal.jsonl").write_text("".join(f"{line}\n" for line in outcome.journal), encoding="utf-8")
+    other = [one for one in outcome.comparisons if not one.agrees]
+    for one in other:
+        print(f"{one.at.astimezone(IST):%Y-%m-%d %H:%M:%S}  {one.strategy} {one.action} {one.symbol}  {one.alert_id}")
+        print(f"    then: {one.then}, filled {_units(one.filled_then)}\n    now:  {one.now}, filled {_units(one.filled_now)}")
+    for fault in outcome.faults[:5]:
+        print(f"  fault: {fault}")
+    print(f"{len(outcome.comparisons) - len(other)} of {len(outcome.comparisons)} alerts came to the same; journal in {out}")
+    return 1 if other or outcome.faults else 0
+
+
+def _database(settings: Settings, folder: str) -> str:
+    """The database of a data folder, by its usual name; of the settings' own folder the one that they name."""
+    if Path(folder).resolve() == settings.data_dir.resolve():
+        return settings.database.url
+    path = Path(folder) / "bridge.db"
+    if not path.is_file():
+        raise CommandError(f"{path} is not there: name the data folder of a bridge")
+    return f"sqlite:///{path}"
+
+
+def _units(filled: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{account} {units:+f}" for account, units in sorted(filled.items())) or "nothing"
 
 
 # -- what is replayed ---------------------------------------------------------------------------------------------------
@@ -170,7 +207,8 @@ def _sweep(study: Study, arguments: argparse.Namespace) -> dict[str, Any]:
     """Try the grid, and put what was best by its first days in place of the definition."""
     if len(study.plan.definitions) != 1:
         raise CommandError("--sweep is for one definition")
-    grid = list(variants_of(study.plan.definitions[0].source, [read_axis(text) for text in arguments.sweeps]))
+    axes, factors = [read_axis(text) for text in arguments.sweeps], load_factors(study.settings.factors)
+    grid = list(variants_of(study.plan.definitions[0].source, axes, factors))
     progress = Progress(sys.stderr, SystemClock())
     variants = run_sweep(
         study.settings, study.plan, study.bars, grid, lambda done, total: progress.tell(done, total, "variants")

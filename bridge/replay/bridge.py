@@ -60,6 +60,33 @@ def replay_settings(
     )  # fmt: skip
 
 
+def recorded_settings(settings: Settings, folder: Path) -> Settings:
+    """The settings with every account on paper, by its own name, limits, products and hours."""
+    accounts = {
+        name: AccountSettings(
+            broker="paper",
+            cash=one.cash,
+            slippage_bps=one.slippage_bps,
+            fill_ratio=one.fill_ratio,
+            charges=one.charges,
+            session=one.session,
+            leverage=one.leverage,
+            square_off=one.square_off,
+            reconcile_s=3_600,
+            risk=one.risk,
+            protection_products=one.protection_products,
+            protection_slippage_pct=one.protection_slippage_pct,
+        )
+        for name, one in settings.accounts.items()
+    }
+    return settings.model_copy(
+        update={
+            "data_dir": folder, "database": DatabaseSettings(url=f"sqlite:///{folder}/replay.db", writer="inline"),
+            "accounts": accounts, "notify": NotifySettings(), "freeze_quantities": None,
+        }
+    )  # fmt: skip
+
+
 def _known(risk: RiskSettings) -> RiskSettings:
     return risk.model_copy(update={name: None for name in UNKNOWABLE if name in risk.model_fields_set})
 

@@ -21,6 +21,7 @@ from bridge.replay.journal import write_journal
 from bridge.replay.loop import VirtualClock, VirtualLoop
 from bridge.scanner.columns import Columns
 from bridge.scanner.definition import Definition
+from bridge.scanner.own_factors import load_factors
 from bridge.scanner.programs import make_groups, warm_rows
 from bridge.settings import Settings
 
@@ -67,7 +68,7 @@ def replay_bars(settings: Settings, plan: Plan, history: History, listing: Listi
     """Replay the plan over these bars; ReplayError when there are none."""
     symbols = list(dict.fromkeys(s for one in plan.definitions for s in plan.symbols[one.name]))
     days = _days(plan, history)
-    with tempfile.TemporaryDirectory(prefix="bridge-replay-", dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(prefix="bridge-replay-", dir=memory_folder()) as folder:
         ours = replay_settings(
             settings, Path(folder), strategies=[one.strategy for one in plan.definitions], cash=plan.cash,
             slippage_bps=plan.slippage_bps, product=plan.product, no_limits=plan.no_limits, charges=plan.charges,
@@ -83,7 +84,9 @@ def replay_bars(settings: Settings, plan: Plan, history: History, listing: Listi
 async def _run(
     bridge: ReplayBridge, clock: VirtualClock, plan: Plan, history: History, columns: Columns, tell: Tell
 ) -> Outcome:
-    groups = make_groups(plan.definitions, lambda definition: plan.symbols[definition.name])
+    groups = make_groups(
+        plan.definitions, lambda definition: plan.symbols[definition.name], load_factors(bridge.settings.factors)
+    )
     tracks = [
         Track(
             group=group,
@@ -128,6 +131,7 @@ def _days(plan: Plan, history: History) -> Sequence[date]:
     return sorted(found)
 
 
-def _memory() -> str | None:
+def memory_folder() -> str | None:
+    """Where files are made that no disk has to keep."""
     shm = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
     return str(shm) if shm.is_dir() else None

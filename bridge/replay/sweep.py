@@ -23,6 +23,7 @@ from bridge.replay.history import History
 from bridge.replay.run import Plan, replay_bars
 from bridge.reports.metrics import CurveMetrics, curve_metrics, expected_best_sharpe
 from bridge.scanner.definition import Definition, read_definition
+from bridge.scanner.own_factors import OwnFactors, load_factors
 from bridge.settings import Settings
 
 MAX_VARIANTS = 500
@@ -67,7 +68,9 @@ def read_axis(text: str) -> Axis:
     return Axis(places=tuple(place.strip() for place in places.split("+")), values=found)
 
 
-def variants_of(source: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[tuple[dict[str, str], Definition]]:
+def variants_of(
+    source: Mapping[str, Any], axes: Sequence[Axis], factors: OwnFactors | None = None
+) -> Iterator[tuple[dict[str, str], Definition]]:
     """Every point of the grid as a definition; ConfigError names a place that is none."""
     count = 1
     for axis in axes:
@@ -79,7 +82,11 @@ def variants_of(source: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[tup
         for axis, value in zip(axes, point, strict=True):
             for place in axis.places:
                 _put(made, place, value)
-        yield {axis.name: value for axis, value in zip(axes, point, strict=True)}, read_definition(made)
+        yield {axis.name: value for axis, value in zip(axes, point, strict=True)}, _read(made, factors)
+
+
+def _read(source: Source, factors: OwnFactors | None) -> Definition:
+    return read_definition(source) if factors is None else read_definition(source, factors, factors.digest)
 
 
 def _put(source: Source, place: str, value: str) -> None:
@@ -132,7 +139,7 @@ def run_sweep(
 def _replay_one(
     settings: Settings, plan: Plan, symbols: tuple[str, ...], bars: Path, source: Source
 ) -> tuple[tuple[float, ...], tuple[date, ...], int]:
-    definition = read_definition(source)
+    definition = _read(source, load_factors(settings.factors))
     plan = replace(plan, definitions=(definition,), symbols={definition.name: symbols})
     listing = open_newest(settings.instruments_dir(), settings.instruments_file())
     outcome = replay_bars(settings, plan, History(BarStore(bars)), listing)

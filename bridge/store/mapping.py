@@ -89,7 +89,8 @@ def encode_alert(alert: Alert) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _decode_alert(row: Row) -> tuple[str, Alert]:
+def decode_alert(row: Row) -> tuple[str, Alert]:
+    """An accepted alert from its row."""
     return row[0], Alert(
         alert_id=row[0],
         received_at=from_us(row[1]),
@@ -310,7 +311,7 @@ def _decode_version(row: Row) -> tuple[tuple[str, str], DefinitionVersion]:
 
 
 LEDGER_MAPS: dict[str, RowMap[Any, Any]] = {
-    "alerts": RowMap(tables.AlertRow, lambda _key, alert: encode_alert(alert), _decode_alert, "disposition IS NULL"),
+    "alerts": RowMap(tables.AlertRow, lambda _key, alert: encode_alert(alert), decode_alert, "disposition IS NULL"),
     "orders": RowMap(
         tables.OrderRow,
         _encode_order,

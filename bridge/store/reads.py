@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, select, text
 
+from bridge.core.alert import Alert
 from bridge.core.clock import from_us, to_us
 from bridge.core.enums import Product, Side
 from bridge.core.fill import Fill
@@ -28,7 +29,7 @@ from bridge.core.views import (
 )
 from bridge.store import tables
 from bridge.store.audit import AuditTuple
-from bridge.store.mapping import decode_broker_session, decode_hold, decode_order, decode_position, decode_trade
+from bridge.store.mapping import decode_alert, decode_broker_session, decode_hold, decode_order, decode_position, decode_trade
 from bridge.store.sql import table_of
 
 MAX_LIMIT = 1_000
@@ -154,6 +155,11 @@ class Reads:
     def all_alerts(self) -> list[AlertView]:
         """Every alert, as they came in."""
         return [_alert(row) for row in self._rows(select(_ALERTS).order_by(_ALERTS.c.alert_id))]
+
+    def alerts_as_they_came(self) -> list[Alert]:
+        """Every accepted alert with its signal, as they came in."""
+        query = select(_ALERTS).where(_ALERTS.c.signal != "").order_by(_ALERTS.c.received_at, _ALERTS.c.alert_id)
+        return [decode_alert(tuple(row))[1] for row in self._rows(query)]
 
     def all_fills(self) -> list[Fill]:
         """Every execution, in order of time."""
