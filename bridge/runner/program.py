@@ -1,6 +1,7 @@
 """Program: the definitions of one group at work on live bars; what is stored, what is missing, and what they want."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -8,8 +9,9 @@ from decimal import Decimal
 
 from bridge.core.bar import Interval
 from bridge.core.clock import from_us
-from bridge.core.enums import Product
+from bridge.core.enums import Action, Product
 from bridge.core.ledger import Ledger
+from bridge.core.money import ONE
 from bridge.core.position import PositionKey
 from bridge.core.trade import Trade
 from bridge.market.bars.doctor import Doctor
@@ -30,6 +32,7 @@ SESSION_GRACE = timedelta(minutes=1)
 # Of a new day the first prices are waited for.
 OPENING_GRACE = timedelta(seconds=5)
 _NO_EXTREMES = (None, None)
+_ENTRIES = {Action.BUY: ONE, Action.SELL: -ONE}
 Found = dict[str, tuple[float | None, float | None]]
 
 
@@ -224,12 +227,13 @@ class Program:
 
     def holdings(self, ledger: Ledger, member: Member, *, at_price: bool = False) -> dict[str, Holding]:
         """What the definition's strategy holds of these symbols at its first account, to be judged by the latest bar or,
-        `at_price`, by what is traded now.
+        `at_price`, by what is traded now. An entry under way is held: else the next bar would wish it again.
         """
         found = self._extremes[at_price]
         held = holdings_of(
             ledger, member.definition, member.accounts[:1], member.product, lambda symbol, _at: found.get(symbol, _NO_EXTREMES)
         )
+        held = {**_entries_under_way(ledger, member), **held}
         return {symbol: holding for symbol, holding in held.items() if symbol in self.key.symbols}
 
     def evaluate(self, member: Member, holdings: Mapping[str, Holding], held_back: Mapping[str, str]) -> Evaluation:
@@ -241,6 +245,20 @@ def _is_usable(verdict: Verdict) -> bool:
     """A series without bars so far is no fault of its own: its terms are unknown until it has some."""
     grave = [finding.complaint for finding in verdict.findings if finding.complaint.is_grave]
     return all(complaint is Complaint.NO_BARS for complaint in grave)
+
+
+def _entries_under_way(ledger: Ledger, member: Member) -> dict[str, Holding]:
+    """Entries of the strategy that wait for their turn, for a broker or for a fill; at no price yet, which no stop judges."""
+    strategy, product, found = member.definition.strategy, member.product, dict[str, Decimal]()
+    for alert in list(ledger.waiting.values.values()):
+        signal = alert.signal
+        if signal.action in _ENTRIES and (signal.strategy, signal.product) == (strategy, product):
+            found[signal.symbol] = _ENTRIES[signal.action] * (signal.quantity or ONE)
+    for order in [order for account in member.accounts[:1] for order in ledger.open_orders(account)]:
+        intent = order.intent
+        if not intent.reduce_only and (intent.strategy, intent.product) == (strategy, product):
+            found[intent.symbol] = intent.side.sign * order.leaves_qty
+    return {symbol: Holding(quantity=quantity, entry_px=math.nan) for symbol, quantity in found.items() if quantity}
 
 
 def trade_of(ledger: Ledger, member: Member, symbol: str) -> Trade | None:

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bridge.bootstrap import Bridge
+from bridge.brokers.base import Broker
 from bridge.core.bar import Interval
 from bridge.core.clock import IST
 from bridge.core.market import Tick
+from bridge.core.order_states import OrderStatus
 from bridge.market.bars.series import Series
 from bridge.market.bars.store import BarStore, Part
 from bridge.market.bars.times import days_between, first_second
@@ -21,10 +24,10 @@ from bridge.runner.program import Program
 from bridge.runner.raiser import Raiser
 from bridge.runner.runner import Runner
 from bridge.runner.wiring import make_runner
-from bridge.settings import Settings
+from bridge.settings import AccountSettings, Settings
 from tests.support.clocks import RunningClock
 from tests.support.plays import play
-from tests.support.rigs import Rig, WatchedBridge, abandoned, make_settings, running
+from tests.support.rigs import Rig, ScriptedBridge, abandoned, make_settings, running
 from tests.support.samples import SBIN
 from tests.support.waiting import until
 
@@ -162,14 +165,18 @@ def around(times: list[int], price: float) -> Series:
     return Series(times=np.array(times, np.int64), volume=np.full(len(times), 10.0), **columns)
 
 
-class LearnedBridge(WatchedBridge):
-    """A bridge with a feed that is moved by hand, and perhaps a history."""
+class LearnedBridge(ScriptedBridge):
+    """A bridge with a feed that is moved by hand, perhaps a history, and perhaps a broker that fills when it is told to."""
 
-    def __init__(self, settings: Settings, clock: RunningClock, historian: Historian | None) -> None:
+    def __init__(self, settings: Settings, clock: RunningClock, historian: Historian | None, *, is_scripted: bool) -> None:
+        self.is_scripted = is_scripted
         super().__init__(settings, clock)
         self.historian = historian
         self.connected_at: datetime | None = clock.now() - timedelta(hours=1)
         self.feed.add_source(lambda _tokens: None, lambda: self.connected_at)
+
+    def _make_broker(self, name: str, account: AccountSettings) -> Broker:
+        return super()._make_broker(name, account) if self.is_scripted else Bridge._make_broker(self, name, account)
 
     def _make_runner(self) -> Runner:
         return make_runner(self, timedelta(seconds=120), None if self.historian is None else self.historian.fetch)
@@ -179,7 +186,14 @@ def settings_in(folder: Path, **values: Any) -> Settings:
     return make_settings(folder, **values)
 
 
-def tell(folder: Path, *stories: Story, start: datetime = FRIDAY, has_history: bool = False, **values: Any) -> None:
+def tell(
+    folder: Path,
+    *stories: Story,
+    start: datetime = FRIDAY,
+    has_history: bool = False,
+    is_scripted: bool = False,
+    **values: Any,
+) -> None:
     """Each story is cut off as by kill -9, and the next is told by a bridge on the same files; the last one ends well."""
 
     async def whole() -> None:
@@ -187,7 +201,7 @@ def tell(folder: Path, *stories: Story, start: datetime = FRIDAY, has_history: b
         clock.ahead += start - clock.now()
         historian = Historian(folder, clock) if has_history else None
         for number, story in enumerate(stories, start=1):
-            bridge = LearnedBridge(settings, clock, historian)
+            bridge = LearnedBridge(settings, clock, historian, is_scripted=is_scripted)
             opening = running if number == len(stories) else abandoned
             async with opening(bridge, clock) as rig:
                 await story(Day(rig))
@@ -458,3 +472,31 @@ def test_what_left_the_universe_may_be_left_and_not_entered(tmp_path: Path) -> N
 
     strategies = {"demo": {"accounts": ["paper"], "product": "CNC"}}
     tell(tmp_path, story, universes={"mine": {"file": str(file)}}, strategies=strategies)
+
+
+def test_an_entry_under_way_is_not_wished_again(tmp_path: Path) -> None:
+    """The broker has not filled it when the next bar closes, nor the one after; a rule to leave withdraws it or closes it."""
+
+    async def story(day: Day) -> None:
+        await day.enable(long={"enter": "close > 800", "leave": "close < 790"}, exits={"stop": {"percent": 1}})
+        await day.bar("10:31", "801")
+        await day.close("10:32")
+        (alert,) = await day.signals(1)
+        order = await day.rig.order_in(alert.alert_id, OrderStatus.PLACED)
+        for minute in ("10:32", "10:33"):
+            await day.bar(minute, "815")
+            await day.close(f"10:{int(minute[3:]) + 1}")
+        assert len(day.raised()) == 1
+        await day.rig.broker.fill(order.tag, 4)
+        await day.bar("10:34", "815")
+        await day.close("10:35")
+        await day.rig.broker.fill(order.tag, 6)
+        await day.rig.ended(alert.alert_id)
+        await day.bar("10:35", "815")
+        await day.close("10:36")
+        assert (len(day.raised()), day.rig.quantity()) == (1, 10)
+        await day.bar("10:36", "789")
+        await day.close("10:37")
+        await until(lambda: len(day.raised()) >= 2, "the exit")
+
+    tell(tmp_path, story, is_scripted=True)
