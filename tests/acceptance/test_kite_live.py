@@ -141,7 +141,7 @@ def begin(day: Day) -> None:
 
 
 def test_a_day_from_login_to_stop_loss_and_cancel(tmp_path: Path) -> None:
-    """Filled in parts, a stop with its trigger, a cancel: each on the page and in the alert's way."""
+    """Filled in parts, a stop with its trigger, moved up, a cancel: each on the page and in the alert's way."""
     with open_day(tmp_path) as day:
         begin(day)
 
@@ -156,10 +156,14 @@ def test_a_day_from_login_to_stop_loss_and_cancel(tmp_path: Path) -> None:
         assert day.server.quantity() == "10"
         assert SBIN in day.page("/")
 
-        stop = day.send(action="sell", quantity="10", order_type="SL-M", trigger_price="790")
+        stop = day.send(action="sell", quantity="10", order_type="SL-M", trigger_price="785")
         order = day.order(stop, "PLACED")
         assert day.status(order) == "TRIGGER PENDING"
-        day.price("789")
+        trailed = day.send(action="modify", order_type="SL-M", price=None, trigger_price="790")
+        assert day.ended(trailed)["disposition"] == "done"
+        assert "order_replaced" in [step["step"] for step in day.ended(trailed)["steps"]]
+        assert "790" in day.page(f"/alerts/{stop}")
+        day.price("789")  # above the stop as it was first
         assert day.ended(stop)["code"] == "FILLED"
         assert day.server.quantity() == "0"
 
