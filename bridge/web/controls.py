@@ -114,7 +114,7 @@ def _note(state: TradingState | None, now: datetime) -> str:
         return ""
     cancels = " Entries that rest are cancelled." if state.cancels else ""
     note = f"Since {short_time(state.since, now)}, by {state.by}.{cancels}"
-    return f"{note} {state.message}" if state.message else note
+    return f"{note} {state.message[:1].upper()}{state.message[1:]}" if state.message else note
 
 
 def _controls(scope: Scope, state: TradingState | None) -> tuple[Control, ...]:

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.core.alert import RefusedAlert
 from bridge.core.enums import OrdType, Product, Side, Source
+from bridge.core.events import Changed
 from bridge.core.hold import Hold, find_gaps, make_hold
 from bridge.core.ids import fingerprint, make_alert_id
 from bridge.core.order_states import OrderStatus
@@ -392,8 +393,7 @@ def test_every_page_fits_and_can_be_read(chromium, box, size, scheme):
         assert (ground == "rgb(14, 19, 25)") is (scheme == "dark")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "light"), (DESK, "dark")], ids=["phone", "desk"])
 def test_every_page_of_scans_fits_and_can_be_read(chromium, box, size, scheme):
     """Sideways only within the table, whose first column stays; hostile names and notes are only text."""
     filters = {**MOMENTUM["filters"], EVIL: "close > 1"}
@@ -450,6 +450,24 @@ def test_a_definition_is_written_corrected_approved_and_enabled_in_the_browser(c
         page.get_by_role("button", name="Enable now").click()
         page.get_by_text("no bar has closed since").first.wait_for()
         other.locator("#scan-ema-cross").get_by_text("enabled", exact=True).wait_for()
+
+
+async def publish(box: WebBox, what: str) -> None:
+    box.bridge.hub.publish([Changed(what=what)])
+
+
+def test_the_table_of_a_scan_follows_its_bars_without_a_reload(chromium, box):
+    """Where the reader is stays: the page is the same document, sorted anew."""
+    show(box, MOMENTUM)
+    with Watched(chromium, box, viewport=PHONE) as page:
+        page.goto("/scans/momentum?show=all")
+        wait_live(page)
+        page.evaluate("window.sameDocument = true")
+        assert page.get_by_text("2 entering of 6").is_visible()
+        show(box, MOMENTUM, {"NSE:RELIANCE": "10", "NSE:M&M": "20", "NSE:SBIN": "60"})
+        box.run(publish(box, "definition"))
+        page.get_by_text("leaving of 6").wait_for()
+        assert page.evaluate("window.sameDocument") is True
 
 
 def test_a_page_for_nobody_is_a_page_too(chromium, box):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import cli
@@ -72,6 +72,7 @@ def test_a_report_is_served_as_it_is_and_may_do_nothing(box: WebBox) -> None:
     assert answer.headers["x-frame-options"] == "DENY"
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
