@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Set
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -146,6 +146,33 @@ def test_who_listens_hears_every_tick_and_makes_no_marks(tmp_path):
         late = Source()
         feed.add_source(late.subscribe)
         assert late.wanted == [{1, 2}]
+
+    tell(tmp_path, story)
+
+
+def test_prices_are_heard_since_the_feed_that_has_been_there_longest(tmp_path):
+    """None while all are away; a listener that asks again wants what it names then."""
+
+    async def story(store: Watched) -> None:
+        feed, source = make_feed(store)
+        assert feed.heard_since() is None
+        since: dict[str, datetime | None] = {"one": None, "two": None}
+        feed.add_source(lambda _tokens: None, lambda: since["one"])
+        feed.add_source(lambda _tokens: None, lambda: since["two"])
+        assert feed.heard_since() is None
+        since["two"] = NOON
+        assert feed.heard_since() == NOON
+        since["one"] = NOON - timedelta(minutes=5)
+        assert feed.heard_since() == NOON - timedelta(minutes=5)
+        since["one"] = None
+        assert feed.heard_since() == NOON
+        heard: list[Tick] = []
+        feed.listen([SBIN], heard.extend)
+        await feed.turn()
+        feed.listen([INFY], heard.extend)
+        await feed.turn()
+        feed.take([tick(2, "1500")])
+        assert (source.wanted, len(heard)) == ([{1}, {2}], 1)
 
     tell(tmp_path, story)
 

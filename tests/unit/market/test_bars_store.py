@@ -217,3 +217,16 @@ def test_a_kill_in_the_middle_leaves_whole_imports(tmp_path):
     assert all(f"NSE:A{number}" in held for number in done)
     assert len(set(held.values())) <= 2
     assert len(store.read(MINUTE, list(held), JAN, date(2026, 6, 30))) > 0
+
+
+def test_a_mark_is_true_with_its_bars_and_not_without(store):
+    """What is stored in one call is there whole or not at all, and the last text under a name counts."""
+    assert store.mark("known") is None
+    store.merge(MINUTE, [Part(symbol="NSE:A", series=make([1]))], marks={"known": "one"})
+    bad = make([2])
+    bad.volume[0] = 0.5
+    with pytest.raises(BarsError, match="whole number"):
+        store.merge(MINUTE, [Part(symbol="NSE:A", series=make([3])), Part(symbol="NSE:B", series=bad)], marks={"known": "two"})
+    assert (store.mark("known"), len(store.series(MINUTE, "NSE:A", JAN, JAN))) == ("one", 1)
+    store.merge(MINUTE, (), marks={"known": "three", "other": "1"})
+    assert (store.mark("known"), store.mark("other")) == ("three", "1")
