@@ -12,7 +12,7 @@ from typing import Protocol
 from bridge.brokers.base import BrokerStatus
 from bridge.closing import own_signal, strategy_of
 from bridge.core.clock import IST, Clock, market_day
-from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce
+from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce, Variety
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import Ledger
 from bridge.core.market import SessionQuestion, SessionState
@@ -79,7 +79,8 @@ class SquareOff:
             if intent.product is not Product.MIS or (intent.reduce_only and (ends_soon(order) or order.is_protection)):
                 continue
             end = self._end_of(intent.account, intent.symbol, now)
-            if end is not None and now >= end > order.created_at:  # one made later is for the next session (AMO)
+            is_for_next = intent.variety is Variety.AMO and end is not None and order.created_at >= end
+            if end is not None and now >= end and not is_for_next:
                 found.append((order, f"MIS is squared off from {_clock_text(end)} on"))
         return found
 

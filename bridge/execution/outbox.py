@@ -220,7 +220,11 @@ class Lane:
         order = self._steps.find_order(cl_ord_id)
         if order is None or order.status is not OrderStatus.NEW or not self._steps.is_asked(order):
             return False
-        shortage = await self._steps.shortage(order, self._wake)
+        try:
+            shortage = await self._steps.shortage(order, self._wake)
+        except Exception as error:  # a question that fails says nothing against the order
+            self._steps.on_fault("margins", error)
+            return False
         if shortage:
             await write_down(self._write, partial(self._deny, cl_ord_id=cl_ord_id, message=shortage))
         return bool(shortage)

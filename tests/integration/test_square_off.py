@@ -351,3 +351,22 @@ def test_a_halt_of_everything_holds_for_it_too(tmp_path: Path) -> None:
         await fill_exit(rig)
 
     tell(tmp_path, story)
+
+
+def test_a_resting_exit_that_another_strategy_placed_since_does_not_keep_the_position_open(tmp_path: Path) -> None:
+    """The first exit was rejected, and a limit order that comes then would leave nothing for the next one to close."""
+    strategies = {name: {"accounts": ["paper"], "product": "MIS"} for name in ("demo", "other")}
+
+    async def story(rig: Rig) -> None:
+        await buy(rig)
+        rig.broker.answers.append(REFUSE)
+        jump_to(rig, end_of(rig))
+        await until(lambda: len(exits(rig)) == 1, "the exit that is refused")
+        await rig.ended(exits(rig)[0].intent.alert_id)
+        late = await rig.accept(strategy="other", action="exit", order_type="LIMIT", price="850")
+        await rig.ended(late)
+        assert rig.quantity() == 10
+        rig.clock.jump(seconds=61)
+        await fill_exit(rig, 2)
+
+    tell(tmp_path, story, strategies=strategies)

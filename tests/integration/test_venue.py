@@ -315,12 +315,14 @@ def test_reports_missed_while_the_venue_was_restarted_arrive(
         venue.kill()
         await it.until_status(connected=False)
         await until(lambda: rig.bridge.guarded[it.account].state is not BreakerState.CLOSED, "the breaker to open")
-        assert len([told for told in rig.alarms() if "Nothing leaves" in told]) == 1
+        # The alarm is written down in the background, so a moment after the breaker has opened.
+        await until(lambda: [told for told in rig.alarms() if "Nothing leaves" in told], "the alarm")
         venue.launch()
         await asyncio.to_thread(venue.start)
         venue.price("650")  # it may fill before the bridge has found back, or after
         assert (await rig.ended(resting)).code == "FILLED"
         await it.until_status(connected=True)
+        assert len([told for told in rig.alarms() if "Nothing leaves" in told]) == 1
 
     tell(tmp_path, venue, story)
 

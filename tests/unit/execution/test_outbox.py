@@ -65,3 +65,35 @@ def test_what_a_commit_granted_to_the_lane_leaves_before_what_the_same_commit_ma
         await lane.stop()
 
     play(story)
+
+
+def test_an_entry_leaves_although_the_question_for_its_margin_met_a_fault() -> None:
+    """The fault is told; the order goes by our own reckoning, and the lane forgets nothing."""
+
+    async def story() -> None:
+        clock, faults = StillClock(), list[str]()
+        broker = ScriptedBroker("paper", clock)
+        news = GuardNews(on_breaker=lambda *_: None, on_alarm=lambda *_: None, on_fault=lambda *_: None)
+        entering, sending = make_order(1), make_order(1, status=OrderStatus.PENDING)
+
+        def write(command: Any) -> asyncio.Future[Any]:
+            """A commit that has arrived: the grant, and later the outcome."""
+            done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            done.set_result(None if broker.sent else Leave(sending))
+            return done
+
+        steps = LaneSteps(
+            begin_send=lambda *_: Leave(sending), apply_outcome=lambda *_: None, expire=lambda *_: None,
+            find_order=lambda _cl_ord_id: entering, seconds_left=lambda *_: None, in_doubt=lambda *_: None,
+            why_not_change=lambda *_: "", is_asked=lambda _order: True, shortage=never, deny=lambda *_: None,
+            on_send=lambda _order: None, on_fault=lambda where, _error: faults.append(where),
+        )  # fmt: skip
+        lane = Lane("paper", GuardedBroker("paper", broker, clock, news), write, steps, Gate(), clock)
+        lane.start()
+        lane.push(entering.cl_ord_id, reduce_only=False, granted=False)
+        await until(lambda: broker.sent, "the order to leave")
+        await until(lambda: not lane.backlog, "an empty lane")
+        assert faults == ["margins"]
+        await lane.stop()
+
+    play(story)
