@@ -164,8 +164,14 @@ class Protector:
         order = resting_order(tx.ledger, one)
         if order is None:
             return
-        quantity = to_text(coverable(tx.ledger, one))
-        ask_cancel(tx, order, now, f"{to_text(order.leaves_qty)} rest and {quantity} are to be protected")
+        quantity = coverable(tx.ledger, one)
+        if order.leaves_qty <= quantity:
+            try:
+                self._make_legs(one, quantity)
+            except ValueError as error:  # less is better than none
+                _keep(tx, one, order, str(error).rstrip("."), now)
+                return
+        ask_cancel(tx, order, now, f"{to_text(order.leaves_qty)} rest and {to_text(quantity)} are to be protected")
         ended = tx.ledger.orders.get(order.cl_ord_id)
         if ended is not None and ended.status.is_closed:  # it had not left yet
             note_closed(tx, ended, now)
@@ -198,7 +204,7 @@ class Protector:
             legs=legs,
         )
         order = open_order(tx, approve_protection(tx.ledger, intent), now)
-        _put(tx, move_protection(one, Kind.ORDERED, now, order_id=order.cl_ord_id, orders=one.orders + 1))
+        _put(tx, move_protection(one, Kind.ORDERED, now, order_id=order.cl_ord_id, orders=one.orders + 1, message=""))
         queue_order(tx, order, granted=False)
 
     def _make_legs(self, one: Protection, quantity: Decimal) -> Legs:
@@ -224,6 +230,13 @@ def _fail(tx: Tx, one: Protection, why: str, now: datetime) -> None:
     failed = evolve(move_protection(one, Kind.FAILED, now), message=why)
     _put(tx, failed)
     _alarm(tx, failed, f"The position in {one.key.symbol} is not protected ({one.protect}): {why}. See to it yourself.", now)
+
+
+def _keep(tx: Tx, one: Protection, order: Order, why: str, now: datetime) -> None:
+    """What is wished instead of the order that rests cannot be: it stays, and a person is told."""
+    _put(tx, evolve(one, message=why, updated_at=now))
+    message = f"The position in {one.key.symbol} is not protected as a whole ({one.protect}): {why}."
+    _alarm(tx, one, f"{message} What rests for {to_text(order.leaves_qty)} stays. See to the others yourself.", now)
 
 
 def _alarm(tx: Tx, one: Protection, message: str, now: datetime) -> None:

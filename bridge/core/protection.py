@@ -146,6 +146,7 @@ class Protection:
 
     `alert_id` and `leg` name the entry that asked for it last, filled at `entry_px` on average. `order_id` is its latest
     order's `cl_ord_id`, the `orders`-th of that entry: where its fills come in turns with another's, its count goes on.
+    `message` is why it failed, or why what rests stays although it should be another.
     """
 
     protection_id: str

@@ -57,7 +57,7 @@ def _step_of_order(ledger: Ledger, one: Protection, order: Order, quantity: Deci
     if order.leaves_qty > quantity:
         return Step.WITHDRAW
     is_other = order.leaves_qty < quantity or order.intent.alert_id != one.alert_id
-    if not is_other or order.cum_qty or not _is_calm(ledger, one, now):
+    if not is_other or one.message or order.cum_qty or not _is_calm(ledger, one, now):
         return Step.NOTHING
     return Step.NOTHING if _is_halted(ledger, one) else Step.WITHDRAW  # what cannot be made anew is better than none
 

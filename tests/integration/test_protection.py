@@ -15,7 +15,7 @@ from bridge.core.order import Order
 from bridge.core.protection import Leg, Legs
 from tests.support.clocks import RunningClock
 from tests.support.plays import play
-from tests.support.rigs import Rig, WatchedBridge, make_settings, running
+from tests.support.rigs import Rig, WatchedBridge, make_settings, running, write_freezes
 from tests.support.samples import SBIN
 from tests.support.waiting import until
 
@@ -270,3 +270,21 @@ def test_a_halt_of_everything_leaves_what_rests(tmp_path: Path) -> None:
         await resting(rig, 15)
 
     tell(tmp_path, story)
+
+
+def test_what_rests_stays_where_the_larger_one_cannot_be_made(tmp_path: Path) -> None:
+    """Together the entries are more than the exchange takes in one order: the first stays protected, and a person is told."""
+
+    async def story(rig: Rig) -> None:
+        await enter(rig)
+        first = await resting(rig, 10)
+        await enter(rig)
+        await until(rig.alarms, "the alarm")
+        rig.clock.jump(seconds=10)
+        await asyncio.sleep(0.1)
+        assert protections(rig) == [first]
+        assert ["20 are held" in told and "What rests for 10 stays" in told for told in rig.alarms()] == [True]
+        await rig.ended(await rig.accept(action="exit", quantity="14"))
+        await resting(rig, 6)
+
+    tell(tmp_path, story, freeze_quantities=write_freezes(tmp_path, {"STATE BANK OF INDIA": 12}))
