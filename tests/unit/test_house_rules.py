@@ -125,7 +125,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "bridge.brokers.venue.adapter:VenueBroker._hand_over": "a stream's edge: the reports are still to be told; logged",
     "bridge.feed:Feed._run": "one turn's fault must not be the end of prices; counted",
     "bridge.brokers.venue.adapter:VenueBroker._follow": "without its news nothing is followed; logged, shown in the status",
-    "bridge.execution.outbox:Lane._is_denied": "a question about margin that fails must not keep an entry from leaving; counted",
+    "bridge.execution.outbox:Lane._is_denied": "a question about margin that fails must not keep an entry here; counted",
     "bridge.execution.outbox:Lane._run": "a lane outlives a fault with one order; it is counted and tried again",
     "bridge.execution.guard:GuardedBroker._command": "an adapter that raises has proved nothing: the outcome is unknown",
     "bridge.execution.guard:GuardedBroker._call": "an adapter that raises has read nothing; counted, and the reader is told",
