@@ -86,6 +86,7 @@ def test_an_entry_leaves_although_the_question_for_its_margin_met_a_fault() -> N
             begin_send=lambda *_: Leave(sending), apply_outcome=lambda *_: None, expire=lambda *_: None,
             find_order=lambda _cl_ord_id: entering, seconds_left=lambda *_: None, in_doubt=lambda *_: None,
             why_not_change=lambda *_: "", is_asked=lambda _order: True, shortage=never, deny=lambda *_: None,
+            note_refusal=lambda *_: None,
             on_send=lambda _order: None, on_fault=lambda where, _error: faults.append(where),
         )  # fmt: skip
         lane = Lane("paper", GuardedBroker("paper", broker, clock, news), write, steps, Gate(), clock)
