@@ -1,13 +1,15 @@
 """What each template is given: frozen values made from views, everything already in words and numbers as shown."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from urllib.parse import quote
 
 from bridge.core.clock import IST
-from bridge.core.enums import Disposition, OrdType
+from bridge.core.enums import Disposition, OrdType, Source
 from bridge.core.hold import Hold
 from bridge.core.login import LoginView
 from bridge.core.money import ZERO, to_text
@@ -250,6 +252,8 @@ class AlertPage:
     field: str
     steps: tuple[StepLine, ...]
     orders: tuple[OrderLine, ...]
+    reasons: tuple[tuple[str, str], ...]
+    scan: str
     body: str
 
 
@@ -506,6 +510,7 @@ def make_steps(views: Sequence[StepView]) -> tuple[StepLine, ...]:
 
 def make_alert_page(view: AlertView, steps: Sequence[StepView], orders: Sequence[OrderView], now: datetime) -> AlertPage:
     """Everything there is to tell of an alert."""
+    notes = _notes_of(view)
     return AlertPage(
         line=make_alert(view, orders, now),
         received_at=full_time(view.received_at),
@@ -516,8 +521,21 @@ def make_alert_page(view: AlertView, steps: Sequence[StepView], orders: Sequence
         field=view.field or "",
         steps=make_steps(steps),
         orders=tuple(make_order(order, now) for order in orders),
+        reasons=tuple(notes.items()),
+        scan=f"/scans/{quote(notes['definition'])}/{quote(view.symbol, safe=':')}" if "definition" in notes else "",
         body=view.body,
     )
+
+
+def _notes_of(view: AlertView) -> dict[str, str]:
+    """Why a scan raised it, by what its signal has noted; nothing for alerts that came from elsewhere."""
+    if view.source != Source.SCAN:
+        return {}
+    try:
+        told = json.loads(view.body).get("notes")
+    except (ValueError, AttributeError):
+        return {}
+    return {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else {}
 
 
 def make_alerts(views: Sequence[AlertView], orders: Mapping[str, Sequence[OrderView]], now: datetime) -> tuple[AlertLine, ...]:

@@ -138,6 +138,7 @@ def test_a_symbol_links_to_the_signals_that_were_raised_for_it(box: WebBox) -> N
     signal = Signal(
         strategy="demo", symbol="NSE:SBIN", action=Action.BUY, signal_at=box.clock.now(), accounts=("paper",),
         product=Product.MIS, quantity=Decimal(1),
+        notes={"why": "rank 1 of 2", "definition": "momentum", EVIL: EVIL},
     )  # fmt: skip
 
     async def raise_it() -> str:
@@ -145,6 +146,10 @@ def test_a_symbol_links_to_the_signals_that_were_raised_for_it(box: WebBox) -> N
 
     answer = box.run(raise_it())
     assert f'href="/alerts/{answer}"' in box.ask("GET", "/scans/momentum/NSE:SBIN").text
+    way = box.ask("GET", f"/alerts/{answer}")
+    assert_is_a_page(way)
+    for text in ("Why it was raised", "rank 1 of 2", 'href="/scans/momentum/NSE:SBIN"'):
+        assert text in way.text
     assert "/alerts/0" not in box.ask("GET", "/scans/momentum/NSE:TCS").text
 
 

@@ -334,3 +334,12 @@ def test_contexts_are_frozen_values():
             if isinstance(made, type) and is_dataclass(made) and made.__module__ == module.__name__:
                 assert made.__dataclass_params__.frozen, made  # type: ignore[attr-defined]
                 assert fields(made)
+
+
+@pytest.mark.parametrize("body", ["", "{", "5", "[]", '{"notes": 5}', '{"notes": null}', "{}"])
+def test_a_scan_whose_reasons_cannot_be_read_has_none(body):
+    """Its page is shown all the same; and what others write into a body is no reason of ours."""
+    page = contexts.make_alert_page(alert(source="scan", body=body), [], [], NOON)
+    assert (page.reasons, page.scan) == ((), "")
+    theirs = alert(source="tradingview", body='{"notes": {"definition": "x"}}')
+    assert contexts.make_alert_page(theirs, [], [], NOON).reasons == ()
