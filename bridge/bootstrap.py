@@ -46,6 +46,7 @@ from bridge.market.lists import open_newest
 from bridge.market.rulings import Rulings
 from bridge.metrics import Metrics
 from bridge.notify.dispatch import Notifier
+from bridge.options import Options
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
 from bridge.protecting import Protector
 from bridge.risk.halt import starting_state
@@ -128,6 +129,7 @@ class Bridge(KiteWiring):
         self.worker = self._make_worker()
         self.notifier = self._make_notifier()
         self.desk = self._make_desk()
+        self.options = Options(self.store.ledger, self.catalog, self.feed.listen, self.clock)
         self.scans = Scanning(settings, self.store, self.clock)
         self.started_at: datetime = self.clock.now()
         self._is_stopping = self._is_drained = False
@@ -502,6 +504,7 @@ class Bridge(KiteWiring):
         await self.withdrawals.tick()
         await self.square_off.tick()
         await self.protector.look()
+        self.options.look()
         if self.sessions:
             await self.logins.tick()
 

@@ -73,6 +73,7 @@ class Api:
             self._guarded("/orders/{cl_ord_id}/modify", POST=self.modify_order),
             self._guarded("/positions", GET=self.positions),
             self._guarded("/holdings", GET=self.holdings),
+            self._guarded("/greeks", GET=self.greeks),
             self._guarded("/trades", GET=self.trades),
             self._guarded("/account", GET=self.account),
             self._guarded("/events", GET=self.events),
@@ -188,6 +189,16 @@ class Api:
     async def holdings(self, _request: Request) -> Response:
         """Shares that lie at the brokers from days before, as last seen."""
         return answer_json([asdict(view) for view in self._bridge.holdings()])
+
+    async def greeks(self, request: Request) -> Response:
+        """Volatility and Greeks of the options held, or of the one that is named."""
+        symbol = request.query_params.get("symbol")
+        if symbol is None:
+            return answer_json([asdict(view) for view in await asyncio.to_thread(self._bridge.options.views)])
+        view = await asyncio.to_thread(self._bridge.options.view, symbol)
+        if view is None:
+            raise NotFoundError("option", symbol[:64])
+        return answer_json(asdict(view))
 
     async def positions(self, _request: Request) -> Response:
         """Positions that are not flat."""

@@ -25,6 +25,7 @@ from bridge.web.assets import Assets
 from bridge.web.gate import Gate, PageError, Visitor, is_own_origin
 from bridge.web.live import EventStream, HubFullError
 from bridge.web.logins import LoginPages
+from bridge.web.option_lines import make_option
 from bridge.web.port import Bridge
 from bridge.web.replays import ReplayPages
 from bridge.web.scan_pages import ScanPages
@@ -213,14 +214,12 @@ class Pages:
 
     def _positions(self, snapshot: Snapshot) -> Mapping[str, object]:
         views = self._reads.positions()
-        lines = [
-            contexts.make_position(
-                view, self._bridge.square_off_at(view.account, view.symbol) if view.product == "MIS" else None
-            )
-            for view in views
-        ]
+        lines = [contexts.make_position(view, self._square_off(view)) for view in views]
         holdings = [contexts.make_holding(view) for view in snapshot.holdings]
-        return {"positions": lines, "unrealized": contexts.total_unrealized(views), "holdings": holdings}
+        options = [make_option(view) for view in self._bridge.options.views()]
+        return {
+            "positions": lines, "unrealized": contexts.total_unrealized(views), "holdings": holdings, "options": options,
+        }  # fmt: skip
 
     def _square_off(self, view: PositionView) -> datetime | None:
         return self._bridge.square_off_at(view.account, view.symbol) if view.product == Product.MIS else None

@@ -12,6 +12,7 @@ from bridge.core.scope import Scope, TradingState
 from bridge.core.views import AccountView, ExternalView, HoldingView
 from bridge.definitions import Definitions
 from bridge.intake.verify import Delivery
+from bridge.options import Options
 from bridge.settings import Settings
 from bridge.store.reads import Reads
 from bridge.web.live import Hub
@@ -246,6 +247,11 @@ class Bridge(Protocol):
 
     def external_orders(self) -> list[ExternalView]:
         """Orders at the brokers that are not ours, as last seen."""
+        ...
+
+    @property
+    def options(self) -> Options:
+        """Greeks of options; its views are for a worker thread."""
         ...
 
     def holdings(self) -> list[HoldingView]:
