@@ -25,6 +25,7 @@ from bridge.core.bar import Interval
 from bridge.core.enums import Action, Product, Source
 from bridge.core.market import Mark
 from bridge.core.money import ZERO
+from bridge.core.position import PositionKey
 from bridge.feed import put_marks
 from bridge.raising import holdings_of, signal_of
 from bridge.replay.bridge import ACCOUNT, ReplayBridge
@@ -58,6 +59,8 @@ class Track:
     pending: "list[Pending]" = field(init=False, default_factory=list)
     before: datetime | None = field(init=False, default=None)
     opens_at: datetime | None = field(init=False, default=None)
+    # Since when each position is held, and how high and low its price has gone in this track's closed bars since.
+    extremes: "dict[PositionKey, tuple[datetime, float, float]]" = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.places = {symbol: place for place, symbol in enumerate(self.group.key.symbols)}
@@ -118,8 +121,9 @@ class Engine:
         self._columns = columns
         self._tell = tell
         self._last: dict[str, float] = {}  # the latest price of every symbol that is held
-        self._extremes: dict[str, tuple[float, float]] = {}
-        self._since: dict[str, datetime] = {}  # when the round trip began whose extremes these are
+        # Where several tracks have a symbol, what rests in it meets the shortest bars alone.
+        by_length = sorted(tracks, key=lambda track: -track.group.key.interval.seconds)
+        self._finest = {symbol: track for track in by_length for symbol in track.places}
         self._held: frozenset[str] = frozenset()
         self._working: frozenset[str] = frozenset()
         self._intraday = False
@@ -187,17 +191,24 @@ class Engine:
             await self._act(row.closed_at, {}, late)
 
     def _stretch(self, track: Track, row: Row) -> None:
-        """Carry on how far the price has gone since each entry; the bar that was just judged counts from now on."""
-        for symbol in self._held:
-            high, low = self._price(track, row, symbol, _HIGH), self._price(track, row, symbol, _LOW)
-            if high is not None and low is not None:
-                known = self._extremes.get(symbol, (high, low))
-                self._extremes[symbol] = (max(known[0], high), min(known[1], low))
+        """Carry on how far prices have gone since each entry; the bar that was just judged counts from now on."""
+        held = self._ledger.positions.held[ACCOUNT]
+        track.extremes = {key: known for key, known in track.extremes.items() if key in held}
+        for key in held:
+            high, low = self._price(track, row, key.symbol, _HIGH), self._price(track, row, key.symbol, _LOW)
+            trade = self._ledger.trades.get(key)
+            if trade is None or high is None or low is None:
+                continue
+            known = track.extremes.get(key)
+            if known is not None and known[0] == trade.opened_at:
+                high, low = max(known[1], high), min(known[2], low)
+            track.extremes[key] = (trade.opened_at, high, low)
 
     async def _walk(self, track: Track, row: Row) -> None:
         """Have what rests meet the rest of the bar, the worse extreme first."""
         span = row.closed_at - row.opened_at
-        paths = {symbol: path for symbol in sorted(self._working) if (path := self._path(track, row, symbol))}
+        mine = [symbol for symbol in sorted(self._working) if self._finest.get(symbol) is track]
+        paths = {symbol: path for symbol in mine if (path := self._path(track, row, symbol))}
         for step in range(3):
             if paths:
                 prices = {symbol: path[step] for symbol, path in paths.items()}
@@ -215,7 +226,8 @@ class Engine:
 
     async def _end_session(self, track: Track, row: Row) -> None:
         """Intraday positions on daily bars end at the day's close, the only price that is known of the afternoon."""
-        prices = {s: px for s in sorted(self._held) if (px := self._price(track, row, s, _LAST)) is not None}
+        mine = [symbol for symbol in sorted(self._held) if self._finest.get(symbol) is track]
+        prices = {symbol: px for symbol in mine if (px := self._price(track, row, symbol, _LAST)) is not None}
         if (at := self._square_off_at(row.opened_at)) is not None and prices:
             await self._act(at, prices, [])
 
@@ -243,7 +255,7 @@ class Engine:
                 self._ask(track, definition, row.opened_at)
 
     def _ask(self, track: Track, definition: Definition, asked_at: datetime) -> None:
-        holdings = self._holdings(definition)
+        holdings = self._holdings(track, definition)
         kept = self._columns.held_back(definition, track.group.key.symbols, _day_of(asked_at)) if definition.columns else {}
         held_back = {**track.held_back, **kept}
         evaluation = track.group.evaluate(definition, holdings, lots=self._lots, held_back=held_back)
@@ -258,13 +270,16 @@ class Engine:
             for wish in evaluation.wishes
         ]
 
-    def _holdings(self, definition: Definition) -> Mapping[str, Holding]:
+    def _holdings(self, track: Track, definition: Definition) -> Mapping[str, Holding]:
         if not self._held:
             return {}
-        return holdings_of(self._ledger, definition, (ACCOUNT,), self._product(definition), self._reach)
+        product = self._product(definition)
 
-    def _reach(self, symbol: str, _since: datetime) -> tuple[float | None, float | None]:
-        return self._extremes.get(symbol, (None, None))
+        def reach(symbol: str, since: datetime) -> tuple[float | None, float | None]:
+            known = track.extremes.get(PositionKey(ACCOUNT, symbol, product))
+            return known[1:] if known is not None and known[0] == since else (None, None)
+
+        return holdings_of(self._ledger, definition, (ACCOUNT,), product, reach)
 
     def _product(self, definition: Definition) -> Product:
         return self._bridge.settings.strategies[definition.strategy].product
@@ -311,10 +326,6 @@ class Engine:
         for symbol in self._held - symbols:
             self._last.pop(symbol, None)
         for key in held:
-            trade = self._ledger.trades.get(key)
-            if trade is not None and self._since.get(key.symbol) != trade.opened_at:
-                self._since[key.symbol] = trade.opened_at
-                self._extremes.pop(key.symbol, None)
             if key.symbol in prices:
                 self._last[key.symbol] = prices[key.symbol]
         self._held = symbols

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bridge.core.bar import Interval
 from bridge.market.bars.series import COLUMNS, Series
-from bridge.market.bars.synthetic import weekdays
+from bridge.market.bars.store import Part
+from bridge.market.bars.synthetic import combine, weekdays
 from tests.support.replays import daily_times, minute_times, play, store_of, walk
 from tests.support.rigs import ROOT
 
@@ -130,3 +131,18 @@ def test_daily_definitions_act_at_the_next_days_open(tmp_path):
     for at, _symbol, _quantity, price in fills(outcome):
         assert at.strftime("%H:%M") == "03:45"
         assert float(price) == opens[at.date().isoformat()]
+
+
+def test_definitions_of_other_bars_change_nothing_for_each_other(tmp_path):
+    """A trail of quarter hours counts from its own bars, also where a definition of days looks at the same symbol."""
+    days = weekdays(date(2026, 3, 2), date(2026, 4, 10))
+    minutes = walk(9, minute_times(days), gap=0.0)
+    store = store_of(tmp_path, Interval.MINUTES_15, {A: minutes})
+    store.merge(Interval.DAY, [Part(symbol=A, series=combine(Interval.DAY, minutes))])
+    trailed = {**CROSS, "universe": [A], "exits": {"trail": {"percent": 4}}}
+    daily = {"name": "days", "universe": [A], "interval": "1d", "long": {"enter": "close > 1000000"}, "size": {"quantity": 1}}
+    alone = play(tmp_path / "a", store, trailed, days=days, product="CNC")
+    both = play(tmp_path / "b", store, trailed, daily, days=days, product="CNC")
+    assert fills(both) == fills(alone)
+    assert any("trailing stop" in one.wish.why for one in alone.raised)
+    assert alone.days == both.days
