@@ -184,7 +184,7 @@ def read_narrowing(query: Mapping[str, str]) -> Narrowing:
     page = query.get("page", "")
     return Narrowing(
         show=show if (show := query.get("show", "")) in SHOWS else "all",
-        find=query.get("find", "").strip().upper()[:40],
+        find=query.get("find", "").upper()[:40].strip(),
         page=max(1, int(page)) if page.isascii() and page.isdecimal() and len(page) < 4 else 1,
     )
 
