@@ -13,11 +13,12 @@ from bridge.brokers.paper.shelves import PaperShelves
 from bridge.brokers.paper.values import PaperPolicy
 from bridge.charge_check import ChargeCheck
 from bridge.core.clock import IST, Clock, SystemClock
-from bridge.core.enums import Product
+from bridge.core.enums import OutcomeKind, Product
 from bridge.core.errors import ConfigError, StoreError
 from bridge.core.events import Changed, Event, ProtectionDue
 from bridge.core.market import never_closed
 from bridge.core.money import ONE
+from bridge.core.order_states import UNACKNOWLEDGED
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import TradingState, account_scope
 from bridge.core.views import AccountView, ExternalView, HoldingView
@@ -409,9 +410,9 @@ class Bridge(KiteWiring):
                 self.throttles[account].remember(sent_at)
                 if account in self._kites:
                     self._kites[account].count.remember(tag, sent_at, now)
-        for account, orders in self.store.ledger.orders.sending.items():
-            for order in orders.values():
-                self.throttles[account].note_answer(order.sent_at, now)
+        for order in self.store.ledger.orders.values.values():
+            if order.status in UNACKNOWLEDGED and order.intent.account in self.throttles:
+                self.throttles[order.intent.account].note_answer(order.sent_at, now, OutcomeKind.UNKNOWN)
 
     def _set_starting_states(self, tx: Tx) -> None:
         for name, broker in self.brokers.items():

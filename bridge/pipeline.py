@@ -499,7 +499,7 @@ class Pipeline:
         a second time, which is for that send's own answer to end.
         """
         cl_ord_id = sent.cl_ord_id
-        self._accounts[sent.intent.account].throttle.note_answer(sent.sent_at, now)
+        self._accounts[sent.intent.account].throttle.note_answer(sent.sent_at, now, outcome.kind)
         order = tx.ledger.orders.get(cl_ord_id)
         if order is None:
             return None

@@ -1,5 +1,6 @@
 """What every test may ask for: databases of both kinds, and Hypothesis without a clock of its own."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,17 @@ def fresh_log() -> Iterator[None]:
     """The log goes to the standard error of the test that logs, and not to that of one which is over."""
     yield
     configure()
+
+
+@pytest.fixture(autouse=True)
+def own_config() -> Iterator[None]:
+    """`--config` of a command goes into the environment of its process; the next test has its own again."""
+    before = os.environ.get("BRIDGE_CONFIG")
+    yield
+    if before is None:
+        os.environ.pop("BRIDGE_CONFIG", None)
+    else:
+        os.environ["BRIDGE_CONFIG"] = before
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,12 @@
 """Orders per calendar second, as exchanges count them: not a bucket, whose burst may straddle two seconds' limits."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from bridge.core.enums import OutcomeKind
+
+# No request is under way for longer: a client ends its own by then, and what a dead process left behind has arrived.
+UNDER_WAY = timedelta(seconds=10)
 
 
 class Throttle:
@@ -15,6 +20,7 @@ class Throttle:
         self._wait_s = wait_s
         self._second = 0
         self._used = 0
+        self._adrift: list[float] = []
 
     def take(self, now: datetime) -> float:
         """Take a place: 0 when it may go now, else the seconds until the next calendar second begins."""
@@ -26,10 +32,16 @@ class Throttle:
         second = int(stamp)
         if second > self._second or second < self._second - 1:  # a clock that was set back begins anew
             self._second, self._used = second, 0
-        if self._used >= self._limit or second < self._second:
+        if self._used >= self._room(stamp) or second < self._second:
             return max(self._second + 1 - stamp, 0) or 1
         self._used += 1
         return 0
+
+    def _room(self, stamp: float) -> int:
+        """Places of a second: one is kept free for each order that may still arrive, but one there always is."""
+        assert self._limit is not None
+        self._adrift = [until for until in self._adrift if stamp < until <= stamp + UNDER_WAY.total_seconds()]
+        return max(1, self._limit - len(self._adrift))
 
     def remember(self, sent_at: datetime) -> None:
         """Count an order that left before this process began: the second it left in may not be over."""
@@ -39,11 +51,15 @@ class Throttle:
         if second == self._second:
             self._used += 1
 
-    def note_answer(self, sent_at: datetime | None, now: datetime) -> None:
+    def note_answer(self, sent_at: datetime | None, now: datetime, kind: OutcomeKind = OutcomeKind.ACCEPTED) -> None:
         """Count an order in the second in which its answer came, if that is not the one it left in.
 
-        The broker counts it when it arrives, which was in either; `now` may also be a start after a crash, which is all
-        that is known of the orders whose answers nobody heard.
+        The broker counts it when it arrives, which was in either; `now` may also be a start after a crash. Of one whose answer
+        nobody heard (UNKNOWN) that is not sure: it may arrive in any second until it must have.
         """
-        if sent_at is not None and int(sent_at.timestamp()) != int(now.timestamp()):
+        if sent_at is None or self._limit is None:
+            return
+        if int(sent_at.timestamp()) != int(now.timestamp()):
             self.remember(now)
+        if kind is OutcomeKind.UNKNOWN:
+            self._adrift.append((sent_at + UNDER_WAY).timestamp())

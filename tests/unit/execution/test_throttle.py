@@ -2,6 +2,9 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
+from bridge.core.enums import OutcomeKind
 from bridge.execution.throttle import Throttle
 from tests.support.clocks import NOON
 
@@ -45,3 +48,17 @@ def test_an_order_counts_in_the_second_it_left_in_and_in_the_one_its_answer_came
     assert [throttle.take(after(1.25)) for _ in range(2)] == [0, 0.75]
     throttle.note_answer(after(-3), after(0.5))  # a clock that went back a little makes no room
     assert throttle.take(after(1.5)) == 0.5
+
+
+def test_a_place_is_kept_for_each_order_that_may_still_arrive() -> None:
+    """Nobody heard its answer, so it is counted in a second nobody knows, until it must have arrived; one is always let out."""
+    throttle = Throttle(3)
+    throttle.note_answer(after(0.1), after(0.9), OutcomeKind.UNKNOWN)
+    assert [throttle.take(after(second + 0.5)) for second in (1, 1, 1)] == [0, 0, 0.5]
+    assert [throttle.take(after(9.9)) for _ in range(3)] == [0, 0, pytest.approx(0.1)]
+    assert [throttle.take(after(10.2)) for _ in range(3)] == [0, 0, 0]
+    for _ in range(5):
+        throttle.note_answer(after(11.1), after(11.2), OutcomeKind.UNKNOWN)
+    assert throttle.take(after(12.5)) == 0
+    assert throttle.take(after(12.6)) > 0
+    assert throttle.take(after(-100)) == 0  # the clock was set back: those times mean nothing now
