@@ -105,7 +105,6 @@ class Evaluation:
         self._close = reading.value(library.close)
         passing = definition.passing
         self._passing = np.ones(len(self.symbols), bool) if passing is None else reading.passes(passing)
-        self._failing = np.zeros(len(self.symbols), bool) if passing is None else reading.value(passing) == 0
         self._score, self._rank = self._ranks()
         self._verdicts: dict[int, tuple[Verdict, str, int]] = {}
         self.wishes: tuple[Wish, ...] = self._decide()
@@ -165,7 +164,8 @@ class Evaluation:
             return f"{opposite.enter}: the other side is entered"
         if not self.definition.is_ranked:
             return ""
-        if self._failing[place]:
+        passing = self.definition.passing
+        if passing is not None and self._value(passing, place) == 0:
             return f"it passes no more: {', '.join(self._failed(place))}"
         rank = self._rank_of(place)
         if rank is not None and rank > self.definition.keep:

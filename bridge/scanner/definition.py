@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from bridge.core.bar import Interval
@@ -34,6 +35,7 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 SYMBOL = re.compile(r"[A-Z]{2,6}:\S{1,40}")
 MAX_SYMBOLS = 5_000
 MAX_FILTERS = 20
+MAX_REMEMBERED = 512  # of the terms below, which are asked for at every bar
 _DAILY = re.compile(r"daily@(\d\d):(\d\d)")
 _MINUTES = re.compile(r"(\d{1,3})m")
 _KEYS = frozenset({
@@ -148,10 +150,7 @@ class Definition:
     @property
     def passing(self) -> Term | None:
         """Every filter at once; None when there are none."""
-        found: Term | None = None
-        for _name, term in self.filters:
-            found = term if found is None else found & term
-        return found
+        return _joined(self.filters)
 
     def terms(self) -> tuple[Term, ...]:
         """All that an engine has to compute for it: the rules, and what their comparisons compare, to be explained."""
@@ -168,6 +167,15 @@ class Definition:
         return tuple(dict.fromkeys(wanted))
 
 
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _joined(filters: tuple[tuple[str, Term], ...]) -> Term | None:
+    found: Term | None = None
+    for _name, term in filters:
+        found = term if found is None else found & term
+    return found
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
 def ranked(score: Term, passing: Term | None) -> Term:
     """The rank of each symbol that is in: 1 for the best."""
     return library.rank(score) if passing is None else library.rank(score, passing)
