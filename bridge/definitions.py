@@ -59,11 +59,6 @@ class Definitions:
         found = [kept for (kept_name, _), kept in self._store.ledger.definition_versions.values.items() if kept_name == name]
         return sorted(found, key=lambda kept: kept.saved_at, reverse=True)
 
-    def enabled(self) -> list["Definition"]:
-        """Those that run, as read."""
-        records = [record for _name, record in sorted(self._store.ledger.definitions.values.items()) if record.enabled]
-        return [self.read(record) for record in records]
-
     @property
     def any_enabled(self) -> bool:
         """True when one is enabled, which can be told without reading it."""
@@ -217,8 +212,7 @@ class Definitions:
         from bridge.scanner.own_factors import load_factors
 
         try:
-            factors = load_factors(self._settings.factors)
-            return read_definition(source, factors, factors.digest)
+            return read_definition(source, load_factors(self._settings.factors))
         except ConfigError as error:
             key, _, told = str(error).partition(": ")
             raise _refused(key if told else "", str(error), "See docs/scanner.md.") from None

@@ -11,6 +11,7 @@ from bridge.core.instrument import Instrument
 from bridge.core.ledger import Ledger
 from bridge.core.market import Tick
 from bridge.core.money import ZERO
+from bridge.feed import find_used
 from bridge.market.instruments import Catalog
 
 # Strikes around that of the option whose calls and puts are listened to; at the money is among them for most that are traded.
@@ -72,12 +73,8 @@ class Options:
 
     def _used(self) -> set[str]:
         """Options that are held or ordered."""
-        ledger, found = self._ledger, set[str]()
-        for positions in list(ledger.positions.held.values()):
-            found |= {key.symbol for key in list(positions)}
-        for orders in list(ledger.orders.open.values()):
-            found |= {symbol for symbol, open_orders in list(orders.items()) if open_orders}
-        return {symbol for symbol in found if (item := self._catalog.get(symbol)) is not None and item.kind.is_option}
+        used = find_used(self._ledger)
+        return {symbol for symbol in used if (item := self._catalog.get(symbol)) is not None and item.kind.is_option}
 
     def _chain(self, symbol: str) -> list[str]:
         """The option, calls and puts of the strikes around it, and the future that expires with them."""

@@ -430,6 +430,10 @@ class Settings(BaseSettings):
         """Where the lists of instruments lie that were fetched from brokers."""
         return self.data_dir / "instruments"
 
+    def columns_dir(self) -> Path:
+        """Where dated columns are."""
+        return self.data_dir / "columns"
+
     def universes_dir(self) -> Path:
         """Where it is written down what universes were."""
         return self.data_dir / "universes"

@@ -167,8 +167,7 @@ def _read_definition(name: str, settings: Settings) -> Definition:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{name} is no definition's file, nor the name of one in {FOLDER}: {error}") from None
-    factors = load_factors(settings.factors)
-    definition = read_definition(read_text(text), factors, factors.digest)
+    definition = read_definition(read_text(text), load_factors(settings.factors))
     if definition.strategy not in settings.strategies:
         known_ones = ", ".join(sorted(settings.strategies))
         raise CommandError(f"{name}: the settings have no strategy {definition.strategy}; they have {known_ones}")

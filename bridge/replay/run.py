@@ -21,7 +21,6 @@ from bridge.replay.journal import write_journal
 from bridge.replay.loop import VirtualClock, VirtualLoop
 from bridge.scanner.columns import Columns
 from bridge.scanner.definition import Definition
-from bridge.scanner.own_factors import load_factors
 from bridge.scanner.programs import make_groups, warm_rows
 from bridge.settings import Settings
 
@@ -78,15 +77,13 @@ def replay_bars(settings: Settings, plan: Plan, history: History, listing: Listi
             assert isinstance(loop, VirtualLoop)
             clock = VirtualClock(loop, datetime.combine(days[0], _STARTS, IST))
             bridge = ReplayBridge(ours, clock, listing=listing, symbols=symbols, days=days)
-            return runner.run(_run(bridge, clock, plan, history, Columns(settings.data_dir / "columns"), tell))
+            return runner.run(_run(bridge, clock, plan, history, Columns(settings.columns_dir()), tell))
 
 
 async def _run(
     bridge: ReplayBridge, clock: VirtualClock, plan: Plan, history: History, columns: Columns, tell: Tell
 ) -> Outcome:
-    groups = make_groups(
-        plan.definitions, lambda definition: plan.symbols[definition.name], load_factors(bridge.settings.factors)
-    )
+    groups = make_groups(plan.definitions, lambda definition: plan.symbols[definition.name])
     tracks = [
         Track(
             group=group,

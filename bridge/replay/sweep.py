@@ -23,7 +23,8 @@ from bridge.replay.history import History
 from bridge.replay.run import Plan, replay_bars
 from bridge.reports.metrics import CurveMetrics, curve_metrics, expected_best_sharpe
 from bridge.scanner.definition import Definition, read_definition
-from bridge.scanner.own_factors import OwnFactors, load_factors
+from bridge.scanner.own_factors import load_factors
+from bridge.scanner.terms import Factors
 from bridge.settings import Settings
 
 MAX_VARIANTS = 500
@@ -69,7 +70,7 @@ def read_axis(text: str) -> Axis:
 
 
 def variants_of(
-    source: Mapping[str, Any], axes: Sequence[Axis], factors: OwnFactors | None = None
+    source: Mapping[str, Any], axes: Sequence[Axis], factors: Factors | None = None
 ) -> Iterator[tuple[dict[str, str], Definition]]:
     """Every point of the grid as a definition; ConfigError names a place that is none."""
     count = 1
@@ -82,11 +83,7 @@ def variants_of(
         for axis, value in zip(axes, point, strict=True):
             for place in axis.places:
                 _put(made, place, value)
-        yield {axis.name: value for axis, value in zip(axes, point, strict=True)}, _read(made, factors)
-
-
-def _read(source: Source, factors: OwnFactors | None) -> Definition:
-    return read_definition(source) if factors is None else read_definition(source, factors, factors.digest)
+        yield {axis.name: value for axis, value in zip(axes, point, strict=True)}, read_definition(made, factors)
 
 
 def _put(source: Source, place: str, value: str) -> None:
@@ -139,7 +136,7 @@ def run_sweep(
 def _replay_one(
     settings: Settings, plan: Plan, symbols: tuple[str, ...], bars: Path, source: Source
 ) -> tuple[tuple[float, ...], tuple[date, ...], int]:
-    definition = _read(source, load_factors(settings.factors))
+    definition = read_definition(source, load_factors(settings.factors))
     plan = replace(plan, definitions=(definition,), symbols={definition.name: symbols})
     listing = open_newest(settings.instruments_dir(), settings.instruments_file())
     outcome = replay_bars(settings, plan, History(BarStore(bars)), listing)

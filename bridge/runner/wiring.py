@@ -71,7 +71,7 @@ def make_runner(bridge: HasParts, fresh: timedelta, fetch: Fetch | None) -> Runn
         instrument=bridge.catalog.get,
         universe=universe,
         bars=BarStore(settings.bars_file()),
-        columns=Columns(settings.data_dir / "columns"),
+        columns=Columns(settings.columns_dir()),
         accept_own=bridge.pipeline.accept_own,
         fetch=fetch,
         fresh=fresh,

@@ -203,18 +203,15 @@ def uses_own(term: Term) -> bool:
     return term.name == "own" or any(uses_own(each) for each in term.inputs)
 
 
-def read_definition(source: Any, factors: Factors | None = None, digest: str = "") -> Definition:
-    """A definition from a mapping, as YAML or JSON gives it; DefinitionError names the key and the mend.
-
-    `digest` names what the factors are; it is part of the version of a definition that uses one.
-    """
+def read_definition(source: Any, factors: Factors | None = None) -> Definition:
+    """A definition from a mapping, as YAML or JSON gives it; DefinitionError names the key and the mend."""
     if not isinstance(source, Mapping):
         raise DefinitionError("a definition is a mapping: name, strategy, universe, interval, rules, size")
     if unknown := sorted(str(key) for key in source if key not in _KEYS):
         raise DefinitionError(f"{unknown[0]}: no such key; known are {', '.join(sorted(_KEYS))}")
     definition = _Reader(source, factors).read()
-    if digest and any(uses_own(term) for term in definition.terms()):
-        return replace(definition, version=version_of(source, digest))
+    if factors is not None and factors.digest and any(uses_own(term) for term in definition.terms()):
+        return replace(definition, version=version_of(source, factors.digest))
     return definition
 
 

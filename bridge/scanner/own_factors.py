@@ -16,20 +16,12 @@ from bridge.scanner.definition import DefinitionError
 from bridge.scanner.terms import Factors
 
 
-class OwnFactors(Factors):
-    """Factors with the digest of the file that registered them."""
-
-    def __init__(self, digest: str = "") -> None:
-        super().__init__()
-        self.digest = digest
-
-
-def load_factors(path: Path | None) -> OwnFactors:
+def load_factors(path: Path | None) -> Factors:
     """The factors of a file, none for no file; DefinitionError says what is wrong with it."""
     if path is None:
-        return OwnFactors()
+        return Factors()
     try:
-        factors = OwnFactors(hashlib.sha256(path.read_bytes()).hexdigest())
+        factors = Factors(hashlib.sha256(path.read_bytes()).hexdigest())
         spec = importlib.util.spec_from_file_location("own_factors", path)
         if spec is None or spec.loader is None:
             raise DefinitionError(f"factors: {path} is no Python file")

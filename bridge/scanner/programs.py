@@ -13,7 +13,7 @@ from bridge.core.bar import Interval
 from bridge.core.clock import IST
 from bridge.scanner.decide import Evaluation, Holding
 from bridge.scanner.definition import CadenceKind, Definition
-from bridge.scanner.terms import Bar, Bars, Engine, Factors, Reading, Term
+from bridge.scanner.terms import Bar, Bars, Engine, Reading, Term
 
 # So much of a symbol's history is stepped through before its terms are believed: three years of days, as MSCI's score asks for,
 # and of shorter bars what an ADX needs to forget how it was seeded.
@@ -31,10 +31,10 @@ class GroupKey:
 class Group:
     """One engine for all definitions of the same bars. `closed_at` is when the latest bar closed that it has seen."""
 
-    def __init__(self, key: GroupKey, definitions: Sequence[Definition], factors: Factors | None = None):
+    def __init__(self, key: GroupKey, definitions: Sequence[Definition]):
         self.key = key
         self.definitions = tuple(definitions)
-        factors = factors or next((each.factors for each in definitions if each.factors is not None), None)
+        factors = next((each.factors for each in definitions if each.factors is not None), None)
         self.engine = Engine(all_terms(definitions), len(key.symbols), factors=factors)
         self.closed_at: datetime | None = None
         self._reading: Reading | None = None
@@ -76,15 +76,13 @@ def all_terms(definitions: Iterable[Definition]) -> list[Term]:
     return list(dict.fromkeys(term for definition in definitions for term in definition.terms()))
 
 
-def make_groups(
-    definitions: Iterable[Definition], symbols_of: Callable[[Definition], Sequence[str]], factors: Factors | None = None
-) -> list[Group]:
+def make_groups(definitions: Iterable[Definition], symbols_of: Callable[[Definition], Sequence[str]]) -> list[Group]:
     """The groups of definitions; `symbols_of` says what a definition's universe is now."""
     found: dict[GroupKey, list[Definition]] = {}
     for definition in definitions:
         key = GroupKey(definition.interval, tuple(symbols_of(definition)))
         found.setdefault(key, []).append(definition)
-    return [Group(key, members, factors) for key, members in found.items()]
+    return [Group(key, members) for key, members in found.items()]
 
 
 def warm_rows(interval: Interval) -> int:

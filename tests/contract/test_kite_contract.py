@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from decimal import Decimal
 from itertools import count
 
 import pytest
@@ -11,19 +10,19 @@ from bridge.brokers.kite import adapter
 from bridge.brokers.kite.adapter import KiteBroker, KitePolicy
 from bridge.brokers.kite.client import HeldToken
 from bridge.core.clock import SystemClock
-from bridge.core.enums import OrdType, Product, Side, TimeInForce
+from bridge.core.enums import Side
 from bridge.core.order import Order
 from bridge.core.report import Report
 from bridge.core.values import evolve
 from tests.contract.broker_cards import CARDS, Card, Rig, deal
+from tests.contract.rigs import AdapterRig
 from tests.support.kite import open_desk
 from tests.support.samples import SBIN
-from tests.unit.brokers.paper_kit import make_order, make_protection
 
 START = "1000"
 
 
-class KiteRig:
+class KiteRig(AdapterRig):
     """A sandbox of its own for each card."""
 
     def __init__(self) -> None:
@@ -42,44 +41,12 @@ class KiteRig:
             latest_price=self._desk.box.market.last, protections=lambda: self.protections,
         )  # fmt: skip
 
-    async def open(self) -> None:
-        await self.broker.start(self._sink)
-
-    async def _sink(self, reports: list[Report]) -> None:
-        self.reports.extend(reports)
-
     async def close(self) -> None:
-        await self.broker.stop()
+        await super().close()
         self._stack.close()
 
-    def order(
-        self,
-        side: Side,
-        qty: int,
-        *,
-        ord_type: OrdType = OrdType.MARKET,
-        price: str | None = None,
-        trigger_price: str | None = None,
-        time_in_force: TimeInForce = TimeInForce.DAY,
-        product: Product = Product.MIS,
-        symbol: str | None = None,
-    ) -> Order:
-        prices = {"price": price, "trigger_price": trigger_price}
-        return make_order(
-            next(self._numbers),
-            side,
-            qty,
-            account=self.account,
-            symbol=symbol or self.symbol,
-            ord_type=ord_type,
-            time_in_force=time_in_force,
-            product=product,
-            **{name: Decimal(value) for name, value in prices.items() if value is not None},
-        )
-
     def protection(self, side: Side, qty: int, **triggers: str) -> Order:
-        order = make_protection(next(self._numbers), side, qty, account=self.account, symbol=self.symbol, **triggers)
-        order = evolve(order, created_at=SystemClock().now())
+        order = evolve(super().protection(side, qty, **triggers), created_at=SystemClock().now())
         self.protections.append(order)
         return order
 

@@ -9,16 +9,16 @@ import pytest
 from bridge.brokers.paper.adapter import PaperBroker
 from bridge.brokers.paper.shelves import PaperShelves
 from bridge.brokers.paper.values import PaperPolicy
-from bridge.core.enums import OrdType, Product, Side, TimeInForce
-from bridge.core.order import Order
+from bridge.core.enums import Product
 from bridge.core.report import Report
 from tests.contract.broker_cards import CARDS, Card, Rig, deal
-from tests.unit.brokers.paper_kit import INSTRUMENTS, SYMBOL, MemoryStore, SetClock, make_order, make_protection
+from tests.contract.rigs import AdapterRig
+from tests.unit.brokers.paper_kit import INSTRUMENTS, SYMBOL, MemoryStore, SetClock
 
 START = Decimal(1000)
 
 
-class PaperRig:
+class PaperRig(AdapterRig):
     """The paper broker over a store in memory."""
 
     def __init__(self, policy: PaperPolicy) -> None:
@@ -37,43 +37,6 @@ class PaperRig:
             instrument=INSTRUMENTS.get,
             clock=SetClock(),
         )
-
-    async def open(self) -> None:
-        await self.broker.start(self._sink)
-
-    async def _sink(self, reports: list[Report]) -> None:
-        self.reports.extend(reports)
-
-    async def close(self) -> None:
-        await self.broker.stop()
-
-    def order(
-        self,
-        side: Side,
-        qty: int,
-        *,
-        ord_type: OrdType = OrdType.MARKET,
-        price: str | None = None,
-        trigger_price: str | None = None,
-        time_in_force: TimeInForce = TimeInForce.DAY,
-        product: Product = Product.MIS,
-        symbol: str | None = None,
-    ) -> Order:
-        prices = {"price": price, "trigger_price": trigger_price}
-        return make_order(
-            next(self._numbers),
-            side,
-            qty,
-            account=self.account,
-            symbol=symbol or self.symbol,
-            ord_type=ord_type,
-            time_in_force=time_in_force,
-            product=product,
-            **{name: value for name, value in prices.items() if value is not None},
-        )
-
-    def protection(self, side: Side, qty: int, **triggers: str) -> Order:
-        return make_protection(next(self._numbers), side, qty, account=self.account, symbol=self.symbol, **triggers)
 
     async def move_price(self, price: str) -> None:
         """Traded at so often that an order filled in parts comes to its end."""

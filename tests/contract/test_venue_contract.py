@@ -9,18 +9,16 @@ import pytest
 
 from bridge.brokers.venue.adapter import VenueBroker
 from bridge.core.clock import SystemClock
-from bridge.core.enums import OrdType, Product, Side, TimeInForce
-from bridge.core.order import Order
 from bridge.core.report import Report
 from tests.contract.broker_cards import CARDS, Card, Rig, deal
+from tests.contract.rigs import AdapterRig
 from tests.support.samples import SBIN
 from tests.support.server import ServedVenue
-from tests.unit.brokers.paper_kit import make_order, make_protection
 
 START = "1000"
 
 
-class VenueRig:
+class VenueRig(AdapterRig):
     """An account of its own at the venue that all cards share."""
 
     def __init__(self, venue: ServedVenue, number: int) -> None:
@@ -34,41 +32,7 @@ class VenueRig:
 
     async def open(self) -> None:
         self._venue.price(START)
-        await self.broker.start(self._sink)
-
-    async def _sink(self, reports: list[Report]) -> None:
-        self.reports.extend(reports)
-
-    async def close(self) -> None:
-        await self.broker.stop()
-
-    def order(
-        self,
-        side: Side,
-        qty: int,
-        *,
-        ord_type: OrdType = OrdType.MARKET,
-        price: str | None = None,
-        trigger_price: str | None = None,
-        time_in_force: TimeInForce = TimeInForce.DAY,
-        product: Product = Product.MIS,
-        symbol: str | None = None,
-    ) -> Order:
-        prices = {"price": price, "trigger_price": trigger_price}
-        return make_order(
-            next(self._numbers),
-            side,
-            qty,
-            account=self.account,
-            symbol=symbol or self.symbol,
-            ord_type=ord_type,
-            time_in_force=time_in_force,
-            product=product,
-            **{name: value for name, value in prices.items() if value is not None},
-        )
-
-    def protection(self, side: Side, qty: int, **triggers: str) -> Order:
-        return make_protection(next(self._numbers), side, qty, account=self.account, symbol=self.symbol, **triggers)
+        await super().open()
 
     async def move_price(self, price: str) -> None:
         self._prices[self.symbol] = Decimal(price)

@@ -101,7 +101,9 @@ def test_definitions_outlive_a_restart(tmp_path: Path) -> None:
     with WebBox(settings) as box:
         (row,) = ask(box, "", method="GET")
         assert (row["version"], row["enabled"]) == (version, True)
-        assert [one.version for one in box.bridge.scans.definitions.enabled()] == [version]
+        definitions = box.bridge.scans.definitions
+        running = [definitions.read(view.record) for view in definitions.all() if view.record.enabled]
+        assert [one.version for one in running] == [version]
 
 
 def test_the_commands_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def test_it_listens_to_the_chain_around_what_is_held(market: Market) -> None:
     assert HELD.symbol in market.listened
     assert FUTURE.symbol in market.listened
     assert len(market.listened) == 2 * 7 + 1
-    market.ledger.positions.held.clear()
+    market.ledger.positions.fill({})
     market.options.look()
     assert market.listened == ()
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
+from bridge.brokers.handing import hand_over
 from bridge.brokers.http_outcomes import TOO_MANY, judge_answer, judge_failure, read_retry_after
 from bridge.brokers.kite.client import Answer, KiteClient, TokenSource
 from bridge.brokers.kite.costs import KiteCosts
@@ -41,8 +42,7 @@ from bridge.core.money import ONE, ZERO
 from bridge.core.offer import EVERYTHING
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
-from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report, reports_of
-from bridge.log import log_event
+from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, reports_of
 
 T = TypeVar("T")
 Updates = Literal["stream", "postback", "poll"]
@@ -437,7 +437,8 @@ class KiteBroker:
         self._is_busy = any(row.tag and _is_open(row) for row in rows)
         reports = [report for row in news for report in reports_of(self.account, row)]
         for start in range(0, len(reports), MAX_BATCH):
-            if not await self._hand_over(sink, reports[start : start + MAX_BATCH]):
+            batch = reports[start : start + MAX_BATCH]
+            if not await hand_over(sink, batch, account=self.account, event="kite_reports_not_taken"):
                 return GAP_S
         self._told_rows = {row.broker_order_id: row for row in rows if row.tag}
         return None
@@ -446,14 +447,6 @@ class KiteBroker:
         if self._policy.updates != "poll":
             return SAFETY_S
         return BUSY_S if self._is_busy else IDLE_S
-
-    async def _hand_over(self, sink: ReportSink, reports: list[Report]) -> bool:
-        try:
-            await sink(reports)
-        except Exception as error:  # whatever went wrong there, the reports are still to be told
-            log_event("kite_reports_not_taken", account=self.account, waiting=len(reports), kind=type(error).__name__)
-            return False
-        return True
 
     # -- what a person must know --------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
+from bridge.brokers.handing import hand_over
 from bridge.brokers.http_outcomes import judge_answer, judge_failure
 from bridge.brokers.venue.link import CONNECT_S, Link, LinkError
 from bridge.brokers.venue.wire import (
@@ -208,14 +209,6 @@ class VenueBroker:
     async def _deliver(self, sink: ReportSink, reports: list[Report]) -> None:
         """Hand reports over until they are taken; those that come meanwhile wait at the venue."""
         pause_s = FIRST_PAUSE_S
-        while not await self._hand_over(sink, reports):
+        while not await hand_over(sink, reports, account=self.account, event="venue_reports_not_taken"):
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-    async def _hand_over(self, sink: ReportSink, reports: list[Report]) -> bool:
-        try:
-            await sink(reports)
-        except Exception as error:  # whatever went wrong there, the reports are still to be told
-            log_event("venue_reports_not_taken", account=self.account, waiting=len(reports), kind=type(error).__name__)
-            return False
-        return True

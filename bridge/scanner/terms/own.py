@@ -25,9 +25,13 @@ class OwnFactor:
 
 
 class Factors:
-    """The factors of one bridge or one test; expressions that name one are read and run with it."""
+    """The factors of one bridge or one test; expressions that name one are read and run with it.
 
-    def __init__(self) -> None:
+    `digest` names what the functions are, where they come from a file: it is part of the version of whatever uses one.
+    """
+
+    def __init__(self, digest: str = "") -> None:
+        self.digest = digest
         self._known: dict[str, OwnFactor] = {}
 
     def add(self, name: str, *, lookback: int, compute: WindowFunction) -> OwnFactor:

@@ -27,7 +27,7 @@ def test_a_definition_names_a_factor_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(FILE)
     factors = load_factors(file)
-    definition = read_definition(SOURCE, factors, factors.digest)
+    definition = read_definition(SOURCE, factors)
     (group,) = make_groups([definition], lambda each: each.symbols)
     high, low = np.array([12.0, 9.0]), np.array([10.0, 8.0])
     group.engine.step(Bar.of(open=low, high=high, low=low, close=high, volume=high))
@@ -42,9 +42,9 @@ def test_the_file_is_part_of_the_version_of_who_uses_it(tmp_path: Path) -> None:
     one = load_factors(file)
     file.write_text(FILE.replace("/ 2", "/ 3"))
     two = load_factors(file)
-    assert read_definition(SOURCE, one, one.digest).version != read_definition(SOURCE, two, two.digest).version
+    assert read_definition(SOURCE, one).version != read_definition(SOURCE, two).version
     plain = {**SOURCE, "long": {"enter": "close > 10"}}
-    assert read_definition(plain, one, one.digest).version == read_definition(plain, two, two.digest).version
+    assert read_definition(plain, one).version == read_definition(plain, two).version
 
 
 @pytest.mark.parametrize("text", ["def register(factors):\n    1 / 0\n", "x = (", "pass"])
