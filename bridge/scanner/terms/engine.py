@@ -80,7 +80,7 @@ class Engine:
         """What the values would be if the forming bar closed like this; nothing is changed."""
         moment = self._moment
         saved, ages, fields = [each.copy() for each in moment.kept], moment.ages.copy(), moment.fields.copy()
-        present, day, heads = moment.present, moment.day, [ring.head for ring in moment.rings]
+        present, absent, day, heads = moment.present, moment.absent, moment.day, [ring.head for ring in moment.rings]
         try:
             self._compute(bar)
             return self._read(provisional=True)
@@ -89,7 +89,7 @@ class Engine:
                 if ring.head != head:
                     ring.take_back()
             self._put_back(saved, ages, fields)
-            moment.present, moment.day = present, day
+            moment.present, moment.absent, moment.day = present, absent, day
 
     def read(self) -> Reading:
         """The values after the latest step."""
@@ -104,8 +104,8 @@ class Engine:
         if bar.day is None and self._plan.needs_day:
             raise TermError("terms of months and weeks need bars that tell their day")
         self._moment.day = bar.day
-        self._admit(fields)
         with np.errstate(all="ignore"):
+            self._admit(fields)
             for run in self._plan.steps:
                 run()
 
@@ -117,18 +117,19 @@ class Engine:
     def _admit(self, fields: FloatArray) -> None:
         """Who has a bar, who is stale, and the bar itself where there is one."""
         moment = self._moment
-        finite = np.isfinite(fields)
-        if finite.all():
+        finite = np.isfinite(np.add.reduce(fields, 0))  # as a sum is, if no part of it is infinite or unknown
+        moment.absent = (~finite).nonzero()[0].tolist()
+        if not moment.absent:
             np.copyto(moment.fields, fields)
             moment.present = None
             if self._fresh:
                 return  # as after the step before, which is the usual thing
             moment.ages.fill(0)
         else:
-            moment.present = np.asarray(finite.all(axis=0))
-            np.copyto(moment.fields, fields, where=moment.present)
+            moment.present = np.asarray(finite)
+            np.copyto(moment.fields, fields, where=finite)
             moment.ages += 1
-            moment.ages[moment.present] = 0
+            np.copyto(moment.ages, 0, where=finite)
         self._mark_live()
 
     def _mark_live(self) -> None:
@@ -138,10 +139,10 @@ class Engine:
         self._moment.live = None if live.all() else live
 
     def _read(self, *, provisional: bool) -> Reading:
-        values = np.array([home[: self.symbols] for home in self._homes]).reshape(len(self._homes), self.symbols)
-        ages = self._moment.ages[: self.symbols].copy()
+        values = np.array(self._homes).reshape(len(self._homes), self._moment.symbols)
         if self._moment.live is not None:
-            values[:, ages > self._stale_after] = np.nan
+            np.copyto(values, np.nan, where=~self._moment.live)
+        values, ages = values[:, : self.symbols], self._moment.ages[: self.symbols].copy()
         return Reading(self.terms, values, ages, self._moment.day, provisional, self._places)
 
     def _put_back(self, saved: Sequence[FloatArray], ages: IntArray, fields: FloatArray) -> None:

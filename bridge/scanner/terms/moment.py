@@ -1,5 +1,6 @@
 """Moment: what every computation of one step may know, and the memory that a step changes."""
 
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -11,13 +12,17 @@ NEVER = 2**40  # age of a symbol that has had no bar
 
 
 class Moment:
-    """The bar being computed. `present` is None when every symbol has a bar, and so is `live` when none is stale."""
+    """The bar being computed.
+
+    `present` is None when every symbol has a bar, else `absent` names the others; `live` is None when none is stale.
+    """
 
     def __init__(self, symbols: int):
         self.symbols = symbols
         self.fields = np.full((5, symbols), np.nan)
         self.ages = np.full(symbols, NEVER, dtype=np.int64)
         self.present: BoolArray | None = None
+        self.absent: Sequence[int] = ()
         self.live: BoolArray | None = None
         self.day: date | None = None
         self.rings: list[Ring] = []

@@ -142,11 +142,12 @@ class Plan:
         moment = self._moment
 
         def push() -> None:
-            ring.push(row, moment.present)
+            ring.push(row, moment.present, moment.absent)
 
         def push_known() -> None:
             known = ~np.isnan(row)
-            ring.push(row, known if moment.present is None else known & moment.present)
+            moves = known if moment.present is None else known & moment.present
+            ring.push(row, moves, (~moves).nonzero()[0].tolist())
 
         return push_known if known_only else push
 

@@ -1,7 +1,8 @@
 """Ring: the last rows of one series, each written twice, so that every window lies in memory in one piece, oldest first."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
 
 from bridge.scanner.terms.bars import BoolArray, FloatArray
 
@@ -17,7 +18,7 @@ class Ring:
         self._twice = np.full((2, self._capacity, symbols), np.nan)
         self._flat = self._twice.reshape(2 * self._capacity, symbols)
         self._slots = [self._twice[:, slot] for slot in range(self._capacity)]
-        self._held: NDArray[np.intp] | None = None  # columns that stood still in the latest push
+        self._held: Sequence[int] = ()  # columns that stood still in the latest push
         self.head = 0
 
     def windows(self, rows: int, skip: int = 0) -> list[FloatArray]:
@@ -29,27 +30,23 @@ class Ring:
         """For each head, the row `back` rows before the newest."""
         return [self._flat[head + self._capacity - back] for head in range(self._capacity)]
 
-    def push(self, row: FloatArray, moves: BoolArray | None) -> None:
-        """Append `row` for the symbols that move; None: for all."""
+    def push(self, row: FloatArray, moves: BoolArray | None, held: Sequence[int]) -> None:
+        """Append `row` for the symbols that move, None: for all; `held` are those that do not."""
         self.head = (self.head + 1) % self._capacity
-        self._held = None
-        if moves is None:
-            np.copyto(self._slots[self.head], row)
-        else:
-            self._held = np.flatnonzero(~moves)
-            self._turn(1)
-            np.copyto(self._slots[self.head], row, where=moves)
+        self._held = held
+        self._turn(1)
+        np.copyto(self._slots[self.head], row, where=True if moves is None else moves)
 
     def take_back(self) -> None:
         """Undo the latest push, once."""
         self.head = (self.head - 1) % self._capacity
-        if self._held is not None:
-            self._turn(-1)
+        self._turn(-1)
 
     def _turn(self, by: int) -> None:
-        if self._held is not None and len(self._held):
-            kept = self._twice[0][:, self._held]
-            self._twice[:, :, self._held] = np.concatenate((kept[-by:], kept[:-by]))
+        if self._held:  # symbol by symbol would read every line of memory once for each
+            held = np.array(self._held)
+            kept = self._twice[0].take(held, axis=1)
+            self._twice[:, :, held] = np.concatenate((kept[-by:], kept[:-by]))
 
     def save(self) -> FloatArray:
         """What is in it: rows from the oldest to the newest."""

@@ -1,7 +1,7 @@
 """Term: a value that names what is computed of each symbol's bars; equal terms are one term, with one state."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bridge.core.errors import ConfigError
@@ -38,6 +38,10 @@ class Term:
     name: str
     inputs: tuple["Term", ...] = ()
     params: tuple[Param, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)  # worked out once: terms are looked up at every bar
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.name, self.inputs, self.params)))
 
     @property
     def is_verdict(self) -> bool:
@@ -45,8 +49,10 @@ class Term:
         return self.name in VERDICTS
 
     def __hash__(self) -> int:
-        # Not of the whole tree: a plan asks for it at every node, and equality settles the rest.
-        return hash((self.name, self.params, tuple(each.name for each in self.inputs)))
+        return self._hash
+
+    def __reduce__(self) -> tuple[type["Term"], tuple[str, tuple["Term", ...], tuple[Param, ...]]]:
+        return Term, (self.name, self.inputs, self.params)  # another process hashes its own way
 
     def __str__(self) -> str:
         return _write(self)[0]

@@ -1,5 +1,9 @@
 """Expressions as text: what they mean, what is refused, and that text and term say the same."""
 
+import os
+import pickle
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -168,3 +172,14 @@ def test_own_factors_are_read_by_name():
 def test_every_function_has_a_sentence():
     """The docs are made of them."""
     assert all(each.__doc__ for each in FUNCTIONS.values())
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_a_term_is_itself_in_another_process(seed):
+    """Processes hash texts differently; a term that was sent is still found by one that was made there."""
+    look = (
+        "import pickle, sys; from bridge.scanner.terms import parse;"
+        "assert parse('rsi(close, 14) > 50') in {pickle.load(sys.stdin.buffer): 0}"
+    )
+    sent = pickle.dumps(parse("rsi(close, 14) > 50"))
+    subprocess.run([sys.executable, "-c", look], input=sent, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
