@@ -45,10 +45,20 @@ def _create(backend: Backend) -> None:
     """An empty database gets the newest tables at once; that they equal the migrated ones is tested."""
     from bridge.store import paper_tables  # noqa: F401 - the import registers its tables
 
+    if not backend.is_sqlite:
+        _make_partial_elsewhere()
     with _transaction(backend) as connection:
         SQLModel.metadata.create_all(connection)
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
         connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
+def _make_partial_elsewhere() -> None:
+    """Indexes name their condition for SQLite only: naming it for PostgreSQL too would load that dialect, two megabytes, into
+    every bridge."""
+    for table in SQLModel.metadata.tables.values():
+        for index in table.indexes:
+            index.dialect_kwargs["postgresql_where"] = index.dialect_options["sqlite"]["where"]
 
 
 def upgrade(backend: Backend) -> None:

@@ -29,7 +29,7 @@ class PaperOrderRow(SQLModel, table=True):
     __tablename__ = "paper_orders"
     __table_args__ = (
         # On `is_open` itself: only so does SQLite take both indexes for the OR of what is loaded at start.
-        Index("paper_orders_open", "is_open", sqlite_where=text("is_open = 1"), postgresql_where=text("is_open = 1")),
+        Index("paper_orders_open", "is_open", sqlite_where=text("is_open = 1")),
         Index("paper_orders_updated", "updated_at"),
     )
 

@@ -29,7 +29,6 @@ class AlertRow(SQLModel, table=True):
             "alerts_open",
             "alert_id",
             sqlite_where=text("disposition IS NULL"),
-            postgresql_where=text("disposition IS NULL"),
         ),
     )
 
@@ -72,14 +71,13 @@ class OrderRow(SQLModel, table=True):
 
     __tablename__ = "orders"
     __table_args__ = (
-        Index("orders_open", "cl_ord_id", sqlite_where=text("is_open = 1"), postgresql_where=text("is_open = 1")),
+        Index("orders_open", "cl_ord_id", sqlite_where=text("is_open = 1")),
         Index("orders_tag", "tag"),
         # Protective orders that ended today are loaded at start too: their fills have the broker's id of another order.
         Index(
             "orders_protective",
             "updated_at",
             sqlite_where=text("legs IS NOT NULL"),
-            postgresql_where=text("legs IS NOT NULL"),
         ),
     )
 
@@ -195,7 +193,6 @@ class TradeRow(SQLModel, table=True):
             "trades_open",
             "trade_id",
             sqlite_where=text("closed_at IS NULL"),
-            postgresql_where=text("closed_at IS NULL"),
         ),
     )
 

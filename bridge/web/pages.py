@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -67,7 +68,6 @@ class Pages:
         self._reads = bridge.store.reads
         self._gate = Gate(bridge)
         self._assets = Assets(resource_dir("templates") / "static")
-        self._templates = _make_templates()
         self._logins = LoginPages(bridge, self._gate, self._message)
         self._scans = ScanPages(bridge, self._gate, self._render)
         self._replays = ReplayPages(bridge, self._gate, self._render)
@@ -377,10 +377,12 @@ class Pages:
             "version": __version__,
             "started_at": full_time(self._bridge.started_at),
         }
-        return self._templates.get_template(template).render(**shell, **context)
+        return _templates().get_template(template).render(**shell, **context)
 
 
-def _make_templates() -> "Environment":
+@cache
+def _templates() -> "Environment":
+    """Made for the first page: jinja2 is two megabytes that a bridge nobody looks at does not need."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(

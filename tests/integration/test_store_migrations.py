@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlmodel import SQLModel
 
 from bridge.core.errors import ConfigError
@@ -36,6 +36,24 @@ def test_a_fresh_database_has_exactly_the_models_tables(backend: Backend) -> Non
     with backend.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_a_fresh_database_has_the_migrated_ones_conditions_of_indexes(backend: Backend, database_url: str) -> None:
+    """An index over what is open stays as small as what is open, on both databases; Alembic does not compare conditions."""
+    shown = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    if not backend.is_sqlite:
+        shown = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+
+    def partial() -> set[str]:
+        return {name for name, sql in look(database_url, shown) if " WHERE " in sql}
+
+    upgrade(backend)
+    fresh = partial()
+    with backend.engine.begin() as connection:
+        SQLModel.metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    to_revision(backend, HEAD)
+    assert fresh == partial() == {"alerts_open", "orders_open", "orders_protective", "paper_orders_open", "trades_open"}
 
 
 def test_the_constant_names_the_newest_revision() -> None:

@@ -79,11 +79,18 @@ def test_the_money_of_a_venue_is_paper(tmp_path: Path) -> None:
     assert account_env("far", settings) == "paper"
 
 
-def test_a_bridge_without_a_venue_does_not_load_what_it_needs_for_one() -> None:
-    """httpx is a tenth of a second and some megabytes, and so is numpy, which only scans need."""
-    heavy = ("httpx", "numpy", "bridge.brokers.venue")
-    look = f"import sys, bridge.bootstrap; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+def test_a_bridge_without_a_venue_does_not_load_what_it_needs_for_one(tmp_path: Path) -> None:
+    """httpx is a tenth of a second and some megabytes; so is what only scans, pages, messages or another database need."""
+    heavy = ("httpx", "numpy", "bridge.brokers.venue", "jinja2", "apprise", "sqlalchemy.dialects.postgresql")
+    look = (
+        "import sys; from bridge.app import build_app; from bridge.bootstrap import Bridge;"
+        "from bridge.settings import load_settings; build_app(Bridge(load_settings()));"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    where = {**os.environ, "BRIDGE_DATA_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, env=where, capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout == "[]\n"
 
 
