@@ -11,7 +11,8 @@ from bridge.core.instrument import Instrument
 from bridge.core.ledger import Ledger
 from bridge.core.money import ONE
 from bridge.definitions import Definitions
-from bridge.runner.program import Member, Setting
+from bridge.runner.books import Member
+from bridge.runner.program import Setting
 from bridge.scanner.definition import Definition
 from bridge.scanner.programs import GroupKey
 
@@ -87,7 +88,7 @@ class Planner:
         members = tuple(definition.symbols) or tuple(self._universe(definition.universe, day))
         held = [
             key.symbol
-            for account in accounts[:1]
+            for account in accounts
             for key, position in list(self._ledger.positions.held[account].items())
             if position.by_strategy.get(definition.strategy) and key.product == self._products[definition.strategy]
         ]

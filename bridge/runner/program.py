@@ -1,25 +1,20 @@
 """Program: the definitions of one group at work on live bars; what is stored, what is missing, and what they want."""
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from bridge.core.bar import Interval
 from bridge.core.clock import from_us
-from bridge.core.enums import Action, Product
 from bridge.core.ledger import Ledger
-from bridge.core.money import ONE
-from bridge.core.position import PositionKey
-from bridge.core.trade import Trade
 from bridge.market.bars.doctor import Doctor
 from bridge.market.bars.findings import Complaint, Verdict
 from bridge.market.bars.live import GRACE, ClosedBars, LiveBars, parts_of
 from bridge.market.bars.series import extremes
 from bridge.market.bars.store import BarStore
-from bridge.raising import holdings_of
+from bridge.runner.books import Member, holdings_at
 from bridge.runner.hours import Hours, Stretch, day_of, midnight, warm_begin
 from bridge.scanner.decide import Evaluation, Holding
 from bridge.scanner.definition import Definition
@@ -32,18 +27,8 @@ SESSION_GRACE = timedelta(minutes=1)
 # Of a new day the first prices are waited for.
 OPENING_GRACE = timedelta(seconds=5)
 _NO_EXTREMES = (None, None)
-_ENTRIES = {Action.BUY: ONE, Action.SELL: -ONE}
-Found = dict[str, tuple[float | None, float | None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A definition that is enabled, and where its signals go. What was due before `since` is not made up for."""
-
-    definition: Definition
-    accounts: tuple[str, ...]
-    product: Product
-    since: datetime
+# By symbol and the time since when it is held.
+Found = dict[tuple[str, datetime], tuple[float | None, float | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,29 +196,28 @@ class Program:
         """One of daily bars was asked today."""
         self._due[f"{definition.name} {definition.version}"] = day_of(now)
 
-    def find_extremes(self, opened: Mapping[str, datetime]) -> None:
+    def find_extremes(self, opened: Set[tuple[str, datetime]]) -> None:
         """Read the highest and lowest price of what is held, since it was opened; in a thread."""
         before, now = Found(), Found()
         until = self.group.closed_at
         if opened and until is not None:
-            names, length_s = sorted(opened), self.key.interval.seconds
-            first, last = day_of(min(opened.values())), day_of(until)
+            names, length_s = sorted({symbol for symbol, _ in opened}), self.key.interval.seconds
+            first, last = day_of(min(at for _, at in opened)), day_of(until)
             latest_s = int(until.timestamp()) - length_s
-            for symbol, one in zip(names, self._store.read_each(self.key.interval, names, first, last), strict=True):
-                since_s = int(opened[symbol].timestamp()) - length_s + 1  # the bar that the entry fell into is one of them
-                before[symbol] = extremes(one, since_s, latest_s)  # the bar that is judged is none
-                now[symbol] = extremes(one, since_s, latest_s + 1)
+            read = dict(zip(names, self._store.read_each(self.key.interval, names, first, last), strict=True))
+            for symbol, at in opened:
+                since_s = int(at.timestamp()) - length_s + 1  # the bar that the entry fell into is one of them
+                before[symbol, at] = extremes(read[symbol], since_s, latest_s)  # the bar that is judged is none
+                now[symbol, at] = extremes(read[symbol], since_s, latest_s + 1)
         self._extremes = before, now
 
-    def holdings(self, ledger: Ledger, member: Member, *, at_price: bool = False) -> dict[str, Holding]:
-        """What the definition's strategy holds of these symbols at its first account, to be judged by the latest bar or,
-        `at_price`, by what is traded now. An entry under way is held: else the next bar would wish it again.
+    def holdings(self, ledger: Ledger, member: Member, account: str = "") -> dict[str, Holding]:
+        """What the definition's strategy holds of these symbols at all its accounts, to be judged by the latest bar; with
+        `account` what it holds there, to be judged by what is traded now.
         """
-        found = self._extremes[at_price]
-        held = holdings_of(
-            ledger, member.definition, member.accounts[:1], member.product, lambda symbol, _at: found.get(symbol, _NO_EXTREMES)
-        )
-        held = {**_entries_under_way(ledger, member), **held}
+        found = self._extremes[bool(account)]
+        accounts = (account,) if account else member.accounts
+        held = holdings_at(ledger, member, accounts, lambda symbol, at: found.get((symbol, at), _NO_EXTREMES))
         return {symbol: holding for symbol, holding in held.items() if symbol in self.key.symbols}
 
     def evaluate(self, member: Member, holdings: Mapping[str, Holding], held_back: Mapping[str, str]) -> Evaluation:
@@ -245,33 +229,3 @@ def _is_usable(verdict: Verdict) -> bool:
     """A series without bars so far is no fault of its own: its terms are unknown until it has some."""
     grave = [finding.complaint for finding in verdict.findings if finding.complaint.is_grave]
     return all(complaint is Complaint.NO_BARS for complaint in grave)
-
-
-def _entries_under_way(ledger: Ledger, member: Member) -> dict[str, Holding]:
-    """Entries of the strategy that wait for their turn, for a broker or for a fill; at no price yet, which no stop judges."""
-    strategy, product, found = member.definition.strategy, member.product, dict[str, Decimal]()
-    for alert in list(ledger.waiting.values.values()):
-        signal = alert.signal
-        if signal.action in _ENTRIES and (signal.strategy, signal.product) == (strategy, product):
-            found[signal.symbol] = _ENTRIES[signal.action] * (signal.quantity or ONE)
-    for order in [order for account in member.accounts[:1] for order in ledger.open_orders(account)]:
-        intent = order.intent
-        if not intent.reduce_only and (intent.strategy, intent.product) == (strategy, product):
-            found[intent.symbol] = intent.side.sign * order.leaves_qty
-    return {symbol: Holding(quantity=quantity, entry_px=math.nan) for symbol, quantity in found.items() if quantity}
-
-
-def trade_of(ledger: Ledger, member: Member, symbol: str) -> Trade | None:
-    """The round trip by which the definition's strategy holds a symbol."""
-    return ledger.trades.get(PositionKey(member.accounts[0], symbol, member.product.value)) if member.accounts else None
-
-
-def opened_times(ledger: Ledger, members: Sequence[Member], symbols: Sequence[str]) -> dict[str, datetime]:
-    """Since when each symbol is held, of those that are; the earliest where several strategies hold it."""
-    found: dict[str, datetime] = {}
-    for member in members:
-        for symbol in symbols:
-            trade = trade_of(ledger, member, symbol)
-            if trade is not None:
-                found[symbol] = min(trade.opened_at, found.get(symbol, trade.opened_at))
-    return found

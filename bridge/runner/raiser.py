@@ -10,16 +10,18 @@ from bridge.core.clock import Clock
 from bridge.core.enums import Action, Source
 from bridge.core.errors import DuplicateError, InvariantError
 from bridge.core.ledger import Ledger
+from bridge.core.market import Tick
+from bridge.core.money import ZERO
 from bridge.core.signal import Signal
 from bridge.core.values import evolve
 from bridge.raising import signal_of
-from bridge.runner.program import Member, Program, trade_of
-from bridge.scanner.decide import LONG, SHORT, Evaluation, Wish, price_exit
+from bridge.runner.books import Member, is_leaving, trade_of, wanted_units
+from bridge.runner.program import Program
+from bridge.scanner.decide import LONG, SHORT, Evaluation, Holding, Wish, price_exit
 from bridge.scanner.programs import once_key
 from bridge.scanner.terms import library
 
 AcceptOwn = Callable[[Signal, Source, str, str], Awaitable[str]]
-FEED = "feed"
 # Keys of what this process has raised, so that nothing is asked of the store again and again.
 _REMEMBERED = 10_000
 
@@ -62,53 +64,55 @@ class Raiser:
         if answer.evaluation.wishes:
             self._open.append(answer)
 
-    async def raise_open(self, prices: Callable[[], Mapping[str, Decimal]]) -> int:
+    async def raise_open(self, latest: Callable[[], Mapping[str, Tick]]) -> int:
         """Raise what is open, in order; how many signals. StoreError leaves the rest to the next time."""
         count = 0
         while self._open:
             answer = self._open[0]
             if self.is_fresh(answer.at):
-                count += await self._raise(answer, prices())
+                count += await self._raise(answer, latest())
             self._open.popleft()
         return count
 
-    async def _raise(self, answer: Answer, prices: Mapping[str, Decimal]) -> int:
-        member, evaluation = answer.member, answer.evaluation
-        definition, count = member.definition, 0
+    async def _raise(self, answer: Answer, latest: Mapping[str, Tick]) -> int:
+        member, evaluation, count = answer.member, answer.evaluation, 0
         for wish in evaluation.wishes:
-            if wish.action is Action.EXIT and self._is_younger(member, evaluation, wish):
+            once = once_key(member.definition, evaluation.at, wish.symbol, wish.action.value)
+            if wish.action is not Action.EXIT:
+                count += await self._accept(member, _signal(answer, wish, latest), once)
                 continue
-            once = once_key(definition, evaluation.at, wish.symbol, wish.action.value)
-            signal = signal_of(wish, definition, member.accounts, member.product, answer.at)
-            signal = evolve(signal, notes={**signal.notes, **notes_of(evaluation, wish)})
-            if answer.at != evaluation.at:  # of days: the close is yesterday's, and an order needs today's price
-                signal = evolve(signal, price=prices.get(wish.symbol))
-            count += await self._accept(member, signal, once)
+            for account in member.accounts:
+                units = self._to_close(answer, wish, account)
+                if units:
+                    signal = evolve(_signal(answer, wish, latest), accounts=(account,), quantity=units)
+                    count += await self._accept(member, signal, f"{once} {account}")
         return count
 
-    def _is_younger(self, member: Member, evaluation: Evaluation, wish: Wish) -> bool:
-        """True for a holding that was opened after the bar had closed: that bar says nothing of it."""
-        trade = trade_of(self._ledger, member, wish.symbol)
-        return trade is not None and trade.opened_at >= evaluation.at
+    def _to_close(self, answer: Answer, wish: Wish, account: str) -> Decimal:
+        """Units that an exit has to close at one account; none of a holding that was opened after the bar had closed, since
+        that bar says nothing of it, or that is being closed.
+        """
+        member, trade = answer.member, trade_of(self._ledger, answer.member, account, wish.symbol)
+        if trade is not None and trade.opened_at >= answer.evaluation.at:
+            return ZERO
+        if is_leaving(self._ledger, member, account, wish.symbol):
+            return ZERO
+        return abs(wanted_units(self._ledger, member, account, wish.symbol))
 
-    async def watch(self, program: Program, member: Member) -> int:
-        """Exits that the latest price of a feed decides, each level once in a round trip; how many were raised."""
-        exits, count = member.definition.exits, 0
-        if not exits.distances:
-            return 0
-        for symbol, holding in program.holdings(self._ledger, member, at_price=True).items():
-            trade, mark = trade_of(self._ledger, member, symbol), self._ledger.marks.get(symbol)
-            if trade is None or mark is None or mark.source != FEED or mark.at <= trade.opened_at:
-                continue
-            price, side = float(mark.price), LONG if holding.quantity > 0 else SHORT
-            why = price_exit(exits, holding, side, high=price, low=price, atr=_atr_of(program, symbol))
-            if not why:
-                continue
-            told = f"{why}; {mark.price} was traded"
-            wish = Wish(symbol=symbol, action=Action.EXIT, quantity=abs(holding.quantity), price=mark.price, why=told)
-            signal = signal_of(wish, member.definition, member.accounts, member.product, self._clock.now())
-            once = f"{member.definition.name} {trade.trade_id} {why.partition(' at ')[0]}"
-            count += await self._accept(member, signal, once)
+    async def watch(self, program: Program, member: Member, latest: Mapping[str, Tick]) -> int:
+        """Exits that the latest price of a feed decides, at each account by its own entry; how many were raised."""
+        count, minute = 0, self._clock.now().replace(second=0, microsecond=0)
+        for account in member.accounts:
+            for symbol, holding in program.holdings(self._ledger, member, account).items():
+                trade, tick = trade_of(self._ledger, member, account, symbol), latest.get(symbol)
+                if trade is None or tick is None or tick.at <= trade.opened_at or holding.is_leaving:
+                    continue
+                wish = _exit_at_price(program, member, holding, symbol, tick.price)
+                if wish is not None:
+                    signal = signal_of(wish, member.definition, (account,), member.product, self._clock.now())
+                    # What failed at last is tried again in the next minute, while its price still says so.
+                    once = f"{member.definition.name} {account} {trade.trade_id} {minute.isoformat()}"
+                    count += await self._accept(member, signal, once)
         return count
 
     async def _accept(self, member: Member, signal: Signal, once: str) -> int:
@@ -124,6 +128,26 @@ class Raiser:
         if len(self._done) > _REMEMBERED:
             del self._done[next(iter(self._done))]
         return 1
+
+
+def _exit_at_price(program: Program, member: Member, holding: Holding, symbol: str, traded: Decimal) -> Wish | None:
+    price, side = float(traded), LONG if holding.quantity > 0 else SHORT
+    why = price_exit(member.definition.exits, holding, side, high=price, low=price, atr=_atr_of(program, symbol))
+    if not why:
+        return None
+    told = f"{why}; {traded} was traded"
+    return Wish(symbol=symbol, action=Action.EXIT, quantity=abs(holding.quantity), price=traded, why=told)
+
+
+def _signal(answer: Answer, wish: Wish, latest: Mapping[str, Tick]) -> Signal:
+    member, evaluation = answer.member, answer.evaluation
+    signal = signal_of(wish, member.definition, member.accounts, member.product, answer.at)
+    signal = evolve(signal, notes={**signal.notes, **notes_of(evaluation, wish)})
+    # Of days: the close is yesterday's, and an order needs today's price.
+    if answer.at == evaluation.at:
+        return signal
+    tick = latest.get(wish.symbol)
+    return evolve(signal, price=None if tick is None else tick.price)
 
 
 def _atr_of(program: Program, symbol: str) -> Callable[[int], float]:

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 
 from bridge.core.clock import Clock
 from bridge.core.enums import Product
@@ -24,10 +23,11 @@ from bridge.market.bars.series import BarsError
 from bridge.market.bars.store import BarStore
 from bridge.market.calendar import Calendar
 from bridge.metrics import Metrics
+from bridge.runner.books import Member, opened_times
 from bridge.runner.fill import SETTLE, Fetch, Filler
 from bridge.runner.hours import Hours, day_of
 from bridge.runner.planning import Enabled, Planner, Universe
-from bridge.runner.program import Member, Program, Setting, opened_times
+from bridge.runner.program import Program, Setting
 from bridge.runner.raiser import AcceptOwn, Answer, Raiser
 from bridge.scanner.columns import Columns
 from bridge.scanner.decide import Evaluation
@@ -83,7 +83,7 @@ class Runner:
         )
         self._plan_again_at: datetime | None = None
         self._watched_s = parts.clock.monotonic()
-        self._prices: dict[int, Decimal] = {}
+        self._ticks: dict[int, Tick] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -163,7 +163,9 @@ class Runner:
         for program in self._programs.values():
             program.live.take(ticks)
         for tick in ticks:
-            self._prices[tick.token] = tick.price
+            known = self._ticks.get(tick.token)
+            if known is None or known.at <= tick.at:
+                self._ticks[tick.token] = tick
 
     def _note_heard(self, program: Program) -> None:
         since = self._parts.feed.heard_since()
@@ -182,7 +184,7 @@ class Runner:
 
     async def _work(self, program: Program, now: datetime) -> None:
         if not program.is_loaded:
-            await asyncio.to_thread(program.load, now)
+            await self._load(program, now)
             if not self._filler.is_able or program.known_until == program.group.closed_at:
                 await self._ask_again(program)  # as after a kill between the bar and the order
         if not program.is_ready:
@@ -195,6 +197,15 @@ class Runner:
                 await self._ask(program, members)
                 for member in members:
                     program.note_asked(member.definition, now)
+
+    async def _load(self, program: Program, now: datetime) -> None:
+        """Read its bars, and how far the prices of what is held have gone: a trail counts from that, also after a restart."""
+        await asyncio.to_thread(program.load, now)
+        await self._find_extremes(program)
+
+    async def _find_extremes(self, program: Program) -> None:
+        opened = opened_times(self._parts.ledger, program.members, program.key.symbols)
+        await asyncio.to_thread(program.find_extremes, opened)
 
     async def _catch_up(self, program: Program, now: datetime) -> None:
         """Get ready: at once where nothing is missing, else when a broker has told what is."""
@@ -213,7 +224,7 @@ class Runner:
         asked_at = self._filler.done.get(name)
         if asked_at is not None and asked_at >= due:
             await asyncio.to_thread(program.note_known, end)
-            await asyncio.to_thread(program.load, now)
+            await self._load(program, now)
             program.is_ready, program.state = True, ""
             await self._ask_again(program)
             return
@@ -241,9 +252,8 @@ class Runner:
 
     async def _ask(self, program: Program, members: Iterable[Member]) -> None:
         """Ask definitions about the latest bar. One that fails is told on its line, and stops no other."""
-        began_s, ledger = self._parts.clock.monotonic(), self._parts.ledger
-        opened = opened_times(ledger, program.members, program.key.symbols)
-        await asyncio.to_thread(program.find_extremes, opened)
+        began_s = self._parts.clock.monotonic()
+        await self._find_extremes(program)
         for member in members:
             name = member.definition.name
             try:
@@ -267,19 +277,19 @@ class Runner:
         return program.evaluate(member, program.holdings(self._parts.ledger, member), {**program.held_back, **held_back})
 
     async def _watch_prices(self, program: Program, now: datetime) -> None:
-        if not program.hours.is_open(now):
+        if not program.hours.is_open(now) or self._parts.feed.heard_since() is None:
             return
         for member in program.members:
-            if member.accounts:
-                self._parts.metrics.scan_signals.inc(await self._raiser.watch(program, member))
+            if member.accounts and member.definition.exits.distances:
+                self._parts.metrics.scan_signals.inc(await self._raiser.watch(program, member, self._latest()))
 
-    def _latest(self) -> dict[str, Decimal]:
+    def _latest(self) -> dict[str, Tick]:
         """The latest price of each symbol that a feed has told."""
         return {
-            symbol: self._prices[token]
+            symbol: self._ticks[token]
             for program in self._programs.values()
             for token, symbol in program.tokens.items()
-            if token in self._prices
+            if token in self._ticks
         }
 
     def _tell(self, program: Program) -> None:

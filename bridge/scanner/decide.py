@@ -31,12 +31,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """What the strategy holds of a symbol: signed units, mean price of entry, and the extremes of the closed bars since."""
+    """What the strategy holds of a symbol: signed units, mean price of entry, and the extremes of the closed bars since.
+
+    `is_leaving`: its exit is under way, so it is neither left again nor counted as held.
+    """
 
     quantity: Decimal
     entry_px: float
     high: float | None = None
     low: float | None = None
+    is_leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,9 @@ class Evaluation:
             if holding is None or not holding.quantity:
                 continue
             side = LONG if holding.quantity > 0 else SHORT
+            if holding.is_leaving:
+                self._verdicts[place] = (Verdict.LEAVE, "its exit is under way", side)
+                continue
             why = self._why_leave(place, holding, side)
             if why:
                 self._verdicts[place] = (Verdict.LEAVE, why, side)

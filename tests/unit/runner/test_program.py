@@ -19,8 +19,9 @@ from bridge.market.bars.doctor import Doctor
 from bridge.market.bars.store import BarStore
 from bridge.market.calendar import load_calendar
 from bridge.market.instruments import load_catalog
+from bridge.runner.books import Member
 from bridge.runner.hours import Hours, warm_begin
-from bridge.runner.program import Member, Program, Setting
+from bridge.runner.program import Program, Setting
 from bridge.scanner.decide import Evaluation
 from bridge.scanner.definition import read_definition
 from bridge.scanner.programs import GroupKey

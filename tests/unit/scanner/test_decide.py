@@ -35,7 +35,7 @@ def look(
     return Evaluation(definition, engine.read(), NAMES, holdings or {}, at=AT, lots={}, **named)
 
 
-def held(quantity: int = 10, entry: float = 100.0, **extremes: float) -> Holding:
+def held(quantity: int = 10, entry: float = 100.0, **extremes: Any) -> Holding:
     return Holding(quantity=Decimal(quantity), entry_px=entry, **extremes)
 
 
@@ -87,6 +87,16 @@ def test_a_scan_enters_the_best_and_keeps_them_longer() -> None:
     assert {line.symbol: line.why for line in kept.lines()}["NSE:B"] == "2 are held already"
     left = look(SCAN, bars, {"NSE:D": held()})
     assert wishes(left) == [("D", "exit"), ("A", "buy"), ("B", "buy")]
+
+
+def test_what_is_being_closed_is_neither_closed_again_nor_counted_as_held() -> None:
+    """Its place is free for the next; whether its rule still says so or not, there is one exit."""
+    bars = [bar([10, 10, 10, 10]), bar([14, 13, 12, 11])]
+    leaving = held(is_leaving=True)
+    found = look(SCAN, bars, {"NSE:A": leaving, "NSE:D": leaving})
+    assert wishes(found) == [("B", "buy")]
+    lines = {line.symbol: (line.verdict, line.why) for line in found.lines()}
+    assert lines["NSE:D"] == lines["NSE:A"] == (Verdict.LEAVE, "its exit is under way")
 
 
 def test_who_passes_no_more_leaves_a_scan() -> None:
