@@ -26,7 +26,7 @@ from bridge.core.trade import TRADE_TABLE, TradeStatus
 from bridge.endings import denied_ending
 from bridge.execution.breaker import BREAKER_TABLE, BreakerState
 from bridge.execution.retry import CANCEL_ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S, POLICY, Asked, NextStep
-from bridge.intake.unknown import KNOWN_FIELDS, RENAMED, SYNONYMS, UNSUPPORTED
+from bridge.intake.unknown import KNOWN_FIELDS, RENAMED, STANDING, SYNONYMS, UNSUPPORTED
 from bridge.metrics import Metrics
 from bridge.minting import CLAIM_NAMES
 from bridge.risk.engine import ENTRY_RULES, EXIT_RULES
@@ -192,7 +192,7 @@ FIELDS: dict[str, str] = {
     "action": "`buy`, `sell`, `exit`, `cancel` or `modify`. Required unless there is a `target`.",
     "quantity": "Units, above zero. An entry without one takes the strategy's; an exit closes all; a change means all.",
     "target": "The signed position wanted, in place of action and quantity.",
-    "state": "`long`, `flat` or `short`: must agree with the sign of `target`.",
+    "state": "Where the strategy stands after it, `long`, `flat` or `short`: says whether a buy or sell [closes](#targets).",
     "prev": "The same for the position before: an alert that does not follow on waits for the one before it.",
     "product": "MIS, CNC, NRML or MTF; else the token's, else the strategy's.",
     "order_type": "MARKET (the default), LIMIT, SL or SL-M.",
@@ -351,7 +351,11 @@ def names_list() -> str:
     """Names that are not passed over as notes."""
     others = [f"`{name}` for `{meant}`" for name, meant in sorted({**RENAMED, **SYNONYMS}.items())]
     refused = ", ".join(f"`{name}`" for name in sorted(UNSUPPORTED))
-    return f"Refused with E_UNSUPPORTED: {refused}.\n\nRefused with E_FIELD, naming the right field: {', '.join(others)}.\n"
+    standing = ", ".join(f"`{name}` for `{meant}`" for name, meant in STANDING.items())
+    return (
+        f"Refused with E_UNSUPPORTED: {refused}.\n\nRefused with E_FIELD, naming the right field: {', '.join(others)}; "
+        f"beside `buy` and `sell` also {standing}.\n"
+    )
 
 
 def claims_table() -> str:

@@ -22,6 +22,8 @@ TOKEN_ID_LENGTH = 10
 CLAIM_NAMES = (
     "strategy", "accounts", "symbols", "actions", "product", "max_quantity", "max_notional", "env", "expires",
 )  # fmt: skip
+# With these an exit stays an exit when its position is gone, and swapped alerts are put right.
+_STANDING = {"state": "{{strategy.market_position}}", "prev": "{{strategy.prev_market_position}}"}
 
 
 def read_request(request: Mapping[str, object], settings: Settings, key_id: str, now: datetime) -> Claims:
@@ -84,17 +86,13 @@ def alert_message(claims: Claims, token: str) -> str:
     else:
         message["symbol"] = "{{exchange}}:{{ticker}}"
     if claims.actions == {Action.TARGET}:
-        message |= {
-            "target": "{{strategy.position_size}}",
-            "state": "{{strategy.market_position}}",
-            "prev": "{{strategy.prev_market_position}}",
-        }
+        message |= {"target": "{{strategy.position_size}}", **_STANDING}
     elif len(claims.actions) == 1:
         message["action"] = next(iter(claims.actions)).value
         if claims.actions & {Action.BUY, Action.SELL}:
             message["quantity"] = "{{strategy.order.contracts}}"
     else:
-        message |= {"action": "{{strategy.order.action}}", "quantity": "{{strategy.order.contracts}}"}
+        message |= {"action": "{{strategy.order.action}}", "quantity": "{{strategy.order.contracts}}", **_STANDING}
     message |= {"price": "{{close}}", "time": "{{timenow}}"}
     return json.dumps(message)
 

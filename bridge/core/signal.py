@@ -14,7 +14,8 @@ class Signal:
 
     `quantity` is in units (None: the strategy's default for entries, everything for exits); `target` is the signed
     position wanted and goes with Action.TARGET only. `state` and `prev` are where the strategy says it stands after and
-    before. `price` is the limit price of LIMIT and SL orders and otherwise the sender's reference price. `signal_at` is the
+    before. `side` goes with exits that were written as a buy or a sell: the only side on which they may trade.
+    `price` is the limit price of LIMIT and SL orders and otherwise the sender's reference price. `signal_at` is the
     alert's own time, which `is_timed` vouches for, else the time of receipt. `max_notional` is the token's cap in rupees.
     `iceberg_legs` goes with Variety.ICEBERG and `validity_minutes` with TTL; they are zero otherwise.
     `protect` is what is to rest at the broker once the entry has filled.
@@ -34,6 +35,7 @@ class Signal:
     target: Decimal | None = None
     state: MarketPosition | None = None
     prev: MarketPosition | None = None
+    side: Side | None = None
     ord_type: OrdType = OrdType.MARKET
     price: Decimal | None = None
     trigger_price: Decimal | None = None

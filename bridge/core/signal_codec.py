@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from bridge.core.clock import from_us, to_us
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, TimeInForce, Variety
 from bridge.core.errors import InvariantError
 from bridge.core.protection import protect_from_text, protect_to_text
 from bridge.core.signal import Signal
@@ -28,7 +28,7 @@ def signal_to_json(signal: Signal) -> str:
     }
     if signal.is_timed:
         data["timed"] = True
-    if signal.state is not None or signal.prev is not None:
+    if signal.state is not None or signal.prev is not None or signal.side is not None:
         data |= _states_of(signal)
     if signal.variety is not Variety.REGULAR or signal.iceberg_legs or signal.validity_minutes:
         data |= _variety_of(signal)
@@ -45,7 +45,7 @@ def signal_to_json(signal: Signal) -> str:
 
 
 def _states_of(signal: Signal) -> dict[str, object]:
-    states = {"state": signal.state, "prev": signal.prev}
+    states = {"state": signal.state, "prev": signal.prev, "side": signal.side}
     return {name: state for name, state in states.items() if state is not None}
 
 
@@ -75,6 +75,7 @@ def _build(data: dict[str, Any]) -> Signal:
         target=_decimal(data, "target"),
         state=_position(data, "state"),
         prev=_position(data, "prev"),
+        side=Side(data["side"]) if "side" in data else None,
         ord_type=OrdType(data["ord_type"]),
         price=_decimal(data, "price"),
         trigger_price=_decimal(data, "trigger_price"),

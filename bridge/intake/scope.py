@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from bridge.core.claims import Claims
-from bridge.core.enums import Action
+from bridge.core.enums import Action, Side
 from bridge.core.errors import RefusedError
 from bridge.core.instrument import Instrument
 from bridge.core.money import to_text
@@ -13,6 +13,7 @@ from bridge.settings import Settings, StrategySettings
 
 _ADDS_EXPOSURE = frozenset({Action.BUY, Action.SELL, Action.TARGET})
 _ENTRIES = frozenset({Action.BUY, Action.SELL})
+_WRITTEN = {Side.BUY: Action.BUY, Side.SELL: Action.SELL}
 
 
 def check_strategy(name: str, claims: Claims) -> None:
@@ -48,7 +49,8 @@ def check_scope(
     """
     if claims.symbols and not _covers(claims.symbols, instrument, written):
         raise _refused("symbol", f"The token does not cover {signal.symbol}.")
-    if claims.actions and signal.action not in claims.actions:
+    action = signal.action if signal.side is None else _WRITTEN[signal.side]
+    if claims.actions and action not in claims.actions:
         allowed = ", ".join(sorted(claims.actions))
         raise _refused("action" if signal.target is None else "target", f"The token allows only {allowed}.")
     if claims.product is not None and signal.product is not claims.product:

@@ -46,6 +46,9 @@ SYNONYMS = {
     **dict.fromkeys(("validityttl", "ttl"), "validity_minutes"),
     **dict.fromkeys(("producttype", "pcode"), "product"),
 }
+# Where the strategy stands: it says whether a buy or sell opens or closes. An exit means the same without it.
+STANDING = {"positionsize": "target", "marketposition": "state", "prevmarketposition": "prev"}
+_MORE = {"quantity": ", in units", "target": " in place of action and quantity, or leave it out"}
 # Other names of what is required: named when the field itself is missing.
 LOOKALIKES = {
     "symbol": ("ticker", "tradingsymbol", "instrument", "scrip", "tsym"),
@@ -102,18 +105,24 @@ def _check_name(name: str, fields: Fields) -> None:
     meant = _MISSPELT.get(folded)
     if meant is None and folded in SYNONYMS and is_missing(fields, SYNONYMS[folded]):
         meant = SYNONYMS[folded]
+    if meant is None and folded in STANDING and _is_trade(fields) and is_missing(fields, STANDING[folded]):
+        meant = STANDING[folded]
     if meant is not None:
         raise RefusedError(
             RefusalCode.E_FIELD,
             f"`{name}` is not a field of an alert.",
             field=name,
-            hint=f"Write `{meant}`{', in units' if meant == 'quantity' else ''}.",
+            hint=f"Write `{meant}`{_MORE.get(meant, '')}.",
         )
 
 
 def is_missing(fields: Fields, name: str) -> bool:
     """True when the field is not there; a target takes the place of a quantity."""
     return is_absent(fields.get(name)) and not (name == "quantity" and not is_absent(fields.get("target")))
+
+
+def _is_trade(fields: Fields) -> bool:
+    return str(fields.get("action")).strip().lower() in ("buy", "sell")
 
 
 def _to_note(value: object) -> str:

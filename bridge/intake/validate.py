@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Protocol
 
 from bridge.core.claims import Claims
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, TimeInForce, Variety
 from bridge.core.errors import RefusedError
 from bridge.core.instrument import Instrument
 from bridge.core.money import ZERO, to_text
@@ -42,6 +42,8 @@ _VARIETIES = words_of(Variety)
 MIN_LEGS, MAX_LEGS = 2, 50
 # Six hours: a session is little longer.
 MAX_VALIDITY_MINUTES = 360
+# A buy is an entry only if the strategy is long after it, a sell only if it is short.
+_OPENS = {Action.BUY: (Side.BUY, MarketPosition.LONG), Action.SELL: (Side.SELL, MarketPosition.SHORT)}
 _SIGNS = {MarketPosition.LONG: 1, MarketPosition.FLAT: 0, MarketPosition.SHORT: -1}
 _DIRECTIONS = frozenset({"LONG", "SHORT", "BULLISH", "BEARISH", "FLAT", "CLOSE"})
 
@@ -87,6 +89,9 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
     elif action is not Action.CANCEL:  # whatever else is in it must not keep a cancel from being one
         terms = _read_terms(fields)
         quantity = read_positive(fields, "quantity") if target is None else None
+    side = _closing_side(action, state)
+    if side is not None:
+        action, quantity = Action.EXIT, _closing_quantity(quantity, strategy, state)
     product = _read_product(fields, claims, strategy)
     protect = read_protect(fields, action, target, terms.price)
     own_time = read_time(fields, "time")
@@ -103,6 +108,7 @@ def read_signal(fields: Fields, credential: Credential, received_at: datetime, c
         target=target,
         state=state,
         prev=prev,
+        side=side,
         ord_type=terms.ord_type,
         price=terms.price,
         trigger_price=terms.trigger_price,
@@ -196,6 +202,23 @@ def _read_states(fields: Fields, target: Decimal | None) -> tuple[MarketPosition
             "Fill them with {{strategy.market_position}} and {{strategy.position_size}}.",
         )
     return state, prev
+
+
+def _closing_side(action: Action, state: MarketPosition | None) -> Side | None:
+    """The side of a buy or sell that only closes, by where the strategy stands after it; None for whatever else there is.
+
+    What it would close may be gone already, by a stop at the broker or by hand; as an entry it would then open.
+    """
+    side, opened = _OPENS.get(action, (None, None))
+    return None if state is None or state is opened else side
+
+
+def _closing_quantity(quantity: Decimal | None, strategy: StrategySettings, state: MarketPosition | None) -> Decimal | None:
+    """How much a buy or sell closes, at most; None is everything, and only where the strategy is flat after it."""
+    quantity = quantity if quantity is not None else strategy.quantity
+    if quantity is None and state is not MarketPosition.FLAT:
+        raise _wrong("quantity", "`quantity` is missing.", "How much is closed cannot be known without it.")
+    return quantity
 
 
 def _read_symbol(fields: Fields) -> str:

@@ -158,5 +158,7 @@ def _side_of(ledger: Ledger, key: PositionKey, signal: Signal) -> Side | None:
     held = ledger.position_qty(key)
     if signal.action in (Action.BUY, Action.SELL):
         return Side.BUY if signal.action is Action.BUY else Side.SELL
+    if signal.side is not None and signal.side.sign * held >= 0:
+        return None
     wanted = signal.target if signal.action is Action.TARGET and signal.target is not None else ZERO
     return None if wanted == held else Side.BUY if wanted > held else Side.SELL

@@ -106,9 +106,9 @@ def _size_exit(wish: _Wish) -> Sized:
             if ends_soon(order) and not order.intent.reduce_only:
                 return Wait(message=f"An entry is under way ({order.cl_ord_id}); the exit is sized when it has ended.")
     held = wish.ledger.position_qty(wish.key)
-    if not held:
-        return Nothing(reason=Reason.FLAT, message=f"There is no {_name(wish.key)} position to close.")
     side = Side.SELL if held > 0 else Side.BUY
+    if not held or wish.signal.side not in (None, side):
+        return Nothing(reason=Reason.FLAT, message=_nothing_to_close(wish))
     room = closable(wish.ledger, wish.key, side)
     if not room and (in_the_way := _find_resting(wish, side)) is not None:
         return in_the_way
@@ -161,6 +161,11 @@ def _find_resting(wish: _Wish, side: Side) -> Wait | None:
         names = ", ".join(order.cl_ord_id for order in resting)
         return Wait(message=f"Resting orders are withdrawn first: {names}.", cancel=working)
     return None
+
+
+def _nothing_to_close(wish: _Wish) -> str:
+    kind = {None: "", Side.SELL: "long ", Side.BUY: "short "}[wish.signal.side]
+    return f"There is no {kind}{_name(wish.key)} position to close."
 
 
 def _name(key: PositionKey) -> str:

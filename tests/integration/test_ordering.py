@@ -131,6 +131,36 @@ def test_a_close_and_an_opposite_open_end_short_whichever_comes_first(tmp_path: 
     tell(tmp_path, story)
 
 
+@pytest.mark.parametrize("held", [0, -3])
+def test_a_sell_that_ends_flat_opens_nothing_once_its_position_is_gone(tmp_path: Path, held: int) -> None:
+    """A stop at the broker, or a hand, was faster: the sell is told that there is nothing to close."""
+
+    async def story(rig: Rig) -> None:
+        await hold(rig, 5)
+        await hold(rig, held)
+        sent = len(rig.broker.sent)
+        for state in ("flat", "long"):
+            view = await rig.ended(await rig.accept(action="sell", quantity="5", state=state))
+            assert (view.disposition, view.code) == ("noop", "FLAT")
+            assert view.message == "There is no long NSE:SBIN MIS position to close."
+        assert (len(rig.broker.sent), rig.quantity()) == (sent, held)
+
+    tell(tmp_path, story)
+
+
+def test_a_sell_that_ends_flat_closes_no_more_than_is_held(tmp_path: Path) -> None:
+    """Half of the position was closed by hand."""
+
+    async def story(rig: Rig) -> None:
+        await hold(rig, 2)
+        order = await rig.order_in(await rig.accept(action="sell", quantity="5", state="flat"), "PLACED")
+        assert (order.intent.side, order.intent.order_qty, order.intent.reduce_only) == (Side.SELL, D(2), True)
+        await fill(rig, order)
+        assert rig.quantity() == 0
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.parametrize("leaving", [{"action": "exit"}, {"target": "0"}], ids=["exit", "target"])
 def test_an_exit_that_comes_before_its_entry_waits_for_it_and_closes_it(tmp_path: Path, leaving: dict[str, str]) -> None:
     """Flat, long and flat again within a second: taken as it came, the entry would stay open for good."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from bridge.core.enums import Action, MarketPosition, Product, Source
+from bridge.core.enums import Action, MarketPosition, Product, Side, Source
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.signal import Signal
@@ -65,6 +65,8 @@ class Move:
             wish = {"action": Action.EXIT}
         elif self.how == "trade":
             wish = {"action": Action.BUY if moved > 0 else Action.SELL, "quantity": D(abs(moved))}
+            if moved * self.after <= 0:  # as intake reads it
+                wish = wish | {"action": Action.EXIT, "side": Side.BUY if moved > 0 else Side.SELL}
         return Signal(
             strategy="demo", symbol=SBIN, accounts=("paper",), product=Product.MIS, price=D(800), is_timed=True,
             signal_at=NOON + timedelta(seconds=self.fired_s), prev=side_of(self.before), state=side_of(self.after), **wish,

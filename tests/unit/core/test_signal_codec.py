@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, TimeInForce, Variety
 from bridge.core.errors import InvariantError
 from bridge.core.signal import Signal
 from bridge.core.signal_codec import signal_from_json, signal_to_json
@@ -26,6 +26,7 @@ signals = st.builds(
     target=amounts,
     state=st.none() | st.sampled_from(MarketPosition),
     prev=st.none() | st.sampled_from(MarketPosition),
+    side=st.none() | st.sampled_from(Side),
     ord_type=st.sampled_from(OrdType),
     price=amounts,
     trigger_price=amounts,

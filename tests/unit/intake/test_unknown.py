@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.core.reasons import RefusalCode
-from bridge.intake.unknown import LOOKALIKES, MAX_NOTE_CHARS, MAX_NOTES, RENAMED, SYNONYMS, UNSUPPORTED, fold
+from bridge.intake.unknown import LOOKALIKES, MAX_NOTE_CHARS, MAX_NOTES, RENAMED, STANDING, SYNONYMS, UNSUPPORTED, fold
 from tests.unit.intake.builders import SIGNED, make_fields, make_token, read, refused
 
 
@@ -77,6 +77,26 @@ def test_synonym_is_refused_where_the_field_is_missing_and_a_note_beside_it(name
     assert f"`{meant}`" in str(error.hint)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("position_size", "target"), ("marketPosition", "state"), ("prev_market_position", "prev")]
+)
+@pytest.mark.parametrize("action", ["buy", "SELL"])
+def test_where_the_strategy_stands_is_not_passed_over_beside_a_trade(name, meant, action):
+    """`sell` with a position size of 0 is an exit to whoever writes it: as an entry it could open a short position."""
+    error = refused(make_fields(action=action) | {name: "0"})
+    assert (error.code, error.field) == (RefusalCode.E_FIELD, name)
+    assert f"`{meant}`" in str(error.hint)
+    if meant != "target":
+        assert read(make_fields(action=action, **{meant: "flat"}) | {name: "flat"}).notes == {name: "flat"}
+
+
+@pytest.mark.parametrize("name", STANDING)
+def test_where_the_strategy_stands_is_a_note_beside_what_needs_it_not(name):
+    """An exit must not fail by a field that changes nothing about it."""
+    assert read(make_fields(action="exit") | {name: "0"}).notes == {name: "0"}
+    assert read(make_fields(action=None, quantity=None, target="5") | {name: "5"}).notes == {name: "5"}
+
+
 def test_target_takes_the_place_of_a_quantity():
     """{{strategy.order.contracts}} beside a target is only told."""
     fields = make_fields(action=None, quantity=None, target="5", contracts="10")
@@ -94,7 +114,7 @@ def test_missing_field_is_refused_with_the_lookalike_named(field, name):
 
 
 def test_lookalike_beside_the_field_is_a_note():
-    """{{ticker}} and {{strategy.market_position}} are often sent along."""
+    """{{ticker}} is often sent along."""
     assert read(make_fields(ticker="SBIN", side="buy")).notes == {"ticker": "SBIN", "side": "buy"}
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.core.enums import Action, MarketPosition, OrdType, Product, TimeInForce, Variety
+from bridge.core.enums import Action, MarketPosition, OrdType, Product, Side, TimeInForce, Variety
 from bridge.core.reasons import RefusalCode
 from bridge.core.signal import Signal
 from tests.unit.intake.builders import (
@@ -62,6 +62,32 @@ def test_other_action_is_refused_with_the_list(action):
     assert "buy, sell, exit, cancel or modify" in str(error.hint)
     wants_position = str(action).lower() in {"long", "short", "flat", "close"}
     assert ("{{strategy.position_size}}" in str(error.hint)) is wants_position
+
+
+@pytest.mark.parametrize("action", ["buy", "sell"])
+@pytest.mark.parametrize("state", [None, "long", "flat", "short"])
+def test_a_buy_or_sell_after_which_the_strategy_does_not_stand_there_only_closes(action, state):
+    """It is an exit on its own side: what it would close may be gone, and it must not open then."""
+    signal = read(make_fields(action=action, quantity="4", state=state))
+    opens = state in (None, {"buy": "long", "sell": "short"}[action])
+    assert signal.action == (action if opens else "exit")
+    assert signal.side is (None if opens else Side(action.upper()))
+    assert signal.quantity == 4
+
+
+def test_a_closing_sell_without_quantity_takes_the_strategys_and_flat_means_all():
+    """A part of unknown size is refused: all of it would be too much."""
+    assert read(make_fields(action="sell", quantity=None, state="flat")).quantity is None
+    error = refused(make_fields(action="sell", quantity=None, state="long"))
+    assert (error.code, error.field) == (RefusalCode.E_FIELD, "quantity")
+    sized = make_settings(strategies={STRATEGY: {"accounts": ["paper"], "quantity": 7}})
+    assert read(make_fields(action="sell", quantity=None, state="long"), settings=sized).quantity == 7
+
+
+def test_a_closing_sell_takes_no_notice_of_the_stop_that_its_template_carries():
+    """One template serves entries and exits, and a stop below the price is on the wrong side only of an entry."""
+    signal = read(make_fields(action="sell", state="flat", price="800", stop_loss={"price": "790"}))
+    assert (signal.action, signal.protect) == (Action.EXIT, None)
 
 
 CHANGE = make_fields(action="modify", quantity=None)
