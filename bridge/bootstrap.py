@@ -7,12 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge.brokers.base import Broker, LoginSession
+from bridge.brokers.charges import rates_facts
 from bridge.brokers.paper.adapter import PaperBroker
 from bridge.brokers.paper.rows import PAPER_CODECS
 from bridge.brokers.paper.shelves import PaperShelves
 from bridge.brokers.paper.values import PaperPolicy
 from bridge.charge_check import ChargeCheck
 from bridge.core.clock import IST, Clock, SystemClock
+from bridge.core.dated import DatedData
 from bridge.core.enums import OutcomeKind, Product
 from bridge.core.errors import ConfigError, StoreError
 from bridge.core.events import Changed, Event, ProtectionDue
@@ -22,6 +24,7 @@ from bridge.core.order_states import UNACKNOWLEDGED
 from bridge.core.reasons import AuditAction
 from bridge.core.scope import TradingState, account_scope
 from bridge.core.views import AccountView, ExternalView, HoldingView
+from bridge.data_watch import DataWatch
 from bridge.desk import Desk
 from bridge.execution.breaker import BreakerState
 from bridge.execution.doubts import BookSteps
@@ -39,6 +42,7 @@ from bridge.logins import Logins
 from bridge.margins import Margins
 from bridge.market.bands import Bands
 from bridge.market.calendar import Calendar, load_calendar
+from bridge.market.dated import look_at_data
 from bridge.market.freeze import load_freezes
 from bridge.market.instruments import Catalog
 from bridge.market.intraday import square_off_times
@@ -105,6 +109,7 @@ class Bridge(KiteWiring):
         self.rulings = self._make_rulings()
         self.feed = self._make_feed()
         self.lists = self._make_lists()
+        self.data = self._make_data_watch()
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
@@ -230,6 +235,19 @@ class Bridge(KiteWiring):
             clock=self.clock,
             on_fault=self.on_fault,
         )
+
+    def _make_data_watch(self) -> DataWatch:
+        return DataWatch(
+            self._look_at_data,
+            store=self.store,
+            clock=self.clock,
+            hours=self.calendar.hours,
+            on_change=partial(self.hub.publish, [Changed(what="state")]),
+        )
+
+    def _look_at_data(self) -> tuple[DatedData, ...]:
+        facts, rates = self.catalog.listing.facts, rates_facts()
+        return look_at_data(self.settings, calendar=self.calendar, facts=facts, rates=rates, now=self.clock.now())
 
     def _make_catalog(self) -> Catalog:
         """The newest list that was fetched from a broker, else the file of the settings."""
@@ -499,6 +517,7 @@ class Bridge(KiteWiring):
         """What the worker does each second besides its own."""
         self.rulings.refresh()
         self.bands.tick()
+        await self.data.tick()
         self.scans.begin_if_due(self._make_runner)
         for account in self.charge_check.due():
             self.worker.run_soon(partial(self.charge_check.check, account))
@@ -541,7 +560,7 @@ class Bridge(KiteWiring):
 
     def troubles(self) -> list[str]:
         """What stands in nobody's way and needs a person all the same, a sentence each."""
-        return self.notifier.troubles()
+        return [*self.notifier.troubles(), *self.data.troubles()]
 
     def holdings(self) -> list[HoldingView]:
         """Shares that lie at the brokers from days before, as last seen."""

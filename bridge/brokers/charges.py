@@ -7,7 +7,7 @@ exercise, interest and pledging.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from itertools import product as every
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bridge.core.clock import IST
+from bridge.core.dated import RatesFacts
 from bridge.core.enums import InstrumentKind, Product, Side
 from bridge.core.instrument import Instrument
 from bridge.core.money import ONE, PAISA, ZERO
@@ -104,6 +105,14 @@ def load_rates() -> Table:
     rows = json.loads(RATES_FILE.read_text(encoding="utf-8"))["rates"]
     keys = every(InstrumentKind, Product, Side, (*EXCHANGES, OTHER_EXCHANGE))
     return {key: _rates_of(rows, *key) for key in keys}
+
+
+@cache
+def rates_facts() -> RatesFacts:
+    """From which days the table has rates, and when it was last held against what is published."""
+    told = json.loads(RATES_FILE.read_text(encoding="utf-8"))
+    days = {date.fromisoformat(row["from"]) for row in told["rates"]}
+    return RatesFacts(days=tuple(sorted(days)), as_of=date.fromisoformat(told["as_of"]))
 
 
 def segment_of(kind: InstrumentKind, product: Product) -> str:

@@ -5,7 +5,15 @@ import os
 
 from bridge.commands.findings import Facts, Finding, Level, fail, ok
 from bridge.commands.look_egress import check_egress
-from bridge.commands.look_inside import check_calendar, check_clock, check_folder, check_instruments, check_secrets, check_store
+from bridge.commands.look_inside import (
+    check_calendar,
+    check_clock,
+    check_data,
+    check_folder,
+    check_instruments,
+    check_secrets,
+    check_store,
+)
 from bridge.commands.look_kite import check_kite, check_logins
 from bridge.commands.look_outside import check_bind, check_brokers, check_notify, check_reach, check_webhook
 from bridge.commands.running import find_running
@@ -20,6 +28,7 @@ CHECKS = (
     check_clock,
     check_calendar,
     check_instruments,
+    check_data,
     check_webhook,
     check_bind,
     check_reach,

@@ -1,4 +1,4 @@
-"""Checks of what lies on this machine: folder, secrets, store, clock, calendar, instruments."""
+"""Checks of what lies on this machine: folder, secrets, store, clock, calendar, instruments, dated data."""
 
 import ctypes
 import os
@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bridge.brokers.charges import rates_facts
 from bridge.commands.client import database_file
 from bridge.commands.findings import Facts, Finding, fail, ok, warn
 from bridge.core.clock import IST, iso
@@ -16,9 +17,9 @@ from bridge.core.enums import InstrumentKind, OrdType, TimeInForce
 from bridge.core.errors import BridgeError, StoreError
 from bridge.core.market import SessionQuestion
 from bridge.core.reasons import Reason
-from bridge.market.calendar import Calendar, load_calendar
+from bridge.market.calendar import load_calendar
+from bridge.market.dated import look_at_data
 from bridge.market.freeze import load_freezes
-from bridge.market.keeper import trading_day
 from bridge.market.lists import open_newest
 from bridge.store.backend import Backend
 from bridge.store.migrate import HEAD, current_revision
@@ -32,8 +33,6 @@ _MIB = 1024 * 1024
 DISK_FAIL_MIB, DISK_WARN_MIB = 100, 1024
 # Clocks are set by a few seconds at times; alerts are refused when they are older than a minute.
 CLOCK_SLACK = timedelta(seconds=5)
-CALENDAR_AHEAD = timedelta(days=14)
-LIST_AGES_AFTER = timedelta(hours=24)
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 
 
@@ -158,7 +157,7 @@ def is_synchronised() -> bool:
 
 
 def check_calendar(facts: Facts) -> Iterator[Finding]:
-    """The calendar knows today and the next weeks."""
+    """The calendar knows today."""
     try:
         calendar = load_calendar(facts.settings.calendar)
         listing = open_newest(facts.settings.instruments_dir(), facts.settings.instruments_file())
@@ -170,45 +169,45 @@ def check_calendar(facts: Facts) -> Iterator[Finding]:
         yield warn("calendar", "no NSE share is listed, so the calendar was not tried", "check the list of instruments")
         return
     question = SessionQuestion(instrument=share, ord_type=OrdType.LIMIT, time_in_force=TimeInForce.DAY, at=facts.now)
-    today, later = calendar.session(question), _session_at(calendar, question, facts.now + CALENDAR_AHEAD)
+    today = calendar.session(question)
     if today.reason is Reason.CALENDAR_UNKNOWN:
         yield fail("calendar", today.message, "name a newer file in the setting `calendar`, or upgrade the bridge")
-    elif later is Reason.CALENDAR_UNKNOWN:
-        yield warn("calendar", f"ends within {CALENDAR_AHEAD.days} days", "upgrade the bridge, or set `calendar`")
     else:
         yield ok("calendar", "NSE is open." if today.is_open else today.message)
 
 
-def _session_at(calendar: Calendar, question: SessionQuestion, at: datetime) -> Reason | None:
-    later = SessionQuestion(
-        instrument=question.instrument, ord_type=question.ord_type, time_in_force=question.time_in_force, at=at
-    )
-    return calendar.session(later).reason
-
-
 def check_instruments(facts: Facts) -> Iterator[Finding]:
-    """The list loads, has contracts that still trade, and is of today where money is real."""
+    """The list loads, and has contracts that still trade."""
     settings, today = facts.settings, facts.now.astimezone(IST).date()
     path = settings.instruments_file()
     try:
-        listing, calendar = open_newest(settings.instruments_dir(), path), load_calendar(settings.calendar)
+        listing = open_newest(settings.instruments_dir(), path)
         load_freezes(settings.freeze_quantities)
     except BridgeError as error:
         yield fail("instruments", str(error), "name a CSV in the columns of Kite's instrument dump")
         return
     count, alive = listing.count_contracts(today)
-    is_live = any(not account.is_paper for account in settings.accounts.values())
     day = listing.facts.day
-    if day is None:
-        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        is_old, whose = facts.now - written > LIST_AGES_AFTER, f"{path} of {written.astimezone(IST):%Y-%m-%d}"
-    else:
-        is_old, whose = day < trading_day(calendar, facts.now), f"the list of {day} from {listing.facts.source}"
+    whose = str(path) if day is None else f"the list of {day} from {listing.facts.source}"
     told = f"{len(listing)} in {whose}, {alive} contracts alive"
-    mend = "run `bridge instruments sync ACCOUNT`, or fetch the broker's list of today"
     if count and not alive:
+        mend = "run `bridge instruments sync ACCOUNT`, or fetch the broker's list of today"
         yield warn("instruments", f"{told}: all {count} have expired", mend)
-    elif is_old and (is_live or day is not None):
-        yield warn("instruments", f"{told}; it is older than the trading day", mend)
     else:
         yield ok("instruments", told)
+
+
+def check_data(facts: Facts) -> Iterator[Finding]:
+    """What holds for some days only is of the right day, where an account depends on it."""
+    settings = facts.settings
+    try:
+        listing = open_newest(settings.instruments_dir(), settings.instruments_file())
+        calendar = load_calendar(settings.calendar)
+        rows = look_at_data(settings, calendar=calendar, facts=listing.facts, rates=rates_facts(), now=facts.now)
+    except BridgeError:
+        return  # told by the checks before
+    for row in rows:
+        if row.is_trouble:
+            yield warn(row.part, f"{row.told}: {row.effect}", row.mend)
+        else:
+            yield ok(row.part, row.told + (", and no account needs newer" if row.is_old else ""))

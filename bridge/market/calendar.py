@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from itertools import count, takewhile
 from pathlib import Path
 
 from bridge.core.clock import EPOCH, IST
@@ -129,6 +130,12 @@ class Calendar:
     def knows(self, day: date) -> bool:
         """True when the day lies in a year of which the calendar has the holidays."""
         return day.year in self._schedule.years
+
+    def known_until(self, day: date) -> date | None:
+        """The last day that is known without a gap after `day`; None when `day` itself is not."""
+        years = self._schedule.years
+        ahead = takewhile(years.__contains__, count(day.year))
+        return max((date(year, 12, 31) for year in ahead), default=None)
 
     def _segment(self, instrument: Instrument, day: int) -> Segment | None:
         segment = _SEGMENTS.get(instrument.exchange)

@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.bootstrap import Bridge
 from bridge.core.clock import IST
+from bridge.core.dated import DatedData
 from bridge.core.enums import InstrumentKind, OrdType, Product, TimeInForce
 from bridge.core.instrument import Instrument
 from bridge.market.calendar import Calendar
@@ -146,6 +147,10 @@ class ReplayBridge(Bridge):
 
     def _make_catalog(self) -> Catalog:
         return Catalog(self._listing, lambda: self.clock.now().astimezone(IST).date())
+
+    def _look_at_data(self) -> tuple[DatedData, ...]:
+        """Nothing: what lies here today says nothing of the days that are replayed."""
+        return ()
 
     def _make_calendar(self) -> Calendar:
         return Calendar(session_days(load_schedule(self.settings.calendar or SHIPPED), self._days))

@@ -207,9 +207,12 @@ class Rig:
         await self.bridge.desk.resume(scope, by="test")
 
     def alarms(self) -> list[str]:
+        """All but those of old data, which no rig has today's of: on trading days they would join any other."""
         from bridge.core.reasons import AuditAction
+        from bridge.data_watch import OLD_DATA
 
-        return [step.message for step in self.bridge.store.reads.recent([AuditAction.ALARM_RAISED])]
+        found = self.bridge.store.reads.recent([AuditAction.ALARM_RAISED])
+        return [step.message for step in found if step.code != OLD_DATA]
 
     def check_books(self) -> None:
         """The promises that hold at any moment: whole chain, everything audited, position = sum of fills."""

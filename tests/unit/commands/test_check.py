@@ -229,11 +229,10 @@ def test_the_kernel_can_be_asked_about_its_clock():
     [
         (MONDAY, Level.OK, "NSE is open"),
         (datetime(2026, 11, 22, 5, 0, tzinfo=UTC), Level.OK, "NSE is closed"),
-        (datetime(2026, 12, 24, 5, 0, tzinfo=UTC), Level.WARN, "ends within 14 days"),
         (datetime(2031, 1, 6, 5, 0, tzinfo=UTC), Level.FAIL, "counts as closed"),
     ],
 )
-def test_the_calendar_has_to_know_today_and_should_know_the_next_weeks(facts, now, level, told):
+def test_the_calendar_has_to_know_today(facts, now, level, told):
     """What it does not know counts as closed, so nothing would trade."""
     found = worst(look_inside.check_calendar, facts(now=now))
     assert (found[0], told in found[1]) == (level, True)
@@ -265,11 +264,28 @@ def test_a_fetched_list_older_than_the_trading_day_is_warned_of(facts, tmp_path,
     )  # fmt: skip
     take_dump(taking)
 
-    found, text = worst(look_inside.check_instruments, facts())
+    assert f"the list of {day} from z" in worst(look_inside.check_instruments, facts())[1]
+    found, text = worst(look_inside.check_data, facts())
 
     assert found is level
-    assert f"the list of {day} from z" in text
     assert ("bridge instruments sync ACCOUNT" in text) is (level is Level.WARN)
+
+
+def test_dated_data_is_told_whether_it_is_old_or_not(facts):
+    """Old ones with their mend where money is real; on paper that nobody needs them."""
+    live = {"accounts": {"zerodha": RAVI}, "strategies": {"demo": {"accounts": ["zerodha"]}}}
+    parts = ["F&O ban", "freeze quantities", "instrument list", "holidays", "charges"]
+    for given, level, told in (({}, Level.OK, "no account needs newer"), (live, Level.WARN, "bridge instruments ban")):
+        found = list(look_inside.check_data(facts(**given)))
+        assert [finding.part for finding in found] == parts
+        assert found[0].level is level
+        assert told in str(found[0])
+        assert found[3].level is Level.OK
+
+
+def test_what_other_checks_tell_is_not_told_twice(facts, tmp_path):
+    """A list or a calendar that cannot be read."""
+    assert look(look_inside.check_data, facts(instruments=tmp_path / "none.csv")) == []
 
 
 def test_a_list_that_cannot_be_read_fails(facts, tmp_path):
