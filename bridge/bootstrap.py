@@ -18,7 +18,6 @@ from bridge.core.dated import DatedData
 from bridge.core.enums import OutcomeKind, Product
 from bridge.core.errors import ConfigError, StoreError
 from bridge.core.events import Changed, Event, ProtectionDue
-from bridge.core.market import never_closed
 from bridge.core.money import ONE
 from bridge.core.order_states import UNACKNOWLEDGED
 from bridge.core.reasons import AuditAction
@@ -33,6 +32,7 @@ from bridge.execution.guard import GuardedBroker, GuardNews
 from bridge.execution.outbox import Lane, LaneSteps
 from bridge.execution.reconcile import Reconciler
 from bridge.execution.throttle import Throttle
+from bridge.exit_wiring import ExitWiring
 from bridge.feed import Feed, find_used
 from bridge.intake.admit import Intake
 from bridge.intake.verify import Verifier
@@ -53,11 +53,9 @@ from bridge.metrics import Metrics
 from bridge.notify.dispatch import Notifier
 from bridge.options import Options
 from bridge.pipeline import STOPPING, AccountRules, Pipeline, StrategyRules
-from bridge.protecting import Protector
 from bridge.risk.halt import starting_state
 from bridge.scanning import Scanning
 from bridge.settings import AccountSettings, Settings
-from bridge.square_off import SquareOff
 from bridge.standing import account_views, external_views, holding_views, modes_in_force
 from bridge.startup import check_accounts_known, check_symbols_known
 from bridge.store.backend import Backend, ProcessLock
@@ -84,7 +82,7 @@ RECENT_ORDERS = 1_000
 SEND_WITHIN = 2
 
 
-class Bridge(KiteWiring):
+class Bridge(KiteWiring, ExitWiring):
     """Everything wired; nothing has happened yet until `start`."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None):
@@ -131,7 +129,7 @@ class Bridge(KiteWiring):
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
         self.square_off = self._make_square_off()
         self.withdrawals = self._make_withdrawals()
-        self.protector = Protector(self.store, self.clock, self.catalog, settings.accounts)
+        self.protector = self._make_protector()
         self.worker = self._make_worker()
         self.notifier = self._make_notifier()
         self.desk = self._make_desk()
@@ -314,26 +312,13 @@ class Bridge(KiteWiring):
             is_paper=capabilities.is_paper,
             limits=self.settings.account_limits(name),
             leverage={product.value: account.leverage.get(product, ONE) for product in Product},
-            session=never_closed if capabilities.is_paper and account.session == "always" else self.calendar.session,
+            session=self._session_of(name),
             throttle=self.throttles[name],
             max_in_flight=capabilities.max_in_flight,
             max_replaces=capabilities.max_replaces,
             reverses_in_one=capabilities.reverses_in_one,
             offer=capabilities.offer,
             intraday_end=self.intraday_ends.get(name, lambda _instrument, _at: None),
-        )
-
-    def _make_square_off(self) -> SquareOff:
-        return SquareOff(
-            ends=self.intraday_ends,
-            strategies=self.settings.strategies,
-            clock=self.clock,
-            store=self.store,
-            pipeline=self.pipeline,
-            instrument=self.catalog.get,
-            session=self.calendar.session,
-            brokers=self.guarded,
-            raise_alarm=self._alarm_of_account,
         )
 
     def _make_reconciler(self) -> Reconciler:

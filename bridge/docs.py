@@ -246,6 +246,7 @@ ENDINGS: dict[Reason, Disposition] = {
     **dict.fromkeys(
         (Reason.BROKER_REJECTED, Reason.CANCEL_IMPOSSIBLE, Reason.OUTCOME_UNKNOWN, Reason.INTERNAL), Disposition.FAILED
     ),
+    Reason.TRIGGER_MET: Disposition.FAILED,  # of a protective order, by which no alert ends
 }
 
 # --- what the code says -----------------------------------------------------------------------------------------------

@@ -95,7 +95,8 @@ class Following:
                 # Closed now it would count as used up what may have been filled: exits would be sized by too large a position.
                 tx.emit(BookWanted(account=report.account))
                 return
-            record(tx, order, _ENDS[report.kind], now, broker_order_id=report.broker_order_id, message=report.message)
+            code, ident = report.reason or "", report.broker_order_id
+            record(tx, order, _ENDS[report.kind], now, broker_order_id=ident, code=code, message=report.message)
 
     def _acknowledge(self, tx: Tx, order: Order, report: Report, now: datetime) -> Order:
         """The broker has the order: an end may be reported before the answer to our command arrives."""

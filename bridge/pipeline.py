@@ -36,7 +36,7 @@ from bridge.core.report import Outcome, Report
 from bridge.core.signal import OrderIntent, Signal
 from bridge.deciding import Deciding
 from bridge.endings import cancel_ending, tell_intent, worst_of
-from bridge.execution.orders import adopt_broker_id, ask_cancel, queue_order, record, shrink
+from bridge.execution.orders import adopt_broker_id, ask_cancel, queue_order, record, record_outcome, shrink
 from bridge.execution.throttle import Throttle
 from bridge.following import Following, after_close, alert_ending, cancel_if_wished
 from bridge.halves import Half, halves_due
@@ -507,13 +507,7 @@ class Pipeline:
             self.apply_reports(tx, outcome.reports, now)
             order = tx.ledger.orders.get(cl_ord_id) or order
             return adopt_broker_id(tx, order, outcome.broker_order_id, now) if outcome.broker_order_id else order
-        event = {
-            OutcomeKind.ACCEPTED: OrderEventKind.PLACED,
-            OutcomeKind.REFUSED: OrderEventKind.REJECTED,
-            OutcomeKind.NOT_SENT: OrderEventKind.NOT_SENT,
-            OutcomeKind.UNKNOWN: OrderEventKind.DOUBT,
-        }[outcome.kind]
-        order = record(tx, order, event, now, broker_order_id=outcome.broker_order_id, message=outcome.message)
+        order = record_outcome(tx, order, outcome, now)
         cancel_if_wished(tx, order, now)
         if outcome.kind is OutcomeKind.REFUSED:
             tx.emit(BookWanted(account=order.intent.account))  # some refuse an order and take it all the same

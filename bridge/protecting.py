@@ -1,6 +1,6 @@
 """Protections: what rests at the broker for what entries opened; begun with their fills, kept true by looks at the books."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from bridge.core.order_states import OrderStatus
 from bridge.core.protection import (
     LEGS_PER_ENTRY,
     Legs,
+    PassedError,
     Protection,
     ProtectionStatus,
     make_legs,
@@ -27,10 +28,14 @@ from bridge.core.signal import OrderIntent
 from bridge.core.values import evolve
 from bridge.execution.orders import ask_cancel, open_order, queue_order
 from bridge.risk.engine import approve_protection
-from bridge.risk.protective import Step, coverable, next_step, resting_order
+from bridge.risk.protective import Step, coverable, next_step, passed_now, resting_order
 from bridge.risk.usage import key_of
 from bridge.store.store import Store
 from bridge.store.tx import Tx
+
+_NOTHING_RESTS = frozenset({ProtectionStatus.WATCHED, ProtectionStatus.CLOSING, ProtectionStatus.FAILED})
+# Ends that nobody has wished for: one that was taken away was, and is not made up for.
+_NOT_BY_HAND = frozenset({OrderStatus.REJECTED, OrderStatus.EXPIRED})
 
 
 class Catalog(Protocol):
@@ -93,7 +98,8 @@ def note_entry(tx: Tx, order: Order, now: datetime) -> None:
         )  # fmt: skip
     elif known.alert_id != intent.alert_id:
         one = move_protection(known, Kind.ENTERED, now, orders=_made_before(tx, intent), message="", **asked)
-    elif known.status is ProtectionStatus.FAILED:
+    elif known.status in _NOTHING_RESTS:
+        _put(tx, evolve(known, **asked))  # more of the same entry: by its levels, and no order of its own
         return
     else:
         _put(tx, move_protection(known, Kind.ENTERED, now, **asked))
@@ -113,36 +119,52 @@ def _made_before(tx: Tx, entry: OrderIntent) -> int:
 
 
 def note_closed(tx: Tx, order: Order, now: datetime) -> None:
-    """A protective order has ended: filled, withdrawn by us, or by itself, which is an alarm."""
+    """A protective order has ended: filled, withdrawn by us, or without our wish, which is an alarm."""
     one = tx.ledger.protections.get((key_of(order.intent), order.intent.strategy))
     if one is None or one.order_id != order.cl_ord_id or one.status is not ProtectionStatus.RESTING:
         return
+    why = f"it ended {order.status.value}: {(order.message or 'no reason given').rstrip('.')}"
     if order.status is OrderStatus.FILLED:
         _put(tx, move_protection(one, Kind.FILLED, now))
+    elif order.code == Reason.TRIGGER_MET:
+        _pass(tx, one, order.message.rstrip("."), now)
     elif order.code and order.code != Reason.OUTCOME_UNKNOWN:
         _put(tx, move_protection(one, Kind.WITHDRAWN, now))
+    elif order.status in _NOT_BY_HAND and not order.code:
+        _watch(tx, one, why, now)
     else:
-        _fail(tx, one, f"it ended {order.status.value}: {(order.message or 'no reason given').rstrip('.')}", now)
-    tx.emit(ProtectionDue(account=one.key.account))
+        _fail(tx, one, why, now)
 
 
 # -- looking after them -------------------------------------------------------------------------------------------------
 
 
 class Protector:
-    """Keeps what rests equal to what is held. Decides on the books as they stand, so a restart is a look like any other."""
+    """Keeps what rests equal to what is held. Decides on the books as they stand, so a restart is a look like any other.
 
-    def __init__(self, store: Store, clock: Clock, catalog: Catalog, accounts: Mapping[str, HasSlippage]):
+    `close_passed` closes positions for which nothing could rest any more.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        catalog: Catalog,
+        accounts: Mapping[str, HasSlippage],
+        close_passed: Callable[[], Awaitable[None]],
+    ):
         self._store = store
         self._clock = clock
         self._catalog = catalog
         self._accounts = accounts
+        self._close_passed = close_passed
 
     async def look(self) -> None:
         """Do what is due; a look that finds nothing makes no commit. StoreError passes."""
         now = self._clock.now()
         if self._due(self._store.ledger, now):
             await self._store.write(self._perform)
+        await self._close_passed()
 
     def _due(self, ledger: Ledger, now: datetime) -> list[tuple[Protection, Step]]:
         found = [(one, next_step(ledger, one, now)) for one in list(ledger.protections.values.values())]
@@ -155,6 +177,8 @@ class Protector:
                 _put(tx, move_protection(one, Kind.FLAT, now))
             elif step is Step.LOST:
                 _fail(tx, one, f"its order {one.order_id} is not known any more", now)
+            elif step is Step.CLOSE:
+                _pass(tx, one, passed_now(tx.ledger, one), now)
             elif step is Step.WITHDRAW:
                 self._withdraw(tx, one, now)
             else:
@@ -168,6 +192,8 @@ class Protector:
         if order.leaves_qty <= quantity:
             try:
                 self._make_legs(one, quantity)
+            except PassedError:
+                pass  # with nothing at the broker the position is closed
             except ValueError as error:  # less is better than none
                 _keep(tx, one, order, str(error).rstrip("."), now)
                 return
@@ -181,8 +207,11 @@ class Protector:
         quantity = coverable(tx.ledger, one)
         try:
             legs = self._make_legs(one, quantity)
+        except PassedError as error:
+            _pass(tx, one, str(error).rstrip("."), now)
+            return
         except ValueError as error:
-            _fail(tx, one, str(error).rstrip("."), now)
+            _watch(tx, one, str(error).rstrip("."), now)
             return
         first = legs.stop or legs.target
         intent = OrderIntent(
@@ -223,6 +252,25 @@ class Protector:
 def _put(tx: Tx, one: Protection) -> None:
     tx.put(tx.ledger.protections, (one.key, one.strategy), one, keep=one.status is not ProtectionStatus.DONE)
     tx.emit(ProtectionDue(account=one.key.account))
+
+
+def _pass(tx: Tx, one: Protection, why: str, now: datetime) -> None:
+    """The market has passed a level with nothing at the broker: the position is to be closed, and a person is told."""
+    closing = evolve(move_protection(one, Kind.PASSED, now), message=why)
+    _put(tx, closing)
+    tx.audit(
+        AuditAction.PROTECTION_PASSED, now, alert_id=one.alert_id, cl_ord_id=one.order_id, account=one.key.account, message=why
+    )
+    told = f"The position in {one.key.symbol} is closed at market: its protection ({one.protect}) could not rest. {why}."
+    _alarm(tx, closing, told, now)
+
+
+def _watch(tx: Tx, one: Protection, why: str, now: datetime) -> None:
+    """No order can rest, and it is not tried again by itself: the bridge looks at the price, and a person is told."""
+    watched = evolve(move_protection(one, Kind.REFUSED, now), message=why)
+    _put(tx, watched)
+    told = f"The position in {one.key.symbol} is not protected at the broker ({one.protect}): {why}."
+    _alarm(tx, watched, f"{told} As long as the bridge runs and hears prices, it closes it at market once one is passed.", now)
 
 
 def _fail(tx: Tx, one: Protection, why: str, now: datetime) -> None:

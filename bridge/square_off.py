@@ -20,6 +20,7 @@ from bridge.core.money import to_text
 from bridge.core.position import Position, PositionKey
 from bridge.core.reasons import AuditAction
 from bridge.pipeline import Pipeline
+from bridge.risk.protective import is_closing
 from bridge.risk.turns import EXIT_WAIT, ends_soon
 from bridge.store.store import Store
 from bridge.store.tx import Tx
@@ -93,7 +94,7 @@ class SquareOff:
             end = self._end_of(key.account, key.symbol, now)
             if end is None or now < end or not self._takes_exits(key, now):
                 continue
-            if not self._is_closing(key) and not self._is_in_the_way(key):
+            if not is_closing(self._store.ledger, key) and not self._is_in_the_way(key):
                 await self._close(key, position, end, now)
 
     async def _close(self, key: PositionKey, position: Position, end: datetime, now: datetime) -> None:
@@ -139,15 +140,6 @@ class SquareOff:
         return self._session(
             SessionQuestion(instrument=instrument, ord_type=OrdType.MARKET, time_in_force=TimeInForce.DAY, at=now)
         ).is_open
-
-    def _is_closing(self, key: PositionKey) -> bool:
-        """Whether an exit of it is under way, or an exit waits for its turn."""
-        ledger = self._store.ledger
-        orders = ledger.open_orders(key.account, key.symbol)
-        if any(o.intent.product == key.product and o.intent.reduce_only and ends_soon(o) for o in orders):
-            return True
-        signals = [alert.signal for alert in list(ledger.waiting.by_symbol.get(key.symbol, {}).values())]
-        return any(s.action is Action.EXIT and s.product == key.product and key.account in s.accounts for s in signals)
 
     def _is_in_the_way(self, key: PositionKey) -> bool:
         """Whether an order that rests would make the exit too small; its cancel is waited for, but not for ever."""

@@ -104,6 +104,7 @@ class Source(StrEnum):
     OPERATOR = "operator"
     SCAN = "scan"
     SQUARE_OFF = "square_off"
+    PROTECTION = "protection"
 
 
 class Disposition(StrEnum):

@@ -23,8 +23,9 @@ class Order:
     `cum_qty` units are filled for `cum_value` rupees in all (price x quantity, without multiplier and charges);
     `exec_ids` are the executions already counted, so that a repeated report changes nothing. `sends` counts the times
     the order left for the broker, `sent_at` is the last of them. `code` is the Reason for which the bridge itself
-    withdrew the order, `message` the broker's or our own last word on it. `replace` is a change that was asked for and not
-    answered yet, `replaces` counts all that were; `terms_at` is the broker's time of the last one.
+    withdrew the order, or that the broker's rejection comes to, `message` the broker's or our own last word on it. `replace`
+    is a change that was asked for and not answered yet, `replaces` counts all that were; `terms_at` is the broker's time of
+    the last one.
     """
 
     cl_ord_id: str

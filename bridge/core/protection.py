@@ -73,8 +73,13 @@ class Legs:
         return ", ".join(f"{name} {to_text(leg.trigger_px)}" for name, leg in named if leg is not None)
 
 
+class PassedError(ValueError):
+    """A level lies where the entry itself was filled, or beyond: the market has passed it already."""
+
+
 def make_legs(protect: Protect, side: Side, entry_px: Decimal, *, tick: Decimal, slippage_pct: Decimal) -> Legs:
-    """The triggers and limits for a position of `side` that was entered at `entry_px`; ValueError says what cannot be.
+    """The triggers and limits for a position of `side` that was entered at `entry_px`; ValueError says what cannot be, and
+    PassedError that it cannot because the market has passed it.
 
     Triggers are rounded towards the entry, so that no more is lost than was said. The limit is `slippage_pct` percent worse
     than the trigger for both: once one leg has triggered the other is gone, so it has to fill.
@@ -84,17 +89,37 @@ def make_legs(protect: Protect, side: Side, entry_px: Decimal, *, tick: Decimal,
         if level is None:
             return None
         name, is_below = ("stop_loss" if loses else "take_profit"), (side is Side.BUY) is loses
-        trigger = level.price
-        if trigger is None:
-            away = entry_px * (level.percent or ZERO) / PERCENT
-            trigger = entry_px - away if is_below else entry_px + away
+        trigger = _price_of(level, entry_px, is_below=is_below)
         trigger = (trigger / tick).to_integral_value(ROUND_CEILING if is_below else ROUND_FLOOR) * tick
-        if trigger <= 0 or not (trigger < entry_px if is_below else trigger > entry_px):
+        if trigger <= 0:
+            raise ValueError(f"The {name} of {to_text(trigger)} is no price.")
+        if not (trigger < entry_px if is_below else trigger > entry_px):
             where = "below" if is_below else "above"
-            raise ValueError(f"The {name} of {to_text(trigger)} is not {where} the entry at {to_text(entry_px)}.")
+            raise PassedError(f"The {name} of {to_text(trigger)} is not {where} the entry at {to_text(entry_px)}.")
         return Leg(trigger_px=trigger, limit_px=_worse(trigger, side.opposite, tick, slippage_pct))
 
     return Legs(stop=leg(protect.stop_loss, loses=True), target=leg(protect.take_profit, loses=False))
+
+
+def _price_of(level: Level, entry_px: Decimal, *, is_below: bool) -> Decimal:
+    if level.price is not None:
+        return level.price
+    away = entry_px * (level.percent or ZERO) / PERCENT
+    return entry_px - away if is_below else entry_px + away
+
+
+def find_passed(protect: Protect, side: Side, entry_px: Decimal, last_px: Decimal) -> str:
+    """The level that a price has reached, in words, for a position of `side`; empty when it lies between them."""
+    for name, level, is_below in (
+        ("stop", protect.stop_loss, side is Side.BUY),
+        ("target", protect.take_profit, side is Side.SELL),
+    ):
+        if level is None:
+            continue
+        px = _price_of(level, entry_px, is_below=is_below)
+        if last_px <= px if is_below else last_px >= px:
+            return f"{name} of {level}"
+    return ""
 
 
 def _worse(price: Decimal, side: Side, tick: Decimal, slippage_pct: Decimal) -> Decimal:
@@ -112,6 +137,8 @@ class ProtectionStatus(StrEnum):
 
     WANTED = "WANTED"
     RESTING = "RESTING"
+    WATCHED = "WATCHED"
+    CLOSING = "CLOSING"
     FAILED = "FAILED"
     DONE = "DONE"
 
@@ -123,6 +150,8 @@ class ProtectionEventKind(StrEnum):
     ORDERED = "ORDERED"
     WITHDRAWN = "WITHDRAWN"
     FILLED = "FILLED"
+    REFUSED = "REFUSED"
+    PASSED = "PASSED"
     FAILED = "FAILED"
     FLAT = "FLAT"
 
@@ -130,11 +159,29 @@ class ProtectionEventKind(StrEnum):
 _S, _E = ProtectionStatus, ProtectionEventKind
 
 PROTECTION_TABLE: dict[ProtectionStatus, dict[ProtectionEventKind, ProtectionStatus]] = {
-    # FAILED: the levels cannot be for the price at which the entry filled.
-    _S.WANTED: {_E.ENTERED: _S.WANTED, _E.ORDERED: _S.RESTING, _E.FAILED: _S.FAILED, _E.FLAT: _S.DONE},
+    # REFUSED: no such order can be made. PASSED: the entry itself filled beyond a level.
+    _S.WANTED: {
+        _E.ENTERED: _S.WANTED,
+        _E.ORDERED: _S.RESTING,
+        _E.REFUSED: _S.WATCHED,
+        _E.PASSED: _S.CLOSING,
+        _E.FLAT: _S.DONE,
+    },
     # No FLAT: while an order may be at the broker it is withdrawn first. WITHDRAWN: by us, for an exit or another quantity.
-    _S.RESTING: {_E.ENTERED: _S.RESTING, _E.WITHDRAWN: _S.WANTED, _E.FILLED: _S.WANTED, _E.FAILED: _S.FAILED},
-    # Not tried again by itself: what was refused once is refused again, and a person has been told.
+    # REFUSED: by the broker, or unfilled at a day's end. PASSED: the broker says that a level is met already. FAILED: by hand.
+    _S.RESTING: {
+        _E.ENTERED: _S.RESTING,
+        _E.WITHDRAWN: _S.WANTED,
+        _E.FILLED: _S.WANTED,
+        _E.REFUSED: _S.WATCHED,
+        _E.PASSED: _S.CLOSING,
+        _E.FAILED: _S.FAILED,
+    },
+    # Not placed again by itself: what was refused once is refused again, and a person has been told.
+    _S.WATCHED: {_E.ENTERED: _S.WANTED, _E.PASSED: _S.CLOSING, _E.FLAT: _S.DONE},
+    # No way back: a level that was passed has done its work, also when the price returns before the exit may leave.
+    _S.CLOSING: {_E.ENTERED: _S.WANTED, _E.FLAT: _S.DONE},
+    # Its owner has taken it away, or nobody can say what became of it.
     _S.FAILED: {_E.ENTERED: _S.WANTED, _E.FLAT: _S.DONE},
     _S.DONE: {},
 }
@@ -146,7 +193,8 @@ class Protection:
 
     `alert_id` and `leg` name the entry that asked for it last, filled at `entry_px` on average. `order_id` is its latest
     order's `cl_ord_id`, the `orders`-th of that entry: where its fills come in turns with another's, its count goes on.
-    `message` is why it failed, or why what rests stays although it should be another.
+    Nothing rests while it is WATCHED, where the bridge itself looks at the price, or CLOSING, where an exit is on its way.
+    `message` is why, or why what rests stays although it should be another.
     """
 
     protection_id: str

@@ -117,6 +117,7 @@ class Reason(StrEnum):
     BROKER_REJECTED = "BROKER_REJECTED"
     CANCEL_IMPOSSIBLE = "CANCEL_IMPOSSIBLE"
     MODIFY_REFUSED = "MODIFY_REFUSED"
+    TRIGGER_MET = "TRIGGER_MET"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     INTERNAL = "INTERNAL"
 
@@ -184,6 +185,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.BROKER_REJECTED: "The broker rejected the order.",
     Reason.CANCEL_IMPOSSIBLE: "An order is in doubt, so it could not be cancelled.",
     Reason.MODIFY_REFUSED: "The broker did not change the order.",
+    Reason.TRIGGER_MET: "The market had reached the stop or target before it could rest at the broker.",
     Reason.OUTCOME_UNKNOWN: "The broker never said what became of the order, its day is over, and positions differ.",
     Reason.INTERNAL: "The bridge met a fault of its own while processing; nothing was sent.",
 }
@@ -204,6 +206,7 @@ class AuditAction(StrEnum):
     INTENT_SPLIT = "intent_split"
     INTENT_SLICED = "intent_sliced"
     PROTECTION_WANTED = "protection_wanted"
+    PROTECTION_PASSED = "protection_passed"
     ORDER_NEW = "order_new"
     ORDER_SENDING = "order_sending"
     ORDER_NOT_SENT = "order_not_sent"
@@ -262,6 +265,7 @@ AUDIT_SENTENCES: dict[AuditAction, str] = {
     AuditAction.INTENT_SPLIT: "The reversal is made in two orders: one closes, and one opens when that has filled.",
     AuditAction.INTENT_SLICED: "The order is more than the exchange takes at once, so it is sent in parts.",
     AuditAction.PROTECTION_WANTED: "An entry has filled, and a stop or target is to rest for it.",
+    AuditAction.PROTECTION_PASSED: "A stop or target was passed with nothing at the broker; the position is closed at market.",
     AuditAction.ORDER_NEW: "The risk engine approved an order.",
     AuditAction.ORDER_SENDING: "The order is on its way to the broker.",
     AuditAction.ORDER_NOT_SENT: "The order did not leave; it will be sent again.",

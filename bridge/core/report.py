@@ -7,6 +7,7 @@ from decimal import Decimal
 from bridge.core.enums import OrdType, OutcomeKind, Product, ReportKind, Side
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
+from bridge.core.reasons import Reason
 from bridge.core.replacement import Terms
 
 
@@ -16,7 +17,7 @@ class Report:
 
     `cum_qty` is what it says was filled in all when it said so; None where it does not say. An end that says more than was
     told has overtaken fills. `terms` are those of the order then, where the broker told them; `has_ended` says that none other
-    can come.
+    can come. `reason` is what a rejection comes to in our words, where the broker's leave no doubt.
     """
 
     account: str
@@ -32,6 +33,7 @@ class Report:
     cum_qty: Decimal | None = None
     terms: Terms | None = None
     has_ended: bool = False
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class Outcome:
     ACCEPTED carries the broker's id; REFUSED proves that the broker did not take it; NOT_SENT proves that no byte arrived;
     UNKNOWN proves nothing. `retry_after_s` is the broker's own wish, named in an answer: such as a 429, which is NOT_SENT,
     since that order was not taken and may come again; with UNKNOWN it may be a gateway's, and proves no more. `reports` are
-    what the answer itself told of the order; they need no stream to bring them.
+    what the answer itself told of the order; they need no stream to bring them. `reason` is that of a Report.
     """
 
     kind: OutcomeKind
@@ -49,6 +51,7 @@ class Outcome:
     message: str = ""
     retry_after_s: float | None = None
     reports: tuple[Report, ...] = ()
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ class BookRow:
     fills: tuple[Report, ...] = ()
     price: Decimal | None = None
     trigger_price: Decimal | None = None
+    reason: Reason | None = None
 
     @property
     def terms(self) -> Terms:
@@ -128,7 +132,8 @@ def reports_of(account: str, row: BookRow) -> list[Report]:
     """A row of the broker's book as the reports that would have told it."""
     said = {"account": account, "tag": row.tag, "broker_order_id": row.broker_order_id, "transact_time": row.updated_at}
     if row.status is OrderStatus.REJECTED and not row.fills:
-        return [Report(kind=ReportKind.REJECTED, message=row.message, cum_qty=row.cum_qty, **said)]  # type: ignore[arg-type]
+        rejected = {"message": row.message, "cum_qty": row.cum_qty, "reason": row.reason, **said}
+        return [Report(kind=ReportKind.REJECTED, **rejected)]  # type: ignore[arg-type]
     placed = Report(kind=ReportKind.PLACED, terms=row.terms, has_ended=row.status.is_closed, **said)  # type: ignore[arg-type]
     reports = [placed, *row.fills]
     if row.status in _ENDS:

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bridge.core.decision import Approved
+from bridge.core.enums import OutcomeKind
 from bridge.core.events import AskReady, BookWanted, OrderReady
 from bridge.core.fill import Fill
 from bridge.core.money import to_text
@@ -12,6 +13,7 @@ from bridge.core.order import Order, apply_event, apply_fill, create_order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction, Reason
 from bridge.core.replacement import Replacement, Terms
+from bridge.core.report import Outcome
 from bridge.core.values import evolve
 from bridge.store.tx import Tx
 
@@ -104,6 +106,20 @@ def record(
     _tell(tx, moved, _ACTIONS[event], at, code=code, message=message, data=data)
     tell_asker(tx, order, moved, at, event=event, message=message)
     return moved
+
+
+_OUTCOMES: dict[OutcomeKind, OrderEventKind] = {
+    OutcomeKind.ACCEPTED: OrderEventKind.PLACED,
+    OutcomeKind.REFUSED: OrderEventKind.REJECTED,
+    OutcomeKind.NOT_SENT: OrderEventKind.NOT_SENT,
+    OutcomeKind.UNKNOWN: OrderEventKind.DOUBT,
+}
+
+
+def record_outcome(tx: Tx, order: Order, outcome: Outcome, at: datetime) -> Order:
+    """Apply what a send came to; IllegalTransitionError changes nothing."""
+    code, message = outcome.reason or "", outcome.message
+    return record(tx, order, _OUTCOMES[outcome.kind], at, broker_order_id=outcome.broker_order_id, code=code, message=message)
 
 
 def printable(text: str) -> str:

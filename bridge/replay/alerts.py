@@ -33,7 +33,7 @@ BEFORE = timedelta(minutes=1)
 AFTER_S = 120.0
 POLL_S = 0.05
 # What the bridge raises by itself it raises by itself again.
-OWN = frozenset({Source.SQUARE_OFF})
+OWN = frozenset({Source.SQUARE_OFF, Source.PROTECTION})
 _NEAR, _STRIDE = timedelta(seconds=2), timedelta(minutes=1)
 _BASIS = Decimal(10_000)
 

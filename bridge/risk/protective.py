@@ -8,16 +8,16 @@ from bridge.core.clock import elapsed
 from bridge.core.decision import Denied
 from bridge.core.enums import Action, Product, Side
 from bridge.core.ledger import Ledger
-from bridge.core.money import ZERO
+from bridge.core.money import ZERO, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
-from bridge.core.protection import Protection, ProtectionStatus
+from bridge.core.protection import Protection, ProtectionStatus, find_passed
 from bridge.core.reasons import Reason
 from bridge.core.signal import Signal
 from bridge.risk.halt import may_send
 from bridge.risk.turns import ends_soon
-from bridge.risk.usage import closable, key_of
+from bridge.risk.usage import closable, key_of, price_of
 from bridge.risk.wishes import Wait
 
 # A resting entry that fills in parts is protected once it has been quiet for so long, not anew with every part.
@@ -30,6 +30,7 @@ class Step(StrEnum):
 
     NOTHING = "nothing"
     ORDER = "order"
+    CLOSE = "close"
     WITHDRAW = "withdraw"
     LOST = "lost"
     FINISH = "finish"
@@ -45,9 +46,31 @@ def next_step(ledger: Ledger, one: Protection, now: datetime) -> Step:
         return Step.LOST  # its end is always noted in the commit that ends the order
     if not _share(ledger, one):
         return Step.FINISH
+    if one.status is ProtectionStatus.WATCHED and passed_now(ledger, one):
+        return Step.CLOSE
     if one.status is not ProtectionStatus.WANTED or not quantity or not _is_calm(ledger, one, now):
         return Step.NOTHING
     return Step.NOTHING if _is_halted(ledger, one) else Step.ORDER
+
+
+def passed_now(ledger: Ledger, one: Protection) -> str:
+    """The level that the latest price has passed since nothing rests any more, in words; empty when it has passed none.
+
+    A price from before that moment says nothing: it may be older than the entry.
+    """
+    mark = ledger.marks.values.get(one.key.symbol)
+    price = price_of(mark)
+    if mark is None or price is None or mark.at < one.updated_at:
+        return ""
+    passed = find_passed(one.protect, one.side, one.entry_px, price)
+    return f"The {passed} is passed: the price is {to_text(price)}" if passed else ""
+
+
+def may_close(ledger: Ledger, one: Protection) -> bool:
+    """Whether the exit of a position whose stop or target was passed may be raised: nothing else is closing it."""
+    if one.status is not ProtectionStatus.CLOSING or not coverable(ledger, one) or _is_halted(ledger, one):
+        return False
+    return not is_closing(ledger, one.key)
 
 
 def _step_of_order(ledger: Ledger, one: Protection, order: Order, quantity: Decimal, now: datetime) -> Step:
@@ -125,6 +148,15 @@ def _is_calm(ledger: Ledger, one: Protection, now: datetime) -> bool:
         if is_entry and (ends_soon(order) or elapsed(order.updated_at, now) < QUIET):
             return False
     return True
+
+
+def is_closing(ledger: Ledger, key: PositionKey) -> bool:
+    """Whether an exit of a position is under way, or one waits for its turn."""
+    orders = ledger.open_orders(key.account, key.symbol)
+    if any(o.intent.product == key.product and o.intent.reduce_only and ends_soon(o) for o in orders):
+        return True
+    signals = [alert.signal for alert in list(ledger.waiting.by_symbol.get(key.symbol, {}).values())]
+    return any(s.action is Action.EXIT and s.product == key.product and key.account in s.accounts for s in signals)
 
 
 def make_way(ledger: Ledger, key: PositionKey, signal: Signal, *, no_wait: bool) -> Wait | Denied | None:

@@ -528,8 +528,8 @@ def make_alert_page(view: AlertView, steps: Sequence[StepView], orders: Sequence
 
 
 def _notes_of(view: AlertView) -> dict[str, str]:
-    """Why a scan raised it, by what its signal has noted; nothing for alerts that came from elsewhere."""
-    if view.source != Source.SCAN:
+    """Why the bridge itself raised it, by what its signal has noted; nothing for alerts that came from elsewhere."""
+    if view.source not in (Source.SCAN, Source.PROTECTION):
         return {}
     try:
         told = json.loads(view.body).get("notes")

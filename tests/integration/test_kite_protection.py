@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from bridge.brokers.kite.client import HeldToken
+from bridge.core.market import Mark
 from bridge.core.order import Order
 from bridge.core.scope import account_scope
+from bridge.feed import put_marks
 from tests.support.kite import open_desk
 from tests.support.kite_bridge import ACCOUNT, KiteBridge, Traded, hurry, kite_settings, trading_clock
 from tests.support.plays import play
 from tests.support.rigs import abandoned, running
+from tests.support.samples import SBIN
 from tests.support.waiting import until
 
 BOTH = {"product": "CNC", "stop_loss": {"price": "800"}, "take_profit": {"price": "830"}}
@@ -187,7 +191,95 @@ def test_triggers_lie_around_the_price_at_kite(tmp_path: Path) -> None:
         await it.rig.ended(await it.rig.accept(action="exit", product="CNC"))
         await it.flat()
         it.token.drop("test")
-        assert await it.broker._last_price("NSE:SBIN") == Decimal("812.5")
+        assert await it.broker._ask_price("NSE:SBIN") is None
+
+    tell(tmp_path, story)
+
+
+async def rest_entry(it: Guarded, **levels: Any) -> str:
+    """A limit order below the market, that wants a stop and a target."""
+    entry = await it.rig.accept(action="buy", quantity="10", order_type="LIMIT", price="805", **{**BOTH, **levels})
+    await it.rig.order_in(entry, "PLACED")
+    return entry
+
+
+async def closed_at_market(it: Guarded) -> None:
+    """The position was closed by one market order of ours, without a trigger ever having been alive beside it."""
+    await it.flat()
+    last = it.at_kite()[-1]
+    assert (last.transaction_type, last.status, last.filled_quantity) == ("SELL", "COMPLETE", 10)
+    assert len(it.at_kite()) == 2
+
+
+def test_a_price_that_jumps_through_the_stop_closes_the_position(tmp_path: Path) -> None:
+    """Kite's last price says so before the trigger is placed: it would wait for a rise to the stop. An exit at market goes."""
+
+    async def story(it: Guarded) -> None:
+        await rest_entry(it)
+        it.desk.price("790")
+        assert "The stop of 800 is met already: the last price is 790" in await it.alarm()
+        await closed_at_market(it)
+        assert it.desk.server.do(lambda box: len(box.gtts.rows)) == 0
+
+    tell(tmp_path, story)
+
+
+def test_a_trigger_that_kite_refuses_for_a_price_that_came_meanwhile_closes_the_position(tmp_path: Path) -> None:
+    """Between our look at the price and the trigger the market has jumped: Kite refuses, and the price is looked at again."""
+
+    async def story(it: Guarded) -> None:
+        ask = it.broker._ask_price
+        looks: list[Decimal | None] = []
+
+        async def ask_too_early(symbol: str) -> Decimal | None:
+            looks.append(await ask(symbol))
+            if len(looks) == 1:
+                it.desk.price("790")
+                it.desk.faults("triggers", _400_margin=1)
+            return looks[-1]
+
+        it.broker._ask_price = ask_too_early  # type: ignore[method-assign]
+        await it.enter()
+        assert "is met already: the last price is 790. Kite: " in await it.alarm()
+        await closed_at_market(it)
+        assert looks == [Decimal("812.5"), Decimal(790)]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize(("price", "passed"), [("799", "The stop of 800"), ("830", "The target of 830")])
+def test_a_refused_protection_is_kept_by_the_bridge_itself(tmp_path: Path, price: str, passed: str) -> None:
+    """Whatever Kite did not like: a person is told, and a price beyond a level closes the position at market."""
+
+    async def story(it: Guarded) -> None:
+        it.desk.faults("triggers", _400_margin=1)
+        await it.enter()
+        assert "not protected at the broker" in await it.alarm()
+        it.desk.price(price)
+        mark = Mark(symbol=SBIN, price=Decimal(price), at=it.rig.clock.now(), source="test")
+        await it.rig.bridge.store.write(partial(put_marks, marks=[mark]))
+        await closed_at_market(it)
+        assert f"{passed} is passed: the price is {price}" in it.rig.alarms()[0]
+
+    tell(tmp_path, story)
+
+
+def test_a_price_that_is_only_known_here_closes_nothing(tmp_path: Path) -> None:
+    """Kite tells none, and ours may be older than the entry: the trigger is not placed, and the next price decides."""
+
+    async def story(it: Guarded) -> None:
+        old = Mark(symbol=SBIN, price=Decimal(790), at=it.rig.clock.now(), source="test")
+        await it.rig.bridge.store.write(partial(put_marks, marks=[old]))
+
+        async def tells_nothing(symbol: str) -> Decimal | None:
+            return None
+
+        it.broker._ask_price = tells_nothing  # type: ignore[method-assign]
+        alert = await it.rig.accept(action="buy", quantity="10", price=None, **BOTH)
+        assert (await it.rig.ended(alert)).code == "FILLED"
+        assert "not protected at the broker" in await it.alarm()
+        await asyncio.sleep(0.2)
+        assert it.held_at_kite() == 10
 
     tell(tmp_path, story)
 

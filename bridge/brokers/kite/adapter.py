@@ -14,7 +14,16 @@ from bridge.brokers.handing import hand_over
 from bridge.brokers.http_outcomes import TOO_MANY, judge_answer, judge_failure, read_retry_after
 from bridge.brokers.kite.client import Answer, KiteClient, TokenSource
 from bridge.brokers.kite.costs import KiteCosts
-from bridge.brokers.kite.gtt import ACTIVE, merge_triggers, read_child, read_trigger_id, trigger_id, write_gtt
+from bridge.brokers.kite.gtt import (
+    ACTIVE,
+    MetError,
+    check_not_met,
+    merge_triggers,
+    read_child,
+    read_trigger_id,
+    trigger_id,
+    write_gtt,
+)
 from bridge.brokers.kite.icebergs import cut_legs, merge_legs, read_leg
 from bridge.brokers.kite.limits import MAX_REPLACES, OTHERS_PER_SECOND, PER_MINUTE, OrderCount, Pace
 from bridge.brokers.kite.mapping import (
@@ -42,6 +51,7 @@ from bridge.core.money import ONE, ZERO
 from bridge.core.offer import EVERYTHING
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
+from bridge.core.reasons import Reason
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, reports_of
 
 T = TypeVar("T")
@@ -218,23 +228,38 @@ class KiteBroker:
 
     async def _place_trigger(self, order: Order) -> Outcome:
         """Triggers do not count towards the day's orders, only towards the other requests of a second."""
+        symbol = order.intent.symbol
+        told = await self._ask_price(symbol)
         try:
-            words = write_gtt(order, await self._last_price(order.intent.symbol))
+            words = write_gtt(order, told or self._latest_price(symbol))
+        except MetError as error:  # a price that is only known here may be older than the entry, and closes nothing
+            met = None if told is None else Reason.TRIGGER_MET
+            return Outcome(kind=OutcomeKind.REFUSED, message=str(error), reason=met)
         except ValueError as error:
             return Outcome(kind=OutcomeKind.REFUSED, message=str(error))
         await asyncio.sleep(self._pace.take(self._clock.now()))
         outcome = self._judge(await self._orders.call("place_gtt", **words), read_trigger_id)
         self.poke("placed a trigger")
+        return await self._find_met(order, outcome) if outcome.kind is OutcomeKind.REFUSED else outcome
+
+    async def _find_met(self, order: Order, outcome: Outcome) -> Outcome:
+        """Why Kite refused a trigger: the price may have passed it meanwhile, which Kite says in no words that are known."""
+        legs, last = order.intent.legs, await self._ask_price(order.intent.symbol)
+        try:
+            if legs is not None and last is not None:
+                check_not_met(legs, order.intent.side, last)
+        except MetError as error:
+            return replace(outcome, message=f"{error} Kite: {outcome.message}", reason=Reason.TRIGGER_MET)
         return outcome
 
-    async def _last_price(self, symbol: str) -> Decimal | None:
-        """By Kite's own word, which tells on which side of it a trigger waits; without one the latest that is known here."""
+    async def _ask_price(self, symbol: str) -> Decimal | None:
+        """By Kite's own word, which tells on which side of it a trigger waits; None without one."""
         with suppress(TimeoutError, *UNREADABLE):
             async with asyncio.timeout(PRICE_S):
                 answer = await self._reads.call("ltp", symbol)
             if answer.data is not None and (price := read_number(answer.data[symbol], "last_price")) > 0:
                 return price
-        return self._latest_price(symbol)
+        return None
 
     async def cancel(self, order: Order) -> Outcome:
         """Ask to cancel by the broker's id, which the book knows when we do not."""

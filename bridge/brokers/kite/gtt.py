@@ -37,8 +37,14 @@ ACTIVE, TRIGGERED = "active", "triggered"
 # -- out ----------------------------------------------------------------------------------------------------------------
 
 
+class MetError(ValueError):
+    """A trigger that the price has reached already."""
+
+
 def write_gtt(order: Order, last_price: Decimal | None) -> dict[str, Any]:
-    """What `place_gtt` wants; ValueError for a protection that Kite would not take, or would understand the wrong way round."""
+    """What `place_gtt` wants; ValueError for a protection that Kite would not take, MetError for one that it would refuse or
+    understand the wrong way round.
+    """
     intent, legs = order.intent, order.intent.legs
     exchange, _, tradingsymbol = intent.symbol.partition(":")
     if legs is None:
@@ -47,7 +53,7 @@ def write_gtt(order: Order, last_price: Decimal | None) -> dict[str, Any]:
         raise ValueError(f"Kite takes whole units only, not {to_text(intent.order_qty)}.")
     if last_price is None:
         raise ValueError(f"No price is known for {intent.symbol}, which Kite wants with a trigger.")
-    _check_not_met(legs, intent.side, last_price)
+    check_not_met(legs, intent.side, last_price)
     leg_words = {
         "transaction_type": SIDES[intent.side], "quantity": int(intent.order_qty), "order_type": "LIMIT",
         "product": PRODUCTS[intent.product],
@@ -62,11 +68,11 @@ def write_gtt(order: Order, last_price: Decimal | None) -> dict[str, Any]:
     }
 
 
-def _check_not_met(legs: Legs, side: Side, last: Decimal) -> None:
-    """Kite takes a trigger below the last price for a fall and one above it for a rise, whatever it was meant for."""
+def check_not_met(legs: Legs, side: Side, last: Decimal) -> None:
+    """Kite takes a trigger below the last price for a fall and one above it for a rise, whatever it was meant for: MetError."""
     for name, leg, waits_for_rise in (("stop", legs.stop, side is Side.BUY), ("target", legs.target, side is Side.SELL)):
         if leg is not None and (last >= leg.trigger_px if waits_for_rise else last <= leg.trigger_px):
-            raise ValueError(f"The {name} of {to_text(leg.trigger_px)} is met already: the last price is {to_text(last)}.")
+            raise MetError(f"The {name} of {to_text(leg.trigger_px)} is met already: the last price is {to_text(last)}.")
 
 
 def trigger_id(broker_order_id: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities, ReportSink
 from bridge.brokers.charges import load_rates
+from bridge.brokers.paper.admission import reason_of
 from bridge.brokers.paper.delivery import Delivery
 from bridge.brokers.paper.margin import available, equity
 from bridge.brokers.paper.shelves import PaperShelves
@@ -22,6 +23,7 @@ from bridge.core.instrument import Instrument
 from bridge.core.ledger import Shelf
 from bridge.core.offer import Offer
 from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
 from bridge.core.replacement import Terms
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome
 
@@ -391,6 +393,7 @@ def _row_of(order: PaperOrder) -> BookRow:
         fills=order.fills,
         price=order.price,
         trigger_price=order.trigger_price,
+        reason=reason_of(order.message) if order.status is OrderStatus.REJECTED else None,
     )
 
 

@@ -9,10 +9,13 @@ from bridge.core.enums import InstrumentKind, OrdType, Product, Side, TimeInForc
 from bridge.core.instrument import Instrument
 from bridge.core.money import is_multiple, to_text
 from bridge.core.protection import Legs
+from bridge.core.reasons import Reason
 
 # Delivery and margin funding are for shares, overnight margin for derivatives.
 PRODUCTS_OF_SHARES = frozenset({Product.CNC, Product.MTF, Product.MIS})
 PRODUCTS_OF_DERIVATIVES = frozenset({Product.NRML, Product.MIS})
+# Begins what is said of a trigger that could not wait any more.
+_MET = "Trigger already met"
 
 
 def check_request(request: OrderRequest, instrument: Instrument | None, now: datetime) -> str:
@@ -95,8 +98,13 @@ def _check_not_met(request: OrderRequest, legs: Legs, price: Decimal) -> str:
     """A trigger that the price has reached already would wait for it from the other side."""
     for leg, waits_for_more in ((legs.stop, request.side is Side.BUY), (legs.target, request.side is Side.SELL)):
         if leg is not None and (price >= leg.trigger_px if waits_for_more else price <= leg.trigger_px):
-            return f"Trigger already met: {to_text(leg.trigger_px)}, and the last price is {to_text(price)}."
+            return f"{_MET}: {to_text(leg.trigger_px)}, and the last price is {to_text(price)}."
     return ""
+
+
+def reason_of(message: str) -> Reason | None:
+    """What a rejection in these words comes to for the bridge."""
+    return Reason.TRIGGER_MET if message.startswith(_MET) else None
 
 
 def _is_beyond(side: Side, value: Decimal, bound: Decimal) -> bool:

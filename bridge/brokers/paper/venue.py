@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Decimal
 
 from bridge.brokers.charges import charges_for
-from bridge.brokers.paper.admission import check_price, check_request
+from bridge.brokers.paper.admission import check_price, check_request, reason_of
 from bridge.brokers.paper.margin import check_margin, margin_of
 from bridge.brokers.paper.values import (
     Changes,
@@ -390,6 +390,7 @@ def _report(
         message=message,
         cum_qty=order.cum_qty if kind in _END_KINDS else None,
         terms=terms,
+        reason=reason_of(message) if kind is ReportKind.REJECTED else None,
     )
 
 

@@ -10,6 +10,7 @@ from bridge.core.money import parse_decimal, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.protection import legs_to_text
+from bridge.core.reasons import Reason
 from bridge.core.replacement import Terms
 from bridge.core.report import BookRow, BrokerPosition, Funds, Report
 
@@ -67,6 +68,7 @@ def write_report(report: Report) -> dict[str, Any]:
         "message": report.message,
         "cum_qty": write_optional(report.cum_qty),
         "terms": None if report.terms is None else write_terms(report.terms),
+        "reason": report.reason,
     }
 
 
@@ -85,6 +87,7 @@ def read_report(account: str, told: Any) -> Report:
         message=read_text(told["message"]),
         cum_qty=read_optional(told, "cum_qty"),
         terms=None if told.get("terms") is None else read_terms(told["terms"]),
+        reason=None if told.get("reason") is None else Reason(told["reason"]),
     )
 
 
@@ -105,6 +108,7 @@ def write_row(row: BookRow) -> dict[str, Any]:
         "fills": [write_report(fill) for fill in row.fills],
         "price": write_optional(row.price),
         "trigger_price": write_optional(row.trigger_price),
+        "reason": row.reason,
     }
 
 
@@ -125,6 +129,7 @@ def read_row(account: str, told: Any) -> BookRow:
         fills=tuple(read_report(account, fill) for fill in told["fills"]),
         price=read_optional(told, "price"),
         trigger_price=read_optional(told, "trigger_price"),
+        reason=None if told.get("reason") is None else Reason(told["reason"]),
     )
 
 

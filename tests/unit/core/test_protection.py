@@ -15,10 +15,12 @@ from bridge.core.protection import (
     Leg,
     Legs,
     Level,
+    PassedError,
     Protect,
     Protection,
     ProtectionEventKind,
     ProtectionStatus,
+    find_passed,
     legs_from_text,
     legs_to_text,
     make_legs,
@@ -102,6 +104,41 @@ def test_a_level_on_the_wrong_side_of_the_entry_cannot_be(protect: Protect, side
     """It would wait for its price from the other side."""
     with pytest.raises(ValueError, match=words):
         make_legs(protect, side, D(100), tick=TICK, slippage_pct=D(1))
+
+
+@pytest.mark.parametrize(
+    ("side", "below", "above"), [(BUY, "stop of 2 %", "target of 105"), (SELL, "target of 95", "stop of 2 %")]
+)
+def test_a_price_at_or_beyond_a_level_has_passed_it(side: Side, below: str, above: str) -> None:
+    """For a short position the stop is above. Between the levels, and where there is none, nothing is passed."""
+    target = Level(price=D(105) if side is BUY else D(95))
+    both = Protect(stop_loss=Level(percent=D(2)), take_profit=target)
+    low, high = (D(98), D(105)) if side is BUY else (D(95), D(102))
+    assert [find_passed(both, side, D(100), px) for px in (low, low + TICK, high - TICK, high)] == [below, "", "", above]
+    assert find_passed(Protect(stop_loss=both.stop_loss), side, D(100), D(100)) == ""
+    assert find_passed(Protect(take_profit=target), side, D(100), D(100)) == ""
+
+
+@given(prices, percents, st.sampled_from(Side))
+def test_what_make_legs_refuses_as_passed_is_passed_at_the_entry(entry: Decimal, percent: Decimal, side: Side) -> None:
+    """And what it makes is not."""
+    level = Level(price=entry * (1 - percent / 100))
+    for protect in (Protect(stop_loss=level), Protect(take_profit=level)):
+        try:
+            make_legs(protect, side, entry, tick=D("0.0001"), slippage_pct=D(1))
+        except PassedError:
+            assert find_passed(protect, side, entry, entry)
+        except ValueError:
+            assume(False)
+        else:
+            assert not find_passed(protect, side, entry, entry)
+
+
+def test_a_stop_below_zero_is_no_price() -> None:
+    """And nothing that the market could pass."""
+    with pytest.raises(ValueError, match="is no price") as raised:
+        make_legs(by_percent(D(120)), BUY, D(100), tick=TICK, slippage_pct=D(1))
+    assert not isinstance(raised.value, PassedError)
 
 
 def test_a_wish_tells_itself() -> None:

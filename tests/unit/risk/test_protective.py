@@ -12,6 +12,7 @@ from bridge.core.decision import Denied
 from bridge.core.enums import Action, OrdType, Product, Side, Source, TradingMode
 from bridge.core.errors import InvariantError
 from bridge.core.hold import Gap, make_hold
+from bridge.core.market import Mark
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
@@ -22,7 +23,7 @@ from bridge.core.scope import GLOBAL, TradingState
 from bridge.core.signal import OrderIntent, Signal
 from bridge.core.values import evolve
 from bridge.risk.engine import approve_protection
-from bridge.risk.protective import Step, coverable, make_way, next_step
+from bridge.risk.protective import Step, coverable, is_closing, make_way, may_close, next_step, passed_now
 from bridge.risk.wishes import Wait
 from tests.unit.risk.builders import ACCOUNT, NOW, OTHER, STRATEGY, SYMBOL, D, World, make_intent, make_signal
 
@@ -169,6 +170,56 @@ def test_a_halt_that_lets_nothing_out_lets_no_protection_out() -> None:
     assert world.step() is Step.NOTHING
     world.halt(TradingMode.REDUCING)
     assert world.step() is Step.ORDER
+
+
+@pytest.mark.parametrize(
+    ("price", "age_s", "passed"),
+    [(95, 0, True), (94, 5, True), (96, 0, False), (94, -1, False), (0, 5, False)],
+)
+def test_a_watched_level_is_passed_by_a_price_of_since_then(price: int, age_s: int, passed: bool) -> None:
+    """An older one may be of before the entry, and zero is how a feed says that it has none."""
+    world, one = Guarded(), protection(status=S.WATCHED)
+    assert world.step(one) is Step.NOTHING
+    at = NOW + timedelta(seconds=age_s)
+    world.ledger.marks.set(SYMBOL, Mark(symbol=SYMBOL, price=D(price), at=at, source="test"))
+    assert world.step(one) is (Step.CLOSE if passed else Step.NOTHING)
+    assert passed_now(world.ledger, one) == (f"The stop of 95 is passed: the price is {price}" if passed else "")
+
+
+@pytest.mark.parametrize("status", [S.WATCHED, S.CLOSING])
+def test_what_is_watched_or_closed_is_over_with_its_position(status: ProtectionStatus) -> None:
+    """And nothing rests for it before."""
+    assert Guarded(0).step(protection(status=status)) is Step.FINISH
+    assert Guarded().step(protection(status=status)) is Step.NOTHING
+
+
+def test_a_passed_level_is_closed_while_nothing_else_closes_the_position() -> None:
+    """Neither an order at market nor an exit that waits, of this position; not under a halt, nor without anything to close."""
+    one = protection(status=S.CLOSING)
+    assert may_close(Guarded().ledger, one)
+    assert not may_close(Guarded().ledger, protection())
+    assert not may_close(Guarded(0).ledger, one)
+    world = Guarded()
+    world.halt(TradingMode.HALTED)
+    assert not may_close(world.ledger, one)
+    world.halt(TradingMode.REDUCING)
+    assert may_close(world.ledger, one)
+    world.order(make_intent(4, Side.SELL, reduce_only=True))
+    assert not may_close(world.ledger, one)
+
+
+@pytest.mark.parametrize(
+    ("signal", "waits"),
+    [
+        (make_signal(Action.EXIT), True), (make_signal(Action.SELL), False),
+        (make_signal(Action.EXIT, product=Product.CNC), False), (make_signal(Action.EXIT, accounts=("else",)), False),
+    ],
+)  # fmt: skip
+def test_an_exit_that_waits_for_its_turn_closes_the_position(signal: Signal, waits: bool) -> None:
+    """Of this account and product."""
+    world = Guarded()
+    world.wait(signal)
+    assert is_closing(world.ledger, KEY) is waits
 
 
 # -- how much -----------------------------------------------------------------------------------------------------------
