@@ -72,7 +72,7 @@ SETTINGS: dict[str, str] = {
     "Kite: `https://api.kite.trade`, unless a sandbox is named.",
     "accounts.<name>.token": "Venue: its bearer token, if it has one. Best by environment.",
     "accounts.<name>.api_key": "Kite: the key of your app. Required.",
-    "accounts.<name>.api_secret": "Kite: its secret. Required; only by environment, `BRIDGE_ACCOUNTS__<NAME>__API_SECRET`.",
+    "accounts.<name>.api_secret": "Kite: its secret, for serving. By environment: `BRIDGE_ACCOUNTS__<NAME>__API_SECRET`.",
     "accounts.<name>.login_root": "Kite: its login page; another one only for a sandbox.",
     "accounts.<name>.stream_root": "Kite: its stream; another one only for a sandbox.",
     "accounts.<name>.updates": "Kite: what brings news of orders. `poll` looks by itself, every second while one is open.",
@@ -288,7 +288,7 @@ def _shown_default(field: Any) -> str:
     if field.is_required():
         return "required"
     bounds = {name: getattr(rule, name) for rule in field.metadata for name in ("ge", "gt", "le") if hasattr(rule, name)}
-    text = _shown(field.default)
+    text = "" if field.default == "" else _shown(field.default)
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le")
     if low is None:
         return text
@@ -473,7 +473,7 @@ def command_lines(parser: argparse.ArgumentParser, name: str = "") -> Iterator[t
 
 def _option(action: argparse.Action) -> str:
     metavar = action.metavar if isinstance(action.metavar, str) else ""
-    named = " ".join(part for part in (*action.option_strings[:1], metavar) if part)
+    named = " ".join(part for part in (*action.option_strings[:1], metavar) if part) or " or ".join(action.choices or ())
     return f"`{named}` {action.help}"
 
 

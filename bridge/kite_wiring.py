@@ -80,7 +80,8 @@ class KiteWiring(ABC):
         self.lists.sources[name] = KiteDump(root=account.root or KITE_ROOT, api_key=account.api_key, session=tokens)
         bands = KiteBands(root=account.root or KITE_ROOT, api_key=account.api_key, tokens=tokens)
         self.bands.add_source(bands.read, bands.close)
-        self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
+        if not account.lacks_secret:  # anybody could sign with an empty one
+            self.postbacks[name] = Postback(secret=account.api_secret.get_secret_value().encode(), poke=broker.poke)
         if account.updates == "stream":
             self._add_stream(name, account, tokens, broker.poke)
         return broker

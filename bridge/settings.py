@@ -279,8 +279,6 @@ class AccountSettings(Section):
             return self
         if not self.api_key:
             raise ValueError("api_key is missing: the key of your app at https://developers.kite.trade")
-        if not self.api_secret.get_secret_value():
-            raise ValueError("api_secret is missing: set BRIDGE_ACCOUNTS__<NAME>__API_SECRET in the environment")
         if self.token is not None:
             raise ValueError("token is for broker: venue; the token of a kite account comes by logging in")
         if self.session != "market":
@@ -293,6 +291,11 @@ class AccountSettings(Section):
         """Whether a stop and a target can rest at the broker for a position in this."""
         is_listed = self.broker != "kite" or symbol.partition(":")[0] in KITE_TRIGGER_EXCHANGES
         return is_listed and product in self.protection_products
+
+    @property
+    def lacks_secret(self) -> bool:
+        """True when nobody could log it in to its broker."""
+        return self.broker == "kite" and not self.api_secret.get_secret_value()
 
     @property
     def is_paper(self) -> bool:
@@ -420,6 +423,12 @@ class Settings(BaseSettings):
         """A strategy's own limits, held in addition to the account's; off where it names none."""
         return self.strategies[strategy].risk.over(OFF)
 
+    def require_secrets(self) -> None:
+        """ConfigError when an account lacks what logging in takes. Other commands go without: a halt must not fail by it."""
+        for name, account in self.accounts.items():
+            if account.lacks_secret:
+                raise ConfigError(f"accounts.{name}.api_secret is missing: set {secret_variable(name)} in the environment")
+
     def instruments_file(self) -> Path:
         """The list of instruments: the one named, else the sample that comes with the bridge."""
         if self.instruments == DEFAULT_INSTRUMENTS and not self.instruments.is_file():
@@ -466,6 +475,11 @@ def _config_path() -> Path:
             raise ConfigError(f"{CONFIG_VARIABLE} names {named}, and there is no such file")
         return Path(named)
     return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else resource_dir("config") / "bridge.yaml"
+
+
+def secret_variable(account: str) -> str:
+    """Where the environment has the secret of an account's app."""
+    return f"{ENV_PREFIX}ACCOUNTS__{account.upper()}__API_SECRET"
 
 
 def load_settings(**overrides: Any) -> Settings:

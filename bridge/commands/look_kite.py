@@ -13,7 +13,7 @@ from bridge.commands.findings import Facts, Finding, fail, ok, warn
 from bridge.core.clock import IST
 from bridge.core.errors import BridgeError
 from bridge.core.login import BrokerSession
-from bridge.settings import AccountSettings
+from bridge.settings import AccountSettings, secret_variable
 from bridge.vault import KEY_FILE, Vault
 
 ANSWER_WITHIN_S = 5.0
@@ -32,9 +32,15 @@ def check_logins(facts: Facts) -> Iterator[Finding]:
     sessions = _sessions(facts)
     for name, account in _accounts(facts).items():
         part = f"login {name}"
-        if problem := _key_problem(account):
-            yield warn(part, problem, f"copy both anew from developers.kite.trade; BRIDGE_ACCOUNTS__{name.upper()}__API_SECRET")
-        session, keys = sessions.get(name), "api_key and api_secret are set"
+        keys = "api_key and api_secret are set"
+        if account.lacks_secret and facts.running is not None:
+            keys = "the running bridge has an api_secret, this command has none"
+        elif account.lacks_secret:
+            keys = "api_secret is missing"
+            yield fail(part, keys, f"set {secret_variable(name)} in the environment of the bridge, and of this command")
+        elif problem := _key_problem(account):
+            yield warn(part, problem, f"copy both anew from developers.kite.trade; {secret_variable(name)}")
+        session = sessions.get(name)
         try:
             _open_token(facts, name, account, session)
         except NoTokenError as error:

@@ -25,6 +25,7 @@ def serve(arguments: argparse.Namespace) -> int:
     forward_logs()
     named = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
     settings = load_settings(**({"server": named} if named else {}))
+    settings.require_secrets()
     if needs_password(settings):
         raise ConfigError(f"others can reach {settings.server.host}, and no operator password is set: {PASSWORD_MEND}")
     settings, listening = listen(settings)

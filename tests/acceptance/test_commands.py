@@ -170,6 +170,15 @@ def test_a_halt_while_no_bridge_runs_is_in_force_when_one_starts(terminal):
         assert bridge.trade(token, action="buy", quantity="2")["code"] == "HALTED"
 
 
+def test_a_shell_without_the_secret_of_an_app_can_halt_and_cannot_serve(terminal):
+    """The secret is in the service's environment alone; the kill switch must not fail by it."""
+    kite = {"BRIDGE_ACCOUNTS__ZERODHA__BROKER": "kite", "BRIDGE_ACCOUNTS__ZERODHA__API_KEY": "abc"}
+    halted = terminal.run("halt", "--all", **kite)
+    assert (halted.code, "HALTED" in halted.out) == (0, True)
+    refused = terminal.run("serve", **kite)
+    assert (refused.code, "set BRIDGE_ACCOUNTS__ZERODHA__API_SECRET" in refused.err) == (2, True)
+
+
 def test_status_tells_a_running_bridge_from_a_stopped_one(terminal):
     """0 only when a bridge runs; what is open is told in both cases, also after a kill -9."""
     assert terminal.run("status").code == 1

@@ -160,6 +160,9 @@ class KiteSession:
     async def _exchange(self, request_token: str, *, new_user: bool) -> BrokerSession:
         if not _TOKEN.fullmatch(request_token):
             raise _refusal("That is not a request token.", self._mend())
+        if not self._api_secret:  # a command's environment may lack what the service's has
+            hint = f"Set BRIDGE_ACCOUNTS__{self.account.upper()}__API_SECRET in the environment of this command."
+            raise _refusal("The api_secret is missing.", hint)
         # By the clock before the call: a token that is made while it turns six then counts as dead rather too early.
         asked_at = self._clock.now()
         client = KiteClient(api_key=self._api_key, root=self._root)  # its own, which dies with what it has learnt

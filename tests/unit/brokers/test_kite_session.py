@@ -293,6 +293,7 @@ def test_the_login_address_carries_key_and_state(run):
 
 
 REFUSALS: list[tuple[dict[str, str], str | None, str]] = [
+    ({"api_secret": ""}, None, "Set BRIDGE_ACCOUNTS__RAVI__API_SECRET"),
     ({"api_secret": "wrongsecret"}, None, "correct BRIDGE_ACCOUNTS__RAVI__API_SECRET"),
     ({"api_key": "wrongkey"}, None, "Correct accounts.ravi.api_key"),
     ({}, "never-given", "good once, and for a few minutes"),

@@ -450,6 +450,16 @@ def test_keys_that_can_hardly_be_right_are_warned_of_without_being_shown(facts, 
     assert keys["api_secret"] not in text
 
 
+def test_a_missing_secret_is_to_mend_unless_a_bridge_runs_with_one(facts):
+    """A bridge without it would not have started; this command's environment is another."""
+    settings = {"accounts": {"ravi": {**RAVI, "api_secret": ""}}, "strategies": {"demo": {"accounts": ["ravi"]}}}
+    level, text = look(look_kite.check_logins, facts(**settings))[0]
+    assert (level, "BRIDGE_ACCOUNTS__RAVI__API_SECRET" in text) == (Level.FAIL, True)
+    found = look(look_kite.check_logins, facts(running=Running(pid=1, url=None), **settings))
+    assert [level for level, _ in found] == [Level.WARN]
+    assert "api_secret is missing" not in found[0][1]
+
+
 # --- the address that orders leave from ---
 
 
