@@ -231,6 +231,8 @@ def _add_replay(commands: "Commands") -> None:
     replay.add_argument("--slippage-bps", metavar="N", default="2", help=told)
     replay.add_argument("--product", metavar="P", choices=("MIS", "CNC", "NRML", "MTF"), help="in place of the strategy's own")
     replay.add_argument("--no-limits", action="store_true", help="without the risk limits of the settings")
+    told = "trade series that the data doctor doubts all the same; the report says so"
+    replay.add_argument("--ignore-doctor", action="store_true", help=told)
     told = "hold the result against holding this, if its bars are there (default: NSE:NIFTY 50)"
     replay.add_argument("--benchmark", metavar="NSE:SBIN", default="NSE:NIFTY 50", help=told)
     _add_repeatable(replay, "--sweep", "PLACE=A,B", "try these values: exits.stop.percent=1,2 or long.enter#2=21,34")

@@ -4,9 +4,9 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -20,17 +20,21 @@ from bridge.core.bar import Interval
 from bridge.core.clock import IST, SystemClock
 from bridge.core.enums import Product, Side
 from bridge.core.money import ZERO
-from bridge.core.universe import PointInTime
 from bridge.market.bars.csv_file import read_csv
+from bridge.market.bars.doctor import Doctor
 from bridge.market.bars.store import BarStore
 from bridge.market.bars.universes import open_universes
+from bridge.market.calendar import load_calendar
 from bridge.market.listing import Listing
 from bridge.market.lists import open_newest
+from bridge.market.universe import Universes
 from bridge.replay.alerts import read_recorded, replay_alerts
 from bridge.replay.benchmarks import Benchmark, hold, quotes
 from bridge.replay.bridge import plain_share
 from bridge.replay.demo import BEGIN, END, demo_definitions, demo_settings, make_bars
+from bridge.replay.doubts import Examined, doubt_rows, doubt_stamps, examine, untrusted_of
 from bridge.replay.history import History
+from bridge.replay.membership import Span, everybody, membership_rows, membership_stamps, outside_of, spans_of
 from bridge.replay.report import Stamp, make_report
 from bridge.replay.run import Outcome, Plan, replay_bars
 from bridge.replay.sweep import judge, read_axis, run_sweep, variants_of
@@ -42,14 +46,11 @@ from bridge.web.replay_report import render_report
 
 FOLDER = Path("config/scans")
 TRIED = "replays.csv"
+FINDINGS_TOLD = 10
 _NOON = time(12, 0)
 _MADE_UP = "The bars are made up: not a price of them was ever traded, and the figures say nothing about a market."
-_TOLD = {
-    PointInTime.BIASED: "its members are of another day, so those that fell out of it are missing, and results look better "
-    "than they would have been",
-    PointInTime.LIVE_ONLY: "nobody knows who belonged to it on an earlier day; today's members are used, and results look "
-    "better than they would have been",
-}
+# Where nothing says how far back to go.
+_YEAR = timedelta(days=365)
 
 
 @dataclass(slots=True)
@@ -62,6 +63,16 @@ class Study:
     listing: Listing
     plan: Plan
     stamps: list[Stamp]
+    spans: dict[str, list[Span]] = field(default_factory=dict)  # by universe
+    examined: list[Examined] = field(default_factory=list)
+    ignores_doctor: bool = False
+
+    def see_doctor(self) -> None:
+        """Have all bars examined, and hold back what is doubted unless that is to be ignored."""
+        self.examined = examine(self.plan, self.history, Doctor(BarStore(self.bars), load_calendar(self.settings.calendar)))
+        self.stamps += doubt_stamps(self.examined, is_ignored=self.ignores_doctor)
+        if not self.ignores_doctor:
+            self.plan = replace(self.plan, untrusted=untrusted_of(self.examined))
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -71,13 +82,19 @@ def replay(arguments: argparse.Namespace) -> int:
         return replay_recorded(settings, arguments)
     with TemporaryDirectory(prefix="bridge-bars-") as folder:
         study = _demo(settings, arguments, Path(folder)) if arguments.demo else _study(settings, arguments, Path(folder))
+        study.ignores_doctor = arguments.ignore_doctor
+        study.see_doctor()
         sweep = _sweep(study, arguments) if arguments.sweeps else None
         outcome = replay_bars(study.settings, study.plan, study.history, study.listing, _teller(study.plan))
         if not outcome.days:
             raise CommandError(f"there is no bar from {study.plan.begin} to {study.plan.end}")
         benchmarks = _benchmarks(study, outcome, arguments.benchmark)
     tried = 1 if arguments.demo else _note_tried(settings, study.plan, sweep)
-    report = make_report(outcome, benchmarks=benchmarks, stamps=_stamps(study, outcome), tried=tried, sweep=sweep)
+    report = make_report(
+        outcome, benchmarks=benchmarks, stamps=_stamps(study, outcome), tried=tried, sweep=sweep,
+        universes={name: membership_rows(spans) for name, spans in study.spans.items()},
+        doctor=doubt_rows(study.examined, is_ignored=study.ignores_doctor),
+    )  # fmt: skip
     out = Path(arguments.out) if arguments.out else _folder_of_its_own(settings, study.plan)
     _write(out, outcome, report)
     _tell(report, out)
@@ -145,8 +162,13 @@ def _study(settings: Settings, arguments: argparse.Namespace, folder: Path) -> S
     if len({one.strategy for one in definitions}) < len(definitions):
         raise CommandError("two definitions have one strategy: what is held is counted by strategy, so give each its own")
     listing = open_newest(settings.instruments_dir(), settings.instruments_file())
-    plan, stamps = _plan(settings, arguments, definitions, history, listing)
-    return Study(settings=settings, bars=bars, history=history, listing=listing, plan=plan, stamps=stamps)
+    universes = open_universes(settings, listing, SystemClock(), BarStore(bars))
+    begin, end = _span_of(arguments, definitions, history, universes)
+    spans = {one.universe: _spans(one, history, universes, begin, end) for one in definitions if one.universe}
+    return Study(
+        settings=settings, bars=bars, history=history, listing=listing, spans=spans,
+        plan=_plan(arguments, definitions, spans, begin, end), stamps=_membership_stamps(definitions, spans),
+    )  # fmt: skip
 
 
 def _bars(settings: Settings, arguments: argparse.Namespace, folder: Path) -> Path:
@@ -174,32 +196,56 @@ def _read_definition(name: str, settings: Settings) -> Definition:
     return definition
 
 
-def _plan(
-    settings: Settings, arguments: argparse.Namespace, definitions: tuple[Definition, ...], history: History, listing: Listing
-) -> tuple[Plan, list[Stamp]]:
-    clock = SystemClock()
-    end, begin = _day(arguments.until) or clock.now().astimezone(IST).date(), _day(arguments.since)
-    universes, stamps, symbols = open_universes(settings, listing, clock), [], dict[str, tuple[str, ...]]()
+def _span_of(
+    arguments: argparse.Namespace, definitions: Sequence[Definition], history: History, universes: Universes
+) -> tuple[date, date]:
+    """The first and the last day: as they are asked for, and as far as there are bars of anybody who belongs."""
+    end, begin = _day(arguments.until) or SystemClock().now().astimezone(IST).date(), _day(arguments.since)
+    spans = []
     for one in definitions:
-        if one.symbols:
-            symbols[one.name] = one.symbols
-            told = f"{one.name}: the symbols were named by hand, today; a share that is gone is not among them."
-            stamps.append(Stamp(tone="quiet", message=told))
-            continue
-        members = universes.as_of(one.universe, begin or end)
-        symbols[one.name] = members.symbols
-        if (why := _TOLD.get(members.point_in_time)) is not None:
-            stamps.append(Stamp(tone="warn", message=f"Universe {one.universe} ({members.source}): {why}."))
-    spans = [span for one in definitions if (span := history.span(one.interval, symbols[one.name]))]
+        found = universes.during(one.universe, begin or end - _YEAR, end) if one.universe else []
+        symbols = one.symbols or tuple({symbol for members in found for symbol in members.symbols})
+        if (span := history.span(one.interval, symbols)) is not None:
+            spans.append(span)
     if spans:
-        end = min(end, max(span[1] for span in spans))
-        begin = begin or max(min(span[0] for span in spans), end - timedelta(days=365))
-    plan = Plan(
-        definitions=definitions, symbols=symbols, begin=begin or end, end=end, cash=_number(arguments.cash, "--cash"),
-        slippage_bps=_number(arguments.slippage_bps, "--slippage-bps"),
+        end = min(end, max(last for _first, last in spans))
+        begin = begin or max(min(first for first, _last in spans), end - _YEAR)
+    return begin or end, end
+
+
+def _spans(definition: Definition, history: History, universes: Universes, begin: date, end: date) -> list[Span]:
+    """The members of its universe on each day of trading."""
+    found = universes.during(definition.universe, begin, end) if begin <= end else []
+    symbols = list(dict.fromkeys(symbol for members in found for symbol in members.symbols))
+    return spans_of(found, sorted(history.days(definition.interval, symbols, begin, end)))
+
+
+def _plan(
+    arguments: argparse.Namespace,
+    definitions: tuple[Definition, ...],
+    spans: Mapping[str, Sequence[Span]],
+    begin: date,
+    end: date,
+) -> Plan:
+    return Plan(
+        definitions=definitions, begin=begin, end=end,
+        symbols={one.name: everybody(spans[one.universe]) if one.universe else one.symbols for one in definitions},
+        outside={one.name: outside_of(spans[one.universe]) for one in definitions if one.universe},
+        cash=_number(arguments.cash, "--cash"), slippage_bps=_number(arguments.slippage_bps, "--slippage-bps"),
         product=Product(arguments.product) if arguments.product else None, no_limits=arguments.no_limits,
     )  # fmt: skip
-    return plan, stamps
+
+
+def _membership_stamps(definitions: Sequence[Definition], spans: Mapping[str, Sequence[Span]]) -> list[Stamp]:
+    named = [
+        f"{one.name}: the symbols were named by hand, today; a share that is gone is not among them."
+        for one in definitions
+        if one.symbols
+    ]
+    return [
+        *(stamp for universe, found in spans.items() for stamp in membership_stamps(universe, found)),
+        *(Stamp(tone="quiet", message=message) for message in named),
+    ]
 
 
 def _sweep(study: Study, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -224,12 +270,14 @@ def _sweep(study: Study, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _benchmarks(study: Study, outcome: Outcome, symbol: str) -> list[Benchmark]:
-    """One symbol, if its bars are there, and all of the universe in equal parts."""
+    """One symbol, if its bars are there, and all in equal parts that belonged on the first day and are not doubted."""
     days, plan = [point.day for point in outcome.days], study.plan
-    everybody = sorted({name for names in plan.symbols.values() for name in names})
+    doubted = {symbol for found in plan.untrusted.values() for symbol in found}
+    first = [study.spans[one.universe][0].members.symbols if one.universe else one.symbols for one in plan.definitions]
+    trusted = sorted({symbol for symbols in first for symbol in symbols} - doubted)
     wanted = [(f"{symbol.partition(':')[2]}, held", [symbol])] if study.history.knows(symbol) else []
-    if len(everybody) > 1:
-        wanted.append((f"all {len(everybody)}, held in equal parts", everybody))
+    if len(trusted) > 1:
+        wanted.append((f"all {len(trusted)}, held in equal parts", trusted))
     made = [
         hold(name, symbols, days, plan.cash, quotes(study.history, symbols, days[0], days[-1]),
              slippage_bps=plan.slippage_bps, cost=_cost_of(study))
@@ -302,6 +350,10 @@ def _tell(report: Mapping[str, Any], out: Path) -> None:
     )
     for one in report["benchmarks"]:
         print(f"  against {one['name']}: {one['curve']['total_return']:+.2%}, drawdown {one['curve']['max_drawdown']:.2%}")
+    for stamp in report["stamps"]:
+        print(f"  ! {stamp['message']}" if stamp["tone"] == "warn" else f"    {stamp['message']}")
+    for one in [one for one in report["doctor"]["findings"] if one["is_grave"]][:FINDINGS_TOLD]:
+        print(f"  ✗ {one['symbol']} {one['interval']}: {one['complaint']}: {one['message']}")
     for row in report["signals"]:
         print(f"  {row['count']:>6}  {row['ending']}")
     for fault in report["faults"][:5]:

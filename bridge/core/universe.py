@@ -16,11 +16,15 @@ class PointInTime(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Members:
-    """Who belongs to a universe on `day`. `left_out` says by symbol why one that the source names does not."""
+    """Who belongs to a universe on `day`, by a list that was made on `listed_on`, or on `day` itself when that is None.
+
+    `left_out` says by symbol why one that the source names does not.
+    """
 
     universe: str
     day: date
     symbols: tuple[str, ...]
     point_in_time: PointInTime
     source: str
+    listed_on: date | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)

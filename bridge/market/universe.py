@@ -1,9 +1,10 @@
 """Universes: what a scan looks at, as it was on a day: the source, minus surveillance, minus what trades too little."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 
 from bridge.core.errors import ConfigError
@@ -31,8 +32,18 @@ class UniverseSpec:
     liquidity: Liquidity = Liquidity()
 
 
-# Of some symbols, those that trade too little by a day, and why; it must look at nothing of that day or later.
-FindIlliquid = Callable[[Sequence[str], date, Liquidity], Mapping[str, str]]
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list that stands for some days, and how far it is theirs."""
+
+    stretch: Stretch
+    known: PointInTime
+    source: str
+    listed_on: date | None
+
+
+# Of some symbols, those that trade too little by each of some days, and why; nothing of that day or later may be looked at.
+FindIlliquid = Callable[[Sequence[str], Sequence[date], Liquidity], Mapping[date, Mapping[str, str]]]
 
 
 class Universes:
@@ -69,32 +80,50 @@ class Universes:
 
         What trades too little is judged by the bars before `day` alone. ConfigError when there is no such universe.
         """
-        spec = self._spec(name)
-        stretches = self._log.read(name)
-        inside = next((one for one in stretches if one.first <= day <= one.last), None)
-        native = PointInTime.BIASED if spec.file is not None else PointInTime.LIVE_ONLY
-        if inside is not None:
-            return self._judge(spec, day, inside, PointInTime.YES, f"recorded since {inside.first}")
-        if day == self._today():
-            shares = self._read(spec)
-            now = Stretch(first=day, last=day, symbols=shares.symbols, left_out=shares.left_out)
-            return self._judge(spec, day, now, PointInTime.YES, "as it is now")
-        before = [one for one in stretches if one.last < day]
-        near = before[-1] if before else stretches[0] if stretches else None
-        if near is None:
-            shares, today = self._read(spec), self._today()
-            near = Stretch(first=today, last=today, symbols=shares.symbols, left_out=shares.left_out)
-        return self._judge(spec, day, near, native, f"the list of {near.last if before else near.first}, not of this day")
+        return self.during(name, day, day)[0]
 
-    def _judge(self, spec: UniverseSpec, day: date, stretch: Stretch, known: PointInTime, source: str) -> Members:
-        illiquid: Mapping[str, str] = {}
+    def during(self, name: str, begin: date, end: date) -> list[Members]:
+        """The same for the days from `begin` to `end`: each holds from its `day` until that of the next."""
+        spec = self._spec(name)
+        days = [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
+        found: list[Members] = []
+        for list_of, same in groupby(self._lists(spec, days), key=lambda pair: pair[1]):
+            for members in self._judge(spec, [day for day, _ in same], list_of):
+                if not found or not _is_same(found[-1], members):
+                    found.append(members)
+        return found
+
+    def _lists(self, spec: UniverseSpec, days: Sequence[date]) -> Iterator[tuple[date, _List]]:
+        """For each day the list that is known of it, or the nearest."""
+        stretches, today, now = self._log.read(spec.name), self._today(), None
+        native = PointInTime.BIASED if spec.file is not None else PointInTime.LIVE_ONLY
+        for day in days:
+            inside = next((one for one in stretches if one.first <= day <= one.last), None)
+            if inside is not None:
+                yield day, _List(inside, PointInTime.YES, f"recorded since {inside.first}", None)
+                continue
+            if now is None and (day == today or not stretches):
+                shares = self._read(spec)
+                now = Stretch(first=today, last=today, symbols=shares.symbols, left_out=shares.left_out)
+            if now is not None and day == today:
+                yield day, _List(now, PointInTime.YES, "as it is now", None)
+                continue
+            before = [one for one in stretches if one.last < day]
+            near = before[-1] if before else stretches[0] if stretches else now
+            assert near is not None
+            listed_on = near.last if before else near.first
+            yield day, _List(near, native, f"the list of {listed_on}, not of this day", listed_on)
+
+    def _judge(self, spec: UniverseSpec, days: Sequence[date], listed: _List) -> Iterator[Members]:
+        stretch, illiquid = listed.stretch, dict[date, Mapping[str, str]]()
         if spec.liquidity.min_turnover is not None or spec.liquidity.min_volume is not None:
-            illiquid = self._find_illiquid(stretch.symbols, day, spec.liquidity)
-        return Members(
-            universe=spec.name, day=day, point_in_time=known, source=source,
-            symbols=tuple(symbol for symbol in stretch.symbols if symbol not in illiquid),
-            left_out={**stretch.left_out, **illiquid},
-        )  # fmt: skip
+            illiquid = dict(self._find_illiquid(stretch.symbols, days, spec.liquidity))
+        for day in days:
+            out = illiquid.get(day, {})
+            yield Members(
+                universe=spec.name, day=day, point_in_time=listed.known, source=listed.source, listed_on=listed.listed_on,
+                symbols=tuple(symbol for symbol in stretch.symbols if symbol not in out), left_out={**stretch.left_out, **out},
+            )  # fmt: skip
 
     def _read(self, spec: UniverseSpec) -> Shares:
         """The source as it is now, minus what is under surveillance."""
@@ -111,3 +140,7 @@ class Universes:
         if spec is None:
             raise ConfigError(f"there is no universe {name!r}; universes are {', '.join(self._specs) or 'none'}")
         return spec
+
+
+def _is_same(one: Members, other: Members) -> bool:
+    return (one.symbols, one.point_in_time, one.source) == (other.symbols, other.point_in_time, other.source)

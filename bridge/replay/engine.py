@@ -6,6 +6,7 @@ How orders fill, and which way that errs:
   would be raised at the close itself: whatever lies between the two is counted. A wish whose symbol has no more bar on that
   day is raised at the day's end, and the bridge says what it says to everyone: the market is closed.
 - A definition of daily bars is asked at the next day's open, whatever time its cadence names: a daily bar knows no other.
+- The members of a universe are those of the day on which a definition is asked, as live.
 - Stops, targets and trails of a definition are judged on closed bars, as live, a stop before a target; they fill at the next
   open, past their level and not at it.
 - What rests at the paper broker meets the prices of each later bar in the worse order: the open, the extreme that hurts, the
@@ -54,11 +55,12 @@ class Track:
     group: Group
     rows: Iterator[Row]
     since: date
-    held_back: Mapping[str, str] = field(default_factory=dict)
     places: dict[str, int] = field(init=False)
     pending: "list[Pending]" = field(init=False, default_factory=list)
     before: datetime | None = field(init=False, default=None)
     opens_at: datetime | None = field(init=False, default=None)
+    # Daily bars that wait for the day on which they are asked about: whose members count in their ranks is known only then.
+    unstepped: list[Row] = field(init=False, default_factory=list)
     # Since when each position is held, and how high and low its price has gone in this track's closed bars since.
     extremes: "dict[PositionKey, tuple[datetime, float, float]]" = field(init=False, default_factory=dict)
 
@@ -69,6 +71,27 @@ class Track:
     def is_daily(self) -> bool:
         """Its definitions act on the day after the bar."""
         return self.group.key.interval is Interval.DAY
+
+    def step(self, row: Row) -> None:
+        """A bar is over."""
+        if self.is_daily:
+            self.unstepped.append(row)
+        else:
+            self._step(row)
+
+    def begin_day(self, day: date) -> None:
+        """A day of trading begins, with its members."""
+        self.group.begin_day(day)
+        for row in self.unstepped:
+            self._step(row)
+        self.unstepped = []
+
+    def _step(self, row: Row) -> None:
+        bar = Bar(row.fields, row.day)
+        if row.is_aside:
+            self.group.pass_by(bar)
+        else:
+            self.group.step(bar, row.closed_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +159,7 @@ class Engine:
         today: date | None = None
         for moment in _merge(self._tracks):
             _at, kind, _number, track, row = moment
-            if row.day < track.since:
+            if row.is_aside or row.day < track.since:
                 if kind == _CLOSE:
                     self._warm(track, row)
                 continue
@@ -150,13 +173,15 @@ class Engine:
     # -- a bar --------------------------------------------------------------------------------------------------------
 
     def _warm(self, track: Track, row: Row) -> None:
-        track.group.step(Bar(row.fields, row.day), row.closed_at)
-        track.before = row.closed_at
+        track.step(row)
+        if not row.is_aside:
+            track.before = row.closed_at
 
     async def _open(self, track: Track, row: Row) -> None:
         """The bar's first price is known: what was wished before meets it."""
         if row.is_first:
             track.opens_at = row.opened_at
+            track.begin_day(row.day)
         if track.is_daily:
             self._ask_daily(track, row)
         ready = [one for one in track.pending if self._price(track, row, one.wish.symbol, 0) is not None]
@@ -175,7 +200,7 @@ class Engine:
             await self._walk(track, row)
         if track.is_daily and self._intraday:
             await self._end_session(track, row)
-        track.group.step(Bar(row.fields, row.day), row.closed_at)
+        track.step(row)
         for symbol in self._held:
             if (price := self._price(track, row, symbol, _LAST)) is not None:
                 self._last[symbol] = price
@@ -256,8 +281,7 @@ class Engine:
 
     def _ask(self, track: Track, definition: Definition, asked_at: datetime) -> None:
         holdings = self._holdings(track, definition)
-        kept = self._columns.held_back(definition, track.group.key.symbols, _day_of(asked_at)) if definition.columns else {}
-        held_back = {**track.held_back, **kept}
+        held_back = self._columns.held_back(definition, track.group.key.symbols, _day_of(asked_at))
         evaluation = track.group.evaluate(definition, holdings, lots=self._lots, held_back=held_back)
         if not evaluation.wishes:
             return

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from statistics import fmean, median
+from types import MappingProxyType
 from typing import Any
 
 from bridge.core.clock import IST, iso
@@ -24,6 +25,7 @@ CONVENTIONS = (
     "Turnover is the value of all fills, bought and sold, over mean equity, for a year.",
     "Exposure is the value of all that is held at a day's end over equity, the mean of all days.",
 )
+_NO_UNIVERSES: Mapping[str, Sequence[Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +37,13 @@ class Stamp:
 
 
 def make_report(
-    outcome: Outcome, *, benchmarks: Sequence[Benchmark], stamps: Sequence[Stamp], tried: int = 1, sweep: Any = None
-) -> dict[str, Any]:
-    """All figures of one replay; money in rupees, parts of one and not percent."""
+    outcome: Outcome, *, benchmarks: Sequence[Benchmark], stamps: Sequence[Stamp], tried: int = 1, sweep: Any = None,
+    universes: Mapping[str, Sequence[Any]] = _NO_UNIVERSES, doctor: Any = None,
+) -> dict[str, Any]:  # fmt: skip
+    """All figures of one replay; money in rupees, parts of one and not percent.
+
+    `universes` are the members of each by days, `doctor` what was found in the bars.
+    """
     plan, opening = outcome.plan, float(outcome.plan.cash)
     equity = [point.equity for point in outcome.days]
     closed = [trade for trade in outcome.trades if trade.closed_at is not None]
@@ -81,6 +87,8 @@ def make_report(
         "by_hour": _attribution(closed, lambda trade: f"{trade.opened_at.astimezone(IST):%H}:00"),
         "trade_list": [_trade_row(trade, names) for trade in outcome.trades],
         "sweep": sweep,
+        "universes": [{"name": name, "spans": list(rows)} for name, rows in universes.items()],
+        "doctor": doctor,
         "conventions": list(CONVENTIONS),
         "faults": list(outcome.faults),
     }  # fmt: skip

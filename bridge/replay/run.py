@@ -2,12 +2,13 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 
+from bridge.core.bar import Interval
 from bridge.core.clock import IST
 from bridge.core.enums import Product
 from bridge.core.errors import BridgeError
@@ -16,12 +17,12 @@ from bridge.core.views import AlertView, TradeView
 from bridge.market.listing import Listing
 from bridge.replay.bridge import ReplayBridge, replay_settings
 from bridge.replay.engine import DayPoint, Engine, Raised, Track
-from bridge.replay.history import History, warm_begin
+from bridge.replay.history import History, Row, warm_begin
 from bridge.replay.journal import write_journal
 from bridge.replay.loop import VirtualClock, VirtualLoop
 from bridge.scanner.columns import Columns
 from bridge.scanner.definition import Definition
-from bridge.scanner.programs import make_groups, warm_rows
+from bridge.scanner.programs import GroupKey, Outside, make_groups, warm_rows
 from bridge.settings import Settings
 
 _STARTS = time(8, 0)
@@ -34,12 +35,18 @@ class ReplayError(BridgeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to replay: `symbols` by definition are its universe. `begin` and `end` are days, both counted; money is rupees."""
+    """What to replay. `begin` and `end` are days, both counted; money is rupees.
+
+    `symbols` by definition are all that belong to its universe on any of the days, and `outside` tells which of them do not
+    belong when. `untrusted` are by interval the symbols whose bars are doubted, with the reason.
+    """
 
     definitions: tuple[Definition, ...]
     symbols: Mapping[str, tuple[str, ...]]
     begin: date
     end: date
+    outside: Mapping[str, Outside] = field(default_factory=dict)
+    untrusted: Mapping[Interval, Mapping[str, str]] = field(default_factory=dict)
     cash: Decimal = Decimal(1_000_000)
     slippage_bps: Decimal = Decimal(2)
     product: Product | None = None
@@ -83,18 +90,10 @@ def replay_bars(settings: Settings, plan: Plan, history: History, listing: Listi
 async def _run(
     bridge: ReplayBridge, clock: VirtualClock, plan: Plan, history: History, columns: Columns, tell: Tell
 ) -> Outcome:
-    groups = make_groups(plan.definitions, lambda definition: plan.symbols[definition.name])
-    tracks = [
-        Track(
-            group=group,
-            rows=history.rows(
-                group.key.interval, group.key.symbols,
-                warm_begin(group.key.interval, plan.begin, warm_rows(group.key.interval)), plan.end,
-            ),
-            since=plan.begin,
-        )
-        for group in groups
-    ]  # fmt: skip
+    groups = make_groups(
+        plan.definitions, lambda one: plan.symbols[one.name], lambda one: plan.outside.get(one.name, ()), plan.untrusted
+    )
+    tracks = [Track(group=group, rows=_rows(group.key, plan, history), since=plan.begin) for group in groups]
     known = {symbol: found for names in plan.symbols.values() for symbol in names if (found := bridge.catalog.get(symbol))}
     engine = Engine(bridge, clock, tracks, lots={symbol: one.lot for symbol, one in known.items()}, columns=columns, tell=tell)
     await bridge.start()
@@ -116,10 +115,25 @@ async def _run(
     return outcome
 
 
+def _rows(key: GroupKey, plan: Plan, history: History) -> Iterator[Row]:
+    begin = warm_begin(key.interval, plan.begin, warm_rows(key.interval))
+    return history.rows(key.interval, key.symbols, begin, plan.end, joined_days(key.symbols, key.outside))
+
+
+def joined_days(symbols: Sequence[str], outside: Outside) -> list[date]:
+    """For each symbol the first day on which it belongs; nothing when all of them do from the beginning."""
+    if not outside or not outside[0][1]:
+        return []
+    first = {symbol: day for day, names in reversed(outside[1:]) for symbol in symbols if symbol not in names}
+    return [first[symbol] if symbol in outside[0][1] else date.min for symbol in symbols]
+
+
 def _days(plan: Plan, history: History) -> Sequence[date]:
     found: set[date] = set()
     for definition in plan.definitions:
-        found |= history.days(definition.interval, plan.symbols[definition.name], plan.begin, plan.end)
+        symbols, outside = plan.symbols[definition.name], plan.outside.get(definition.name, ())
+        joined = joined_days(symbols, outside)
+        found |= history.days(definition.interval, symbols, plan.begin, plan.end, joined)
     if not found:
         kinds = ", ".join(sorted({str(one.interval) for one in plan.definitions}))
         raise ReplayError(

@@ -123,9 +123,8 @@ def run_sweep(
     found: list[Variant] = []
     context = multiprocessing.get_context("spawn")  # a fork would take locks of threads along
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(grid)), mp_context=context) as pool:
-        bare = replace(plan, definitions=(), symbols={})
-        symbols = plan.symbols[plan.definitions[0].name]
-        tasks = [pool.submit(_replay_one, settings, bare, symbols, bars, dict(one.source)) for _values, one in grid]
+        name, bare = plan.definitions[0].name, replace(plan, definitions=())
+        tasks = [pool.submit(_replay_one, settings, bare, name, bars, dict(one.source)) for _values, one in grid]
         for (values, definition), task in zip(grid, tasks, strict=True):
             equity, days, trades = task.result()
             found.append(Variant(values=values, definition=definition, equity=equity, days=days, trades=trades))
@@ -134,10 +133,11 @@ def run_sweep(
 
 
 def _replay_one(
-    settings: Settings, plan: Plan, symbols: tuple[str, ...], bars: Path, source: Source
+    settings: Settings, plan: Plan, name: str, bars: Path, source: Source
 ) -> tuple[tuple[float, ...], tuple[date, ...], int]:
     definition = read_definition(source, load_factors(settings.factors))
-    plan = replace(plan, definitions=(definition,), symbols={definition.name: symbols})
+    symbols, outside = {definition.name: plan.symbols[name]}, {definition.name: plan.outside.get(name, ())}
+    plan = replace(plan, definitions=(definition,), symbols=symbols, outside=outside)
     listing = open_newest(settings.instruments_dir(), settings.instruments_file())
     outcome = replay_bars(settings, plan, History(BarStore(bars)), listing)
     days = outcome.days

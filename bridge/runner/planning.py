@@ -18,7 +18,6 @@ from bridge.scanner.programs import GroupKey
 
 # The members of a universe of the settings on a day, written down as well.
 Universe = Callable[[str, date], Sequence[str]]
-LEFT = "it does not belong to the universe any more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +58,20 @@ class Planner:
     def plan(self, enabled: Sequence[Enabled], day: date) -> tuple[list[Setting], dict[str, str]]:
         """The programs of a day, and of the definitions that are in none the reason; in a thread."""
         groups: dict[GroupKey, list[Member]] = {}
-        held_back: dict[GroupKey, dict[str, str]] = {}
         troubles: dict[str, str] = {}
         for one in enabled:
             try:
                 definition = self._read(one)
-                symbols, left = self._symbols(definition, one.accounts, day)
-                if not any(self._instrument(symbol) for symbol in symbols):
+                key = self._key(definition, one.accounts, day)
+                if not any(self._instrument(symbol) for symbol in key.symbols):
                     raise BridgeError("none of its symbols is in the list of instruments")
             except BridgeError as error:
                 troubles[one.name] = str(error)
                 continue
-            key = GroupKey(definition.interval, symbols)
             product = self._products[definition.strategy]
             member = Member(definition=definition, accounts=one.accounts, product=product, since=one.since)
             groups.setdefault(key, []).append(member)
-            held_back.setdefault(key, {}).update(left)
-        return [self._setting(key, members, held_back[key]) for key, members in groups.items()], troubles
+        return [self._setting(key, members) for key, members in groups.items()], troubles
 
     def _read(self, one: Enabled) -> Definition:
         record: DefinitionRecord | None = self._ledger.definitions.get(one.name)
@@ -83,7 +79,7 @@ class Planner:
             raise BridgeError("it is deleted")
         return self._definitions.read(record)
 
-    def _symbols(self, definition: Definition, accounts: Sequence[str], day: date) -> tuple[tuple[str, ...], dict[str, str]]:
+    def _key(self, definition: Definition, accounts: Sequence[str], day: date) -> GroupKey:
         """Its universe of the day, and what it holds of others, so that they can be left."""
         members = tuple(definition.symbols) or tuple(self._universe(definition.universe, day))
         held = [
@@ -93,10 +89,10 @@ class Planner:
             if position.by_strategy.get(definition.strategy) and key.product == self._products[definition.strategy]
         ]
         left = [symbol for symbol in sorted(set(held)) if symbol not in members]
-        return (*members, *left), dict.fromkeys(left, LEFT)
+        return GroupKey(definition.interval, (*members, *left), ((date.min, frozenset(left)),) if left else ())
 
-    def _setting(self, key: GroupKey, members: Sequence[Member], held_back: Mapping[str, str]) -> Setting:
-        tokens, lots, out = dict[int, str](), {}, dict(held_back)
+    def _setting(self, key: GroupKey, members: Sequence[Member]) -> Setting:
+        tokens, lots, out = dict[int, str](), {}, {}
         for place, symbol in enumerate(key.symbols):
             instrument = self._instrument(symbol)
             tokens[instrument.token if instrument is not None and instrument.token else -1 - place] = symbol

@@ -52,7 +52,6 @@ class Program:
         self.state = "its bars are being read"
         self.rest_until: datetime | None = None
         self.known_until: datetime | None = None
-        self.untrusted: dict[str, str] = {}
         self._store = store
         self._doctor = doctor
         self._closed: list[ClosedBars] = []
@@ -97,11 +96,11 @@ class Program:
         interval, symbols, today = self.key.interval, self.key.symbols, day_of(now)
         begin = warm_begin(interval, today)
         stored = self._store.read(interval, symbols, begin, today)
-        group, rows = Group(self.key, self.definitions), warm_rows(interval)
+        untrusted = self._examine(begin, today)
+        group, rows = Group(self.key, self.definitions, untrusted), warm_rows(interval)
         ends = [from_us(int(second) * _US) + interval.length for second in stored.times[-2:]]
         group.warm(Bars(stored.fields[-rows:], stored.days()[-rows:]), ends[-1] if ends else None)
         told = self._store.mark(self.mark)
-        self.untrusted = self._examine(begin, today)
         self.known_until = None if told is None else datetime.fromisoformat(told)
         self._before = ends[0] if len(ends) > 1 else None
         self.group, self.is_loaded = group, True
@@ -222,7 +221,7 @@ class Program:
 
     def evaluate(self, member: Member, holdings: Mapping[str, Holding], held_back: Mapping[str, str]) -> Evaluation:
         """What one definition wants after the latest bar."""
-        return self.group.evaluate(member.definition, holdings, lots=self.lots, untrusted=self.untrusted, held_back=held_back)
+        return self.group.evaluate(member.definition, holdings, lots=self.lots, held_back=held_back)
 
 
 def _is_usable(verdict: Verdict) -> bool:

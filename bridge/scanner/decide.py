@@ -339,8 +339,8 @@ class Evaluation:
             return f"held; {self._untrusted[self.symbols[place]]}"
         if self._reading.ages[place]:
             return "held; no bar now"
-        rank = self._rank_of(place)
-        return f"held, rank {rank}" if rank is not None else "held"
+        rank, why = self._rank_of(place), self._held_back.get(self.symbols[place])
+        return "held" + (f", rank {rank}" if rank is not None else "") + (f"; {why}" if why else "")
 
     def _failed(self, place: int) -> list[str]:
         return [name for name, term in self.definition.filters if self._value(term, place) == 0]

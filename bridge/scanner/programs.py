@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from types import MappingProxyType
+
+import numpy as np
 
 from bridge.core.bar import Interval
 from bridge.core.clock import IST
@@ -18,6 +21,11 @@ from bridge.scanner.terms import Bar, Bars, Engine, Reading, Term
 # So much of a symbol's history is stepped through before its terms are believed: three years of days, as MSCI's score asks for,
 # and of shorter bars what an ADX needs to forget how it was seeded.
 WARM_DAYS, WARM_BARS = 800, 600
+# Who of a group's symbols does not belong to the universe, from each day on, the oldest first.
+Outside = tuple[tuple[date, frozenset[str]], ...]
+OUTSIDE = "it does not belong to the universe any more"
+_NOBODY: frozenset[str] = frozenset()
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +34,40 @@ class GroupKey:
 
     interval: Interval
     symbols: tuple[str, ...]
+    outside: Outside = ()
 
 
 class Group:
-    """One engine for all definitions of the same bars. `closed_at` is when the latest bar closed that it has seen."""
+    """One engine for all definitions of the same bars. `closed_at` is when the latest bar closed that it has seen.
 
-    def __init__(self, key: GroupKey, definitions: Sequence[Definition]):
+    Symbols outside the universe, and those whose bars are not trusted, are stepped like all others and neither entered nor
+    counted in any rank. What is held outside is left by the definition's own rules, by the rank that it would have.
+    """
+
+    def __init__(self, key: GroupKey, definitions: Sequence[Definition], untrusted: Mapping[str, str] = _NONE):
         self.key = key
+        self.untrusted = untrusted
         self.definitions = tuple(definitions)
         factors = next((each.factors for each in definitions if each.factors is not None), None)
         self.engine = Engine(all_terms(definitions), len(key.symbols), factors=factors)
         self.closed_at: datetime | None = None
         self._reading: Reading | None = None
+        self.outside = key.outside[0][1] if key.outside else _NOBODY
+        self._count()
+
+    def begin_day(self, day: date) -> None:
+        """Have the members of this day from now on; before the first day that is named they are those of that one."""
+        outside = next((names for first, names in reversed(self.key.outside) if first <= day), self.outside)
+        if outside != self.outside:
+            self.outside = outside
+            self._count()
+
+    def _count(self) -> None:
+        if self.outside or self.untrusted:
+            left_out = self.outside | self.untrusted.keys()
+            self.engine.count(np.array([symbol not in left_out for symbol in self.key.symbols]))
+        else:
+            self.engine.count(None)
 
     def warm(self, bars: Bars, closed_at: datetime | None) -> None:
         """Step through a history whose last bar closed at `closed_at`."""
@@ -54,20 +84,24 @@ class Group:
         self._reading = self.engine.read()
         return self._reading
 
+    def pass_by(self, bar: Bar) -> None:
+        """A bar that only symbols had which have not belonged yet: their terms go on, and what was read last stands."""
+        self._reading = self._reading or self.engine.read()
+        self.engine.step(bar)
+
     def evaluate(
         self,
         definition: Definition,
         holdings: Mapping[str, Holding],
         *,
         lots: Mapping[str, Decimal],
-        untrusted: Mapping[str, str] | None = None,
-        held_back: Mapping[str, str] | None = None,
+        held_back: Mapping[str, str] = _NONE,
     ) -> Evaluation:
-        """What the definition wants after the latest bar."""
+        """What the definition wants after the latest bar. `held_back` says why no entry may be made in some symbols."""
         assert self.closed_at is not None
         return Evaluation(
-            definition, self._reading or self.engine.read(), self.key.symbols, holdings,
-            at=self.closed_at, lots=lots, untrusted=untrusted, held_back=held_back,
+            definition, self._reading or self.engine.read(), self.key.symbols, holdings, at=self.closed_at, lots=lots,
+            untrusted=self.untrusted, held_back={**held_back, **dict.fromkeys(self.outside, OUTSIDE)},
         )  # fmt: skip
 
 
@@ -76,13 +110,18 @@ def all_terms(definitions: Iterable[Definition]) -> list[Term]:
     return list(dict.fromkeys(term for definition in definitions for term in definition.terms()))
 
 
-def make_groups(definitions: Iterable[Definition], symbols_of: Callable[[Definition], Sequence[str]]) -> list[Group]:
-    """The groups of definitions; `symbols_of` says what a definition's universe is now."""
+def make_groups(
+    definitions: Iterable[Definition],
+    symbols_of: Callable[[Definition], Sequence[str]],
+    outside_of: Callable[[Definition], Outside] = lambda _definition: (),
+    untrusted: Mapping[Interval, Mapping[str, str]] = MappingProxyType({}),
+) -> list[Group]:
+    """The groups of definitions. `symbols_of` tells who is ever in a definition's universe, `outside_of` who is not when."""
     found: dict[GroupKey, list[Definition]] = {}
     for definition in definitions:
-        key = GroupKey(definition.interval, tuple(symbols_of(definition)))
+        key = GroupKey(definition.interval, tuple(symbols_of(definition)), outside_of(definition))
         found.setdefault(key, []).append(definition)
-    return [Group(key, members) for key, members in found.items()]
+    return [Group(key, members, untrusted.get(key.interval, _NONE)) for key, members in found.items()]
 
 
 def warm_rows(interval: Interval) -> int:

@@ -13,6 +13,9 @@ from bridge.web.text import MINUS, NOTHING, Amount, money, signed
 
 TEMPLATE = "report/replay.html"
 TRADES_SHOWN = 500
+SPANS_SHOWN = 60
+NAMES_SHOWN = 6
+FINDINGS_SHOWN = 80
 SYMBOLS_SHOWN = 40
 _LAKH, _CRORE = 100_000, 10_000_000
 _MONTH_COUNT = 12
@@ -56,6 +59,8 @@ def make_context(report: Mapping[str, Any]) -> dict[str, Any]:
         "signals": report["signals"],
         "trades": [_trade(row) for row in trades[-TRADES_SHOWN:]],
         "trades_left_out": max(0, len(trades) - TRADES_SHOWN),
+        "universes": [_universe(one) for one in report["universes"]],
+        "doctor": _doctor(report["doctor"]),
         "sweep": _sweep(report["sweep"]),
         "conventions": report["conventions"],
         "version": __version__,
@@ -178,6 +183,37 @@ def _trade(row: Mapping[str, Any]) -> dict[str, Any]:
         "entry_px": f"{row['entry_px']:,.2f}", "exit_px": NOTHING if row["exit_px"] is None else f"{row['exit_px']:,.2f}",
         "pnl": _amount(row["pnl"]), "charges": _rupees(row["charges"]), "return": _signed_percent(row["return"]),
     }  # fmt: skip
+
+
+def _universe(told: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [
+        {
+            "days": f"{span['begin']} to {span['end']}" if span["end"] > span["begin"] else span["begin"],
+            "members": f"{span['members']:,}", "came": _names(span["came"]), "went": _names(span["went"]),
+            "source": span["source"], "is_of_its_day": span["point_in_time"] == "yes",
+        }
+        for span in told["spans"]
+    ]  # fmt: skip
+    return {"name": told["name"], "spans": rows[:SPANS_SHOWN], "left_out": max(0, len(rows) - SPANS_SHOWN)}
+
+
+def _names(symbols: Sequence[str]) -> str:
+    if not symbols:
+        return NOTHING
+    more = f" and {len(symbols) - NAMES_SHOWN} more" if len(symbols) > NAMES_SHOWN else ""
+    return ", ".join(symbols[:NAMES_SHOWN]) + more
+
+
+def _doctor(told: Mapping[str, Any] | None) -> dict[str, Any]:
+    if told is None:
+        return {"findings": [], "left_out": 0, "examined": ""}
+    found = sorted(told["findings"], key=lambda row: not row["is_grave"])
+    grave = "traded all the same" if told["ignored"] else "not entered"
+    rows = [{**row, "outcome": grave if row["is_grave"] else "told only"} for row in found[:FINDINGS_SHOWN]]
+    examined = "; ".join(
+        f"{one['symbols']} series of {one['interval']} bars, {one['begin']} to {one['end']}" for one in told["examined"]
+    )
+    return {"findings": rows, "left_out": max(0, len(found) - FINDINGS_SHOWN), "examined": examined}
 
 
 def _sweep(sweep: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -269,7 +269,7 @@ def test_what_left_the_universe_may_be_left_and_not_entered(tmp_path: Path) -> N
         day.clock.ahead += timedelta(days=2, hours=22)  # Monday, before the opening
         day.to("09:10:00")
         day.bridge.connected_at = day.clock.now()
-        await until(lambda: SBIN in day.program().held_back and day.program().is_ready, "the new day")
+        await until(lambda: SBIN in day.program().group.outside and day.program().is_ready, "the new day")
         day.to("09:14:30")
         await day.bar("09:15", "789")
         await day.close("09:16")

@@ -55,8 +55,11 @@ def play(folder: Path, store: BarStore, *sources: dict, days=YEAR, product=None,
     strategies = {one.strategy: {"accounts": ["paper"], "product": product or "MIS"} for one in definitions}
     settings = make_settings(folder / "settings", accounts={"paper": account}, strategies=strategies)
     plan = Plan(
-        definitions=definitions, symbols={one.name: one.symbols for one in definitions}, begin=days[0], end=days[-1],
-        **{"slippage_bps": 0, "no_limits": True, "charges": False, "cash": 100_000_000, **values},
+        definitions=definitions, begin=days[0], end=days[-1],
+        **{
+            "symbols": {one.name: one.symbols for one in definitions}, "slippage_bps": 0, "no_limits": True, "charges": False,
+            "cash": 100_000_000, **values,
+        },
     )  # fmt: skip
     outcome = replay_bars(settings, plan, History(store), list_in_memory([]))
     assert outcome.faults == ()

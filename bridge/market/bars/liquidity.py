@@ -9,25 +9,31 @@ from bridge.core.bar import Interval
 from bridge.market.bars.series import Series
 from bridge.market.bars.store import BarStore
 from bridge.market.bars.synthetic import combine
+from bridge.market.bars.times import first_second
 from bridge.market.universe import Liquidity
 
 _RUPEES_IN_CRORE = 10_000_000
 
 
-def find_illiquid(store: BarStore, symbols: Sequence[str], day: date, liquidity: Liquidity) -> dict[str, str]:
-    """Why each of them that trades too little does, by the daily bars before `day`, or by minutes where there are none.
+def find_illiquid(
+    store: BarStore, symbols: Sequence[str], days: Sequence[date], liquidity: Liquidity
+) -> dict[date, dict[str, str]]:
+    """Why each of them that trades too little on a day does, by the daily bars before it, or by minutes where there are none.
 
-    A share without bars of half of the sessions is left out too: nobody knows what it trades.
+    A share without bars of half of the sessions is left out too: nobody knows what it trades. `days` rise.
     """
-    begin, end = day - timedelta(days=2 * liquidity.days + 15), day - timedelta(days=1)
-    found = {}
-    daily = store.read_each(Interval.DAY, symbols, begin, end)
-    minutes = dict(zip(symbols, store.read_each(Interval.MINUTE, symbols, begin, end), strict=True))
-    for symbol, series in zip(symbols, daily, strict=True):
-        last = (series if len(series) else combine(Interval.DAY, minutes[symbol])).take(slice(-liquidity.days, None))
-        why = _judge(last, liquidity)
-        if why:
-            found[symbol] = why
+    reach = timedelta(days=2 * liquidity.days + 15)
+    begin, end = days[0] - reach, days[-1] - timedelta(days=1)
+    spans = [(first_second(day - reach), first_second(day)) for day in days]
+    found: dict[date, dict[str, str]] = {day: {} for day in days}
+    for symbol, daily in zip(symbols, store.read_each(Interval.DAY, symbols, begin, end), strict=True):
+        parts = [daily.between(*span) for span in spans]
+        if not all(len(part) for part in parts):
+            minutes = combine(Interval.DAY, store.series(Interval.MINUTE, symbol, begin, end))
+            parts = [part if len(part) else minutes.between(*span) for part, span in zip(parts, spans, strict=True)]
+        for day, part in zip(days, parts, strict=True):
+            if why := _judge(part.take(slice(-liquidity.days, None)), liquidity):
+                found[day][symbol] = why
     return found
 
 

@@ -11,8 +11,8 @@ from bridge.market.universe_log import UniverseLog
 from bridge.settings import Settings
 
 
-def open_universes(settings: Settings, listing: Listing, clock: Clock) -> Universes:
-    """All of them; files are read when they are asked about."""
+def open_universes(settings: Settings, listing: Listing, clock: Clock, bars: BarStore | None = None) -> Universes:
+    """All of them; files are read when they are asked about. `bars` tell what trades, in place of the settings'."""
     specs = [
         UniverseSpec(
             name=name,
@@ -26,6 +26,6 @@ def open_universes(settings: Settings, listing: Listing, clock: Clock) -> Univer
         specs,
         log=UniverseLog(settings.universes_dir()),
         underlyings=listing.underlyings_of_futures,
-        find_illiquid=partial(find_illiquid, BarStore(settings.bars_file())),
+        find_illiquid=partial(find_illiquid, bars or BarStore(settings.bars_file())),
         today=lambda: clock.now().astimezone(IST).date(),
     )

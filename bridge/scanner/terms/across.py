@@ -1,36 +1,40 @@
-"""Terms across symbols: where one stands among all that are known, not stale and under the mask."""
+"""Terms across symbols: where one stands among all that are counted, known, not stale and under the mask."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from bridge.scanner.terms.bars import BoolArray, FloatArray
+from bridge.scanner.terms.bars import FloatArray
+from bridge.scanner.terms.moment import Moment
 from bridge.scanner.terms.term import Term
 
-Across = Callable[[Term, FloatArray], FloatArray]  # from the values of those who count to one for each of them
+# From the values of those who count, and some values (the same array, or those of others), to one for each of the latter.
+Across = Callable[[Term, FloatArray, FloatArray], FloatArray]
 
 
-def _z(_term: Term, values: FloatArray) -> FloatArray:
-    if values.min() == values.max():
+def _z(_term: Term, among: FloatArray, values: FloatArray) -> FloatArray:
+    if among.min() == among.max():
         return np.zeros_like(values)  # not by the deviation, which need not be exactly 0 of equal values
-    return np.asarray((values - values.mean()) / values.std())
+    return np.asarray((values - among.mean()) / among.std())
 
 
-def _rank(_term: Term, values: FloatArray) -> FloatArray:
-    ordered = np.sort(values)
-    return np.asarray(len(values) - np.searchsorted(ordered, values, side="right") + 1, dtype=np.float64)
+def _rank(_term: Term, among: FloatArray, values: FloatArray) -> FloatArray:
+    ordered = np.sort(among)
+    return np.asarray(len(among) - np.searchsorted(ordered, values, side="right") + 1, dtype=np.float64)
 
 
-def _pct(_term: Term, values: FloatArray) -> FloatArray:
-    ordered = np.sort(values)
-    return np.asarray(100.0 * np.searchsorted(ordered, values, side="right") / len(values))
+def _pct(_term: Term, among: FloatArray, values: FloatArray) -> FloatArray:
+    ordered = np.sort(among)
+    return np.asarray(100.0 * np.searchsorted(ordered, values, side="right") / len(among))
 
 
-def _top(term: Term, values: FloatArray) -> FloatArray:
+def _top(term: Term, among: FloatArray, values: FloatArray) -> FloatArray:
     n = int(term.params[0])
-    if n >= len(values):
+    if n > len(among):
         return np.ones_like(values)
-    least = np.partition(values, -n)[-n]
+    least = np.partition(among, -n)[-n]
+    if values is not among:
+        return np.asarray(values >= least, dtype=np.float64)
     chosen = values > least
     equal = np.flatnonzero(values == least)
     chosen[equal[: n - int(chosen.sum())]] = True
@@ -40,15 +44,24 @@ def _top(term: Term, values: FloatArray) -> FloatArray:
 ACROSS: dict[str, Across] = {"z": _z, "rank": _rank, "pct": _pct, "top": _top}
 
 
-def stand(term: Term, x: FloatArray, mask: FloatArray | None, live: BoolArray | None, out: FloatArray) -> None:
-    """Write each symbol's standing; unknown for those who do not count, but a known `no` under the mask is not in the top."""
-    who = np.isfinite(x)
-    if live is not None:
-        who &= live
+def stand(term: Term, x: FloatArray, mask: FloatArray | None, moment: Moment, out: FloatArray) -> None:
+    """Write each symbol's standing; unknown for those who are unknown, but a known `no` under the mask is not in the top.
+
+    Who is not counted moves nobody else, and is told where he would stand among those who are.
+    """
+    who, others = np.isfinite(x), None
+    if moment.live is not None:
+        who &= moment.live
     if mask is not None:
         who &= mask == 1
+    if moment.counted is not None:
+        others = who & ~moment.counted
+        who &= moment.counted
     out.fill(np.nan)
     if who.any():
-        out[who] = ACROSS[term.name](term, x[who])
+        compute, among = ACROSS[term.name], x[who]
+        out[who] = compute(term, among, among)
+        if others is not None:
+            out[others] = compute(term, among, x[others])
     if term.name == "top" and mask is not None:
         out[mask == 0] = 0.0

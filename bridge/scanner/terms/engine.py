@@ -71,6 +71,13 @@ class Engine:
         for bar in bars:
             self.step(bar)
 
+    def count(self, who: BoolArray | None) -> None:
+        """Have only these symbols count in ranks from now on, or all; the others are told where they would stand among them."""
+        self._moment.counted = None
+        if who is not None and not who.all():
+            self._moment.counted = np.resize(who, self._moment.symbols)
+            self._moment.counted[self.symbols :] = False
+
     def step(self, bar: Bar) -> None:
         """One closed bar of all symbols. Raises TermError for a day before the latest, or one that is missing."""
         self._compute(bar)

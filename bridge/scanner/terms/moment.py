@@ -14,7 +14,8 @@ NEVER = 2**40  # age of a symbol that has had no bar
 class Moment:
     """The bar being computed.
 
-    `present` is None when every symbol has a bar, else `absent` names the others; `live` is None when none is stale.
+    `present` is None when every symbol has a bar, else `absent` names the others; `live` is None when none is stale, and
+    `counted` when everybody counts in ranks.
     """
 
     def __init__(self, symbols: int):
@@ -24,6 +25,7 @@ class Moment:
         self.present: BoolArray | None = None
         self.absent: Sequence[int] = ()
         self.live: BoolArray | None = None
+        self.counted: BoolArray | None = None
         self.day: date | None = None
         self.rings: list[Ring] = []
         self.kept: list[FloatArray] = []

@@ -213,7 +213,7 @@ class Plan:
             return [self._window(term, out)]
         if term.name in ACROSS:
             mask = inputs[1] if len(inputs) > 1 else None
-            return [lambda: stand(term, inputs[0], mask, moment.live, out)]
+            return [lambda: stand(term, inputs[0], mask, moment, out)]
         if term.name in _PERIODS:
             return self._period(term, out)
         if term.name in ("cross_over", "cross_under"):

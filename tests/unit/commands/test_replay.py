@@ -6,6 +6,7 @@ import pytest
 
 from bridge.cli import main
 from bridge.market.bars.series import COLUMNS
+from bridge.market.universe_log import UniverseLog
 from tests.support.replays import YEAR, daily_times, walk
 
 DEFINITION = """
@@ -87,3 +88,108 @@ def test_what_is_wrong_is_named(folder, capsys, arguments, told):
     """A sentence and an exit code, never a traceback."""
     assert replay(folder, *arguments) != 0
     assert told in capsys.readouterr().err
+
+
+NAMES = ("NSE:AAA", "NSE:BBB", "NSE:CCC", "NSE:DDD")
+RANK = """
+name: rank
+strategy: swing
+universe: mine
+interval: 1d
+score: roc(close, 5)
+top: 2
+keep: 2
+long: {}
+size: {rupees: 50000}
+"""
+
+
+def write_bars(folder, **changed):
+    """The year of four symbols; a function by name changes the price of a day."""
+    lines = ["symbol,time,open,high,low,close,volume"]
+    for seed, symbol in enumerate(NAMES):
+        series = walk(seed, daily_times())
+        for row, day in enumerate(YEAR):
+            part = changed.get(symbol[4:], lambda _row: 1.0)(row)
+            if part is None:
+                continue
+            numbers = ",".join(f"{float(getattr(series, name)[row]) * part:.2f}" for name in COLUMNS[:4])
+            lines.append(f"{symbol},{day},{numbers},1000")
+    (folder / "bars.csv").write_text("\n".join(lines))
+
+
+def write_universe(folder, *lists):
+    """A universe of the settings with these lists, each of a span of days."""
+    config = CONFIG.replace("DATA", str(folder / "data"))
+    (folder / "bridge.yaml").write_text(config + "universes: {mine: {file: mine.csv}}\n")
+    (folder / "mine.csv").write_text("Symbol\n" + "\n".join(NAMES))
+    (folder / "rank.yaml").write_text(RANK)
+    for first, last, symbols in lists:
+        for day in (first, last):
+            UniverseLog(folder / "data" / "universes").write("mine", day, symbols, {})
+
+
+def report_of(folder):
+    return json.loads((folder / "out" / "report.json").read_text())
+
+
+def test_the_members_are_those_of_each_day_and_the_report_says_so(folder, capsys):
+    """One that joins in the middle is entered only from then on; of days before the first list, a later one stood in."""
+    write_bars(folder)
+    write_universe(folder, (YEAR[40], YEAR[99], NAMES[:3]), (YEAR[100], YEAR[-1], NAMES[1:]))
+    assert replay(folder, "--definition", "rank.yaml") == 0
+    report, told = report_of(folder), capsys.readouterr().out
+    (universe,) = report["universes"]
+    assert [(span["members"], span["point_in_time"], span["days"]) for span in universe["spans"]] == [
+        (3, "biased", 40), (3, "yes", 60), (3, "yes", len(YEAR) - 100)
+    ]  # fmt: skip
+    assert (universe["spans"][2]["came"], universe["spans"][2]["went"]) == ([NAMES[3]], [NAMES[0]])
+    stamps = [stamp["message"] for stamp in report["stamps"] if stamp["tone"] == "warn"]
+    assert len(stamps) == 1
+    assert f"the list of {YEAR[40]} stood in, which nobody had then" in stamps[0]
+    assert f"! {stamps[0]}" in told
+    entered = {symbol: [t["entered_at"][:10] for t in report["trade_list"] if t["symbol"] == symbol] for symbol in NAMES}
+    assert min(entered[NAMES[3]]) >= YEAR[100].isoformat() > max(entered[NAMES[0]]) > YEAR[40].isoformat()
+    assert report["benchmarks"][0]["name"] == "all 3, held in equal parts"
+    page = (folder / "out" / "report.html").read_text()
+    assert "Members of mine" in page
+    assert "not of its day" in page
+
+
+def test_what_the_data_doctor_doubts_is_found_told_and_not_entered(folder, capsys):
+    """A split that nobody adjusted for, and two symbols that are swapped; one that ends early is told and traded."""
+    swap = {"CCC": lambda row: 1.0 if row < 120 else 5.0, "BBB": lambda row: 5.0 if row < 120 else 1.0}
+    write_bars(folder, AAA=lambda row: 1.0 if row < 90 else 0.2, DDD=lambda row: 1.0 if row < 200 else None, **swap)
+    write_universe(folder, (YEAR[0], YEAR[-1], NAMES))
+    assert replay(folder, "--definition", "rank.yaml") == 0
+    report, told = report_of(folder), capsys.readouterr().out
+    grave = {(one["symbol"], one["complaint"]) for one in report["doctor"]["findings"] if one["is_grave"]}
+    assert ("NSE:AAA", "split") in grave
+    assert {symbol for symbol, _ in grave} == set(NAMES[:3])
+    assert ("NSE:DDD", "stale") in {(one["symbol"], one["complaint"]) for one in report["doctor"]["findings"]}
+    assert {trade["symbol"] for trade in report["trade_list"]} == {"NSE:DDD"}
+    (stamp,) = [stamp["message"] for stamp in report["stamps"] if stamp["tone"] == "warn"]
+    assert stamp == (
+        "The data doctor doubts the bars of 3 symbols; they were neither ranked nor entered: NSE:AAA, NSE:BBB, NSE:CCC."
+    )
+    assert "✗ NSE:AAA 1d: split: opens on" in told
+    assert "What the data doctor found" in (folder / "out" / "report.html").read_text()
+    assert replay(folder, "--definition", "rank.yaml", "--ignore-doctor") == 0
+    report = report_of(folder)
+    assert {trade["symbol"] for trade in report["trade_list"]} > {"NSE:AAA", "NSE:DDD"}
+    assert any("they were traded all the same" in stamp["message"] for stamp in report["stamps"])
+    assert report["doctor"]["ignored"]
+
+
+def test_one_companys_prices_in_anothers_file_are_found(folder):
+    """Nobody can say whose they are: neither is traded, in a sweep as little as by itself."""
+    write_bars(folder)
+    text = (folder / "bars.csv").read_text().splitlines()
+    twin = [line.replace("NSE:AAA", "NSE:DDD") for line in text if line.startswith("NSE:AAA")]
+    (folder / "bars.csv").write_text("\n".join([line for line in text if not line.startswith("NSE:DDD")] + twin))
+    write_universe(folder, (YEAR[0], YEAR[-1], NAMES))
+    assert replay(folder, "--definition", "rank.yaml", "--sweep", "size.rupees=50000") == 0
+    report = report_of(folder)
+    assert {trade["symbol"] for trade in report["trade_list"]} == {"NSE:BBB", "NSE:CCC"}
+    assert report["sweep"]["rows"][0]["trades"] == len(report["trade_list"])
+    assert any("NSE:AAA, NSE:DDD" in stamp["message"] for stamp in report["stamps"])

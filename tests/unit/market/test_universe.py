@@ -53,7 +53,7 @@ class Days:
         self.shares = list(shares)
         self.universes = Universes(
             specs, log=UniverseLog(folder / "universes"), underlyings=lambda: self.shares, today=lambda: self.today,
-            find_illiquid=lambda symbols, day, liquidity: dict(illiquid or {}),
+            find_illiquid=lambda symbols, days, liquidity: {day: dict(illiquid or {}) for day in days},
         )  # fmt: skip
 
 
@@ -189,13 +189,16 @@ def test_what_trades_too_little_is_judged_by_the_days_before(folder):
     past.merge(Interval.DAY, [Part(symbol=symbol, series=one.between(0, begin)) for symbol, one in daily.items()])
     turnover = sorted(float((one.close * one.volume)[days.index(DAY) - 20 : days.index(DAY)].mean()) for one in daily.values())
     limits = Liquidity(min_turnover=Decimal(int(turnover[1])), min_volume=Decimal(1))
-    found = [find_illiquid(store, [*plan.symbols, "NSE:NONE"], DAY, limits) for store in (past, whole)]
+    found = [find_illiquid(store, [*plan.symbols, "NSE:NONE"], [DAY], limits)[DAY] for store in (past, whole)]
     assert found[0] == found[1]
     assert "NSE:NONE" in found[0]
     assert found[0]["NSE:NONE"] == "only 0 of the last 20 sessions have a bar"
     assert any(why.startswith("turnover ₹") for why in found[0].values())
     assert 1 < len(found[0]) < 4
-    many = find_illiquid(whole, ["NSE:A"], DAY, Liquidity(min_volume=Decimal(10**12)))
+    before = DAY - timedelta(days=1)
+    both = find_illiquid(whole, [*plan.symbols, "NSE:NONE"], [before, DAY], limits)
+    assert both == {day: find_illiquid(whole, [*plan.symbols, "NSE:NONE"], [day], limits)[day] for day in (before, DAY)}
+    many = find_illiquid(whole, ["NSE:A"], [DAY], Liquidity(min_volume=Decimal(10**12)))[DAY]
     assert many["NSE:A"].endswith("a day, less than 1000000000000")
 
 
@@ -228,3 +231,31 @@ def test_the_commands_show_and_record(folder, monkeypatch, capsys):
     (folder / "bridge.yaml").write_text(json.dumps(told))
     assert cli.main(["universe", "record"]) == 2
     assert "name a file of shares, or derivatives: true" in capsys.readouterr().err
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    records=st.lists(st.tuples(st.integers(1, 6), st.sets(st.sampled_from("ABCD"), min_size=1)), max_size=5),
+    today=st.integers(-3, 25),
+)
+def test_the_members_over_a_span_are_those_of_each_of_its_days(tmp_path_factory, records, today):
+    """In stretches that begin where something changes, and only there. No list but the first changes a day before its own."""
+    folder = tmp_path_factory.mktemp("span")
+    (folder / "index.csv").write_text("Symbol\nNOW\n")
+    days, at = Days(folder, UniverseSpec(name="n", file=folder / "index.csv")), DAY
+    log = UniverseLog(folder / "universes")
+    log.write("n", DAY, ("NSE:A",), {})
+    days.today, span = DAY + timedelta(days=today), (DAY - timedelta(days=3), DAY + timedelta(days=30))
+    every = [span[0] + timedelta(days=number) for number in range(34)]
+    for step, letters in records:
+        before = {day: days.universes.as_of("n", day).symbols for day in every}
+        at += timedelta(days=step)
+        log.write("n", at, tuple(sorted(f"NSE:{letter}" for letter in letters)), {})
+        changed = [day for day in every if days.universes.as_of("n", day).symbols != before[day]]
+        assert all(day >= at or day == days.today for day in changed)
+    found = days.universes.during("n", *span)
+    for day in every:
+        own, holds = days.universes.as_of("n", day), [members for members in found if members.day <= day][-1]
+        assert (own.symbols, own.point_in_time, own.source) == (holds.symbols, holds.point_in_time, holds.source)
+        assert (own.listed_on is None) == (own.point_in_time is PointInTime.YES)
+    assert all((a.symbols, a.source) != (b.symbols, b.source) for a, b in pairwise(found))

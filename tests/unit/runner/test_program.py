@@ -16,7 +16,10 @@ from bridge.core.clock import IST
 from bridge.core.enums import Product
 from bridge.core.market import Tick
 from bridge.market.bars.doctor import Doctor
-from bridge.market.bars.store import BarStore
+from bridge.market.bars.series import Series
+from bridge.market.bars.store import BarStore, Part
+from bridge.market.bars.synthetic import weekdays
+from bridge.market.bars.times import first_second
 from bridge.market.calendar import load_calendar
 from bridge.market.instruments import load_catalog
 from bridge.runner.books import Member
@@ -58,11 +61,13 @@ def ends_at() -> datetime:
     return found[1]
 
 
-def make_program(folder: Path, heard_since: datetime = OPENING - MINUTE, **changes: Any) -> Program:
+def make_program(
+    folder: Path, heard_since: datetime = OPENING - MINUTE, outside: frozenset[str] = frozenset(), **changes: Any
+) -> Program:
     definition = read_definition({**CROSS, **changes})
     member = Member(definition=definition, accounts=("paper",), product=Product.MIS, since=OPENING - MINUTE)
     setting = Setting(
-        key=GroupKey(definition.interval, SYMBOLS), members=(member,), held_back={},
+        key=GroupKey(definition.interval, SYMBOLS, ((date.min, outside),)), members=(member,), held_back={},
         tokens=dict(enumerate(SYMBOLS, start=1)), lots=dict.fromkeys(SYMBOLS, Decimal(1)),
     )  # fmt: skip
     store = BarStore(folder / "bars.db")
@@ -168,3 +173,32 @@ def test_the_first_bar_that_was_heard_whole(interval: str, heard: str, whole: st
     """Bars count from the opening."""
     at, expected = (datetime.fromisoformat(f"2026-11-20T{each}").replace(tzinfo=IST) for each in (heard, whole))
     assert hours().whole_from(Interval(interval), at) == expected
+
+
+def test_bars_that_are_doubted_and_who_left_the_universe_count_in_no_rank(tmp_path: Path) -> None:
+    """The first of the ranking is the best of those who belong and are trusted."""
+    days = weekdays(date(2026, 9, 1), date(2026, 11, 19))
+    store, times = BarStore(tmp_path / "bars.db"), np.array([first_second(day) for day in days])
+    for number, symbol in enumerate(SYMBOLS):
+        close = np.round(np.cumprod(1 + np.random.default_rng(number).normal(0, 0.01, len(days))) * (500 - 100 * number), 2)
+        if number == 0:
+            close[:20] *= 5
+        series = Series(times=times, open=close, high=close, low=close, close=close, volume=np.full(len(days), 100.0))
+        store.merge(Interval.DAY, [Part(symbol=symbol, series=series)])
+    ranking: dict[str, Any] = {
+        "interval": "1d",
+        "cadence": "bar",
+        "score": "close",
+        "top": 1,
+        "keep": 1,
+        "filters": {},
+        "long": {},
+    }
+    program = make_program(tmp_path, **ranking)
+    program.load(OPENING)
+    found = ask(program)
+    assert [(wish.symbol, wish.rank) for wish in found.wishes] == [(SYMBOLS[1], 1)]
+    assert found.line(0).why.startswith("split: opens on")
+    program = make_program(tmp_path, outside=frozenset({SYMBOLS[1]}), **ranking)
+    program.load(OPENING)
+    assert [(wish.symbol, wish.rank) for wish in ask(program).wishes] == [(SYMBOLS[2], 1)]

@@ -188,3 +188,31 @@ def test_flat_prices_have_no_ratio_to_their_volatility():
     """0/0 is unknown, and is ranked nowhere."""
     bars = flat(300, 2)
     assert np.isnan(run([t.roc(t.close, 5) / t.volatility(t.close, 20)], bars)[-1]).all()
+
+
+@FEW
+@given(st.lists(st.tuples(st.integers(1, 6).map(float), st.booleans()), min_size=2, max_size=12), st.integers(1, 4))
+def test_who_does_not_count_is_told_where_he_would_stand_and_moves_nobody(symbols, n):
+    """Members stand as if they were alone; each other one as if he alone were with them."""
+    closes, counts = np.array([close for close, _ in symbols]), np.array([member for _, member in symbols])
+    texts = ("rank(close)", "pct(close)", "z(close)", f"top(close, {n})")
+    engine = Engine([parse(text) for text in texts], len(closes))
+    engine.count(counts)
+    engine.step(one_bar(closes))
+    found = engine.read().values
+    if not counts.any():
+        assert np.isnan(found).all()
+        return
+    alone = np.array([once(text, closes[counts]) for text in texts])
+    np.testing.assert_array_equal(found[:, counts], alone)
+    for place in np.flatnonzero(~counts):
+        better = float((closes[counts] > closes[place]).sum())
+        assert found[0, place] == 1 + better
+        assert found[1, place] == 100 * (closes[counts] <= closes[place]).sum() / counts.sum()
+        assert found[3, place] == (better < n)
+        same = np.flatnonzero(closes[counts] == closes[place])
+        if same.size:
+            assert found[2, place] == pytest.approx(alone[2, same[0]])
+    engine.count(None)
+    engine.step(one_bar(closes))
+    np.testing.assert_array_equal(engine.read().values, [once(text, closes) for text in texts])
