@@ -266,6 +266,12 @@ def _add_upkeep(commands: "Commands") -> None:
     audit = _add_group(commands, "audit", "the record of everything that happened")
     verify = _add(audit, "verify", "audit:verify", "prove that no record was changed, removed or added")
     verify.add_argument("--head", metavar="SEQ:HASH", help="a head noted earlier, which must still be part of the chain")
+    export = _add(audit, "export", "audit:export", "write the records of some days to a file, and print its SHA-256")
+    export.add_argument("--from", dest="since", metavar="2026-11-01", required=True, help="first day, in India")
+    export.add_argument("--to", dest="until", metavar="2026-11-30", help="last day (default: today)")
+    export.add_argument("--account", metavar="A", help="without what concerns other accounts alone")
+    told = "where to; .jsonl for lines of JSON, .csv for a table"
+    export.add_argument("--out", metavar="FILE", required=True, help=told)
     operator = _add_group(commands, "operator", "the person who runs the bridge")
     password = _add(operator, "password", "operator:password", "set the password of the pages")
     password.add_argument("--stdin", action="store_true", help="read it from standard input instead of asking twice")

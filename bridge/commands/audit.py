@@ -1,13 +1,18 @@
-"""`bridge audit verify`: walks the chain of records from the first on, also while a bridge runs."""
+"""`bridge audit verify · export`: walks the chain of records, or hands them out, also while a bridge runs."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 from bridge.commands.client import CommandError, open_reads
+from bridge.core.audit_entry import AuditEntry
+from bridge.core.clock import IST, SystemClock
 from bridge.core.errors import ConfigError
+from bridge.reports.audit_file import Written, write_entries
 from bridge.settings import Settings, load_settings
 from bridge.store.audit import AuditTuple, verify_chain
 from bridge.vault import KEY_FILE, Vault
@@ -37,6 +42,55 @@ def verify(arguments: argparse.Namespace) -> int:
         if not noted[0]:
             print("Note the head elsewhere and give it to --head next time: only that proves that nothing was cut off the end.")
     return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write the records of some days to a file, and print its digest."""
+    settings, out = load_settings(), Path(arguments.out)
+    if out.suffix not in (".jsonl", ".csv"):
+        raise ConfigError(f"--out {arguments.out!r} must end in .jsonl or .csv, which says how it is written")
+    if arguments.account is not None and arguments.account not in settings.accounts:
+        raise ConfigError(f"there is no account {arguments.account!r}; accounts are {', '.join(settings.accounts)}")
+    first, last = read_days(arguments.since, arguments.until, SystemClock().now())
+    entries = open_reads(settings).entries(_midnight(first), _midnight(last + timedelta(days=1)), arguments.account)
+    written = _write_whole(out, entries)
+    print(f"{written.entries} records of {first} to {last} in {out}.", file=sys.stderr)
+    if written.entries:
+        print(f"Numbers {written.first} to {written.last}; head {written.last}:{written.head}", file=sys.stderr)
+    print(f"{written.sha256}  {out}")
+    return 0
+
+
+def _write_whole(out: Path, entries: Iterable[AuditEntry]) -> Written:
+    """The file is there whole or not at all, and nobody else's to read."""
+    fresh = out.with_name(f"{out.name}.{os.getpid()}.new")
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            written = write_entries(entries, file, as_csv=out.suffix == ".csv")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(out)
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written: {error.strerror}") from None
+    finally:
+        fresh.unlink(missing_ok=True)
+    return written
+
+
+def read_days(since: str, until: str | None, now: datetime) -> tuple[date, date]:
+    """The first and the last day in India, today when none is named; ConfigError when they are none or in disorder."""
+    try:
+        first = date.fromisoformat(since)
+        last = date.fromisoformat(until) if until is not None else now.astimezone(IST).date()
+    except ValueError:
+        raise ConfigError(f"--from and --to are days such as 2026-11-20, not {since!r} and {until!r}") from None
+    if not first <= last < date.max:
+        raise ConfigError(f"--to {last} lies before --from {first}, or beyond all days")
+    return first, last
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), IST)
 
 
 class _Walk:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, select, text
 
 from bridge.core.alert import Alert
+from bridge.core.audit_entry import AuditEntry
 from bridge.core.clock import from_us, to_us
 from bridge.core.enums import Product, Side
 from bridge.core.fill import Fill
@@ -29,6 +30,7 @@ from bridge.core.views import (
 )
 from bridge.store import tables
 from bridge.store.audit import AuditTuple
+from bridge.store.export import read_entries
 from bridge.store.mapping import decode_alert, decode_broker_session, decode_hold, decode_order, decode_position, decode_trade
 from bridge.store.sql import table_of
 
@@ -202,6 +204,10 @@ class Reads:
             for row in rows:
                 yield tuple(row)
             after = rows[-1].seq
+
+    def entries(self, first: datetime, end: datetime, account: str | None = None) -> Iterator[AuditEntry]:
+        """The records from `first` on and before `end` with what they tell of; see `read_entries`."""
+        return read_entries(self._engine, first, end, account)
 
     def unaudited(self) -> list[str]:
         """Alerts and fills that no audit record tells of: what a cut-off end of the chain would leave behind."""

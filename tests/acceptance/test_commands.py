@@ -1,5 +1,7 @@
 """The story of a person at a terminal: every command of the contract, with and without a bridge that runs."""
 
+import csv
+import hashlib
 import json
 import os
 import re
@@ -244,6 +246,31 @@ def test_audit_verify_accepts_its_own_head_later(traded):
     forged = traded.run("audit", "verify", "--head", f"{count}:{'0' * 64}")
     assert (forged.code, f"record {count} is not the one that was noted" in forged.err) == (1, True)
     assert traded.run("audit", "verify", "--head", "12").code == 2
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_audit_export_hands_out_every_record_with_what_it_tells_of(traded, ending):
+    """The chain's numbers and hashes, the alert, the order and its fill; the digest is the file's, as sha256sum writes it."""
+    head, count = head_of(traded.run("audit", "verify").out)
+    out = traded.folder / f"audit.{ending}"
+    done = traded.run("audit", "export", "--from", "2026-01-01", "--out", str(out))
+    assert done.code == 0, done.err
+    assert done.out == f"{hashlib.sha256(out.read_bytes()).hexdigest()}  {out}\n"
+    assert f"head {head}" in done.err
+    assert out.stat().st_mode & 0o077 == 0
+    if ending == "csv":
+        with out.open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+    else:
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [int(row["seq"]) for row in rows] == list(range(1, count + 1))
+    assert rows[-1]["hash"] == head.partition(":")[2]
+    by_action = {row["action"]: row for row in rows}
+    arrival, fill = by_action["alert_accepted"], by_action["order_fill"]
+    assert (arrival["source"], '"quantity"' in arrival["body"], "[token]" in arrival["body"]) == ("tradingview", True, True)
+    assert (fill["symbol"], fill["side"], fill["last_qty"], fill["account"]) == ("NSE:SBIN", "BUY", "5", "paper")
+    assert fill["transact_time"].endswith("Z")
+    assert sorted(path.name for path in traded.folder.glob("audit.*")) == [f"audit.{ending}"]
 
 
 def test_audit_verify_finds_an_edited_record(traded):

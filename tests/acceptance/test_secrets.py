@@ -120,6 +120,9 @@ def test_no_secret_is_in_any_log_page_answer_or_file(server: Served) -> None:
     by_command = json.loads(minted.stdout)["token"]
     server.done(by_command, action="buy", quantity="1")
     assert server.command("audit", "verify").returncode == 0
+    for ending in ("jsonl", "csv"):  # read with all the other files below
+        exported = server.command("audit", "export", "--from", "2026-01-01", "--out", str(server.folder / f"audit.{ending}"))
+        assert exported.returncode == 0, exported.stderr
     checked = server.command("check")
     read |= {"check": (checked.stdout + checked.stderr).encode(), "mint errors": minted.stderr.encode()}
     assert server.stop() == 0

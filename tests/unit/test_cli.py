@@ -21,6 +21,7 @@ COMMANDS = {
         "login",
         "status",
         "check",
+        "audit export",
         "audit verify",
         "instruments sync",
         "instruments ban",
