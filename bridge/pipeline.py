@@ -203,7 +203,7 @@ class Pipeline:
                 kept.received_at,
                 alert_id=kept.alert_id,
                 code=kept.code,
-                message=kept.message,
+                message=f"{kept.message} {kept.hint}".rstrip(),
             )
             tx.touch("alert")
 

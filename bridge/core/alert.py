@@ -25,7 +25,10 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedAlert:
-    """An authentic delivery that was not accepted; kept so that the trader sees it. `received_at` is aware UTC."""
+    """An authentic delivery that was not accepted; kept so that the trader sees it. `received_at` is aware UTC.
+
+    `hint` is the mend that the sender is told; TradingView shows it to nobody, so the record of the refusal has it too.
+    """
 
     alert_id: str
     received_at: datetime
@@ -37,6 +40,7 @@ class RefusedAlert:
     code: str
     message: str
     field: str | None
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,7 +151,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.SYMBOL_NOT_ALLOWED: "The symbol is not on the list of symbols allowed here.",
     Reason.INSTRUMENT_EXPIRED: "The contract has expired.",
     Reason.NOT_TRADABLE: "This is an index: it can be quoted but not traded.",
-    Reason.NO_QUANTITY: "Neither the alert nor the strategy's settings say how much to trade.",
+    Reason.NO_QUANTITY: "Neither `quantity` in the alert nor strategies.<name>.quantity in the settings says how much.",
     Reason.LOT: "The quantity is not a whole number of lots.",
     Reason.TICK: "The price is not a whole number of ticks.",
     Reason.SHORT_NOT_ALLOWED: "This product cannot hold a short position.",

@@ -99,6 +99,7 @@ class Intake:
             code=error.code.value,
             message=error.message,
             field=error.field,
+            hint=error.hint or "",
         )
         return Refusal(error=error, kept=kept)
 
@@ -133,4 +134,5 @@ class Intake:
             code=error.code.value,
             message=blank_secrets(error.message, credential.secret_texts),
             field=error.field,
+            hint=blank_secrets(error.hint or "", credential.secret_texts),
         )

@@ -74,7 +74,7 @@ def read_text(fields: Fields, name: str) -> str | None:
         return value.strip() or None
     if isinstance(value, Decimal):
         return str(value)
-    raise RefusedError(RefusalCode.E_FIELD, f"`{name}` must be a text.", field=name)
+    raise RefusedError(RefusalCode.E_FIELD, f"`{name}` must be a text.", field=name, hint=f'Write it as "{name}": "…".')
 
 
 def read_number(fields: Fields, name: str) -> Decimal | None:
@@ -147,6 +147,8 @@ def _read_epoch(text: str) -> datetime:
 
 
 def _number_hint(text: str) -> str:
+    if text.rstrip().endswith("%"):
+        return "Write units: shares of money or of a position are not read. For a position that is wanted, send a `target`."
     if text.strip().lower() in _NO_VALUE:
         return "TradingView had no value for the placeholder; send the alert only where it has one."
     if "," in text:

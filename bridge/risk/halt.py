@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
-from bridge.core.clock import iso
+from bridge.core.clock import IST
 from bridge.core.decision import Denied
 from bridge.core.enums import TradingMode
 from bridge.core.reasons import Reason
@@ -38,10 +38,10 @@ def may_send(states: Iterable[TradingState], *, reduce_only: bool) -> Denied | N
 def _halted(state: TradingState) -> Denied:
     lets_out = "only exits leave" if state.mode is TradingMode.REDUCING else "no order leaves"
     why = f", {state.message}" if state.message else ""
-    since = f"{state.mode} since {iso(state.since)} by {state.by}"
+    since = f"{state.mode} since {state.since.astimezone(IST):%d %b %H:%M} IST by {state.by}"
     return Denied(
         reason=Reason.HALTED,
-        message=f"Trading is halted ({state.scope}, {since}{why}): {lets_out}.",
+        message=f"Trading is halted ({state.scope}, {since}{why}): {lets_out} until somebody resumes it.",
         scope=str(state.scope),
         limit=TradingMode.ACTIVE,
         observed=state.mode,

@@ -200,7 +200,9 @@ def price_known(case: Case) -> Denied | None:
     """There is a price to reckon the order with: its own, or for a market order the latest of the instrument."""
     if case.price is not None:
         return None
-    return Denied(reason=Reason.NO_PRICE, message=f"No price is known for {case.intent.symbol}.")
+    return Denied(
+        reason=Reason.NO_PRICE, message=f'No price is known for {case.intent.symbol}; send "price": "{{{{close}}}}" along.'
+    )
 
 
 def token_notional(case: Case) -> Denied | None:

@@ -271,7 +271,7 @@ def make_account(view: AccountView, now: datetime) -> AccountCard:
     """The card of an account."""
     return AccountCard(
         name=view.name,
-        kind="simulated money" if view.is_paper else view.broker,
+        kind="simulated money" if view.is_paper else f"real money, at {view.login.broker if view.login else view.broker}",
         session=Chip(text="connected", tone="good") if view.connected else Chip(text="not connected", tone="bad"),
         message=view.message,
         login=None if view.login is None else make_login(view.login, now),

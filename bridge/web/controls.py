@@ -71,11 +71,13 @@ def make_state(states: Sequence[TradingState], accounts: Iterable[str], strategi
     mode = current.mode if current else TradingMode.ACTIVE
     headline, sentence = HEADLINES[mode]
     is_limited = {scope.kind + scope.name for scope in scopes if _mode(by_scope.get(scope)) is not TradingMode.ACTIVE}
+    tone = MODE_CHIPS[mode].tone
     if mode is TradingMode.ACTIVE and is_limited:
+        tone, headline = "warn", "Trading is on in part"
         sentence = "Orders that the risk engine approves leave, with the exceptions below."
     return StatePart(
         mode=mode.value,
-        tone=MODE_CHIPS[mode].tone,
+        tone=tone,
         headline=headline,
         sentence=sentence,
         note=_note(current, now),

@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 BY = "operator"
-ALERTS_SHOWN = 50
+ALERTS_SHOWN = 20
 ALERTS_PER_PAGE = 100
-ORDERS_SHOWN = 15
+# Whatever works is shown: it is at risk. Of what has ended, the alerts tell the rest.
+OPEN_SHOWN, CLOSED_SHOWN = 200, 8
+EXTERNAL_SHOWN = 15
 ALARMS_SHOWN = 10
 ALARMS_LAST = timedelta(hours=24)
 ALARMS = (AuditAction.ALARM_RAISED, AuditAction.DRIFT_FOUND)
@@ -226,15 +228,16 @@ class Pages:
 
     def _orders(self, snapshot: Snapshot) -> Mapping[str, object]:
         """The open ones first, however old, then the latest of the others."""
-        opened = self._reads.orders(ORDERS_SHOWN, open_only=True)
-        closed = [view for view in self._reads.orders(ORDERS_SHOWN) if view.status.is_closed]
-        shown = [contexts.make_order(view, snapshot.now) for view in (opened + closed)[:ORDERS_SHOWN]]
-        return {"orders": shown, "open_orders": len(opened)}
+        opened = self._reads.orders(OPEN_SHOWN, open_only=True)
+        closed = [view for view in self._reads.orders(CLOSED_SHOWN) if view.status.is_closed]
+        shown = [contexts.make_order(view, snapshot.now) for view in opened + closed]
+        more = " or more" if len(opened) == OPEN_SHOWN else ""
+        return {"orders": shown, "open_orders": f"{len(opened)}{more}" if opened else ""}
 
     def _external(self, snapshot: Snapshot) -> Mapping[str, object]:
         """Those that work first, then the latest of the others."""
         views = sorted(snapshot.external, key=lambda view: view.status.is_closed)
-        shown = [contexts.make_external(view, snapshot.now) for view in views[:ORDERS_SHOWN]]
+        shown = [contexts.make_external(view, snapshot.now) for view in views[:EXTERNAL_SHOWN]]
         return {"external": shown, "external_count": len(views)}
 
     def _alerts(self, snapshot: Snapshot) -> Mapping[str, object]:

@@ -389,7 +389,8 @@ def test_what_is_understood_and_not_acceptable_is_422_names_its_field_and_is_sho
     told = check(server.post(body), 422, "refused", code, field)
     way = server.way(told["alert_id"])
     assert (way["disposition"], way["code"], way["orders"]) == ("refused", code, [])
-    assert way["steps"][-1]["step"] == "alert_refused"
+    step = way["steps"][-1]
+    assert (step["step"], step["message"]) == ("alert_refused", f"{told['message']} {told.get('hint', '')}".rstrip())
 
 
 @pytest.mark.parametrize("raw", ["NaN", "Infinity", "-Infinity", "1e400", "1" * 400])

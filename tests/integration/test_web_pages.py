@@ -211,6 +211,15 @@ def test_the_buttons_halt_stop_and_resume(fresh):
     assert (states["demo"]["mode"], states["demo"]["by"]) == ("REDUCING", "operator")
 
 
+def test_every_order_that_works_is_shown_however_many(fresh):
+    """Each is at risk; the page leaves out only what has ended."""
+    token, number = fresh.mint(), 20
+    for price in range(number):
+        fresh.alert(token, quantity="1", order_type="LIMIT", price=str(500 + price), id=f"rests-{price}")
+    wait_for(lambda: f"{number} open" in fresh.ask("GET", "/").text, "the orders")
+    assert fresh.ask("GET", "/").text.count('action="/orders/cancel"') == number
+
+
 def test_an_order_that_rests_is_changed_and_cancelled_from_the_page(fresh):
     """Each form leads to the way of the alert that it raised."""
     fresh.alert(fresh.mint(), order_type="LIMIT", price="500", quantity="10")

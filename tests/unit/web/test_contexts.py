@@ -217,7 +217,7 @@ def test_without_a_login_there_is_the_button_alone_and_where_none_is_wanted_noth
 def test_simulated_money_is_called_so():
     """Nobody shall mistake one for the other."""
     assert contexts.make_account(account(), NOON).kind == "simulated money"
-    assert contexts.make_account(account(is_paper=False, broker="kite"), NOON).kind == "kite"
+    assert contexts.make_account(account(is_paper=False, broker="kite"), NOON).kind == "real money, at kite"
 
 
 # --- the day ---
@@ -293,6 +293,7 @@ def test_a_scope_with_a_stricter_state_is_shown_first():
     assert [(line.kind, line.name) for line in part.others] == [("strategy", "paper")]
     assert "loss" in part.limited[0].note
     assert "exceptions" in part.sentence
+    assert (part.headline, part.tone) == ("Trading is on in part", "warn")
 
 
 def test_every_control_has_an_id_of_its_own():
