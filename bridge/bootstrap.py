@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bridge.ban_fetch import BanFetch
 from bridge.brokers.base import Broker, LoginSession
 from bridge.brokers.charges import rates_facts
 from bridge.brokers.paper.adapter import PaperBroker
@@ -108,6 +109,7 @@ class Bridge(KiteWiring, ExitWiring):
         self.feed = self._make_feed()
         self.lists = self._make_lists()
         self.data = self._make_data_watch()
+        self.ban_fetch = self._make_ban_fetch()
         self.brokers: dict[str, Broker] = {
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
@@ -122,8 +124,7 @@ class Bridge(KiteWiring, ExitWiring):
         self.pipeline = self._make_pipeline()
         asks = {name: kite.shortage for name, kite in self._kites.items() if settings.accounts[name].margin_check}
         self.margins = Margins(self.store.ledger, asks)
-        notes = {name: kite.costs.charges for name, kite in self._kites.items()}
-        self.charge_check = ChargeCheck(self.store, self.clock, notes, self.catalog.get, self.on_fault)
+        self.charge_check = self._make_charge_check()
         self.pipeline.asks_first = self.margins.is_asked
         self.reconciler = self._make_reconciler()
         self.lanes = {name: self._make_lane(name) for name in settings.accounts}
@@ -233,6 +234,14 @@ class Bridge(KiteWiring, ExitWiring):
             clock=self.clock,
             on_fault=self.on_fault,
         )
+
+    def _make_charge_check(self) -> ChargeCheck:
+        notes = {name: kite.costs.charges for name, kite in self._kites.items()}
+        return ChargeCheck(self.store, self.clock, notes, self.catalog.get, self.on_fault)
+
+    def _make_ban_fetch(self) -> BanFetch:
+        settings = self.settings
+        return BanFetch(settings.exchange.ban_url, settings.exchange_dir(), clock=self.clock, hours=self.calendar.hours)
 
     def _make_data_watch(self) -> DataWatch:
         return DataWatch(
@@ -503,6 +512,8 @@ class Bridge(KiteWiring, ExitWiring):
         self.rulings.refresh()
         self.bands.tick()
         await self.data.tick()
+        if self.settings.exchange.fetch_ban and self.ban_fetch.is_due():
+            self.worker.run_soon(self.ban_fetch.fetch)
         self.scans.begin_if_due(self._make_runner)
         for account in self.charge_check.due():
             self.worker.run_soon(partial(self.charge_check.check, account))

@@ -109,6 +109,8 @@ SETTINGS: dict[str, str] = {
     "instruments": "CSV in the columns of Kite's instrument dump: everything that can be traded.",
     "calendar": "A newer calendar file than the shipped one.",
     "freeze_quantities": "A newer file of freeze quantities than the shipped one, `bridge/market/data/freeze-nse.json`.",
+    "exchange.ban_url": "Where the exchange's [F&O ban](#the-exchanges-lists) lies.",
+    "exchange.fetch_ban": "Fetch it from there each trading day, from 07:00 in India on.",
     "notify.channels": "Ways to reach a person, by name; see [Notifications](#notifications).",
     "notify.channels.<name>.url": "Address in [apprise's form](https://appriseit.com/services/), such as `tgram://TOKEN/CHAT`. "
     "A secret: by environment, `BRIDGE_NOTIFY__CHANNELS__<NAME>__URL`.",

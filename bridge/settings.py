@@ -51,6 +51,8 @@ KITE_ONLY = (
     "static_address",
     "margin_check",
 )
+# The list of the next trading day, from the evening on.
+NSE_BAN_URL = "https://nsearchives.nseindia.com/content/fo/fo_secban.csv"
 # Longer than this before the close is meant as something else: YAML reads 15:10 without quotes as 910.
 MAX_SQUARE_OFF_MINUTES = 240
 # Where Zerodha documents triggers (support.zerodha.com, GTT): delivery and overnight positions, neither currency nor commodity.
@@ -348,6 +350,13 @@ class OperatorSettings(Section):
     password_hash: str | None = None
 
 
+class ExchangeSettings(Section):
+    """The exchange's own lists. `ban_url` is where the F&O ban of a day lies; `fetch_ban` asks there each trading day."""
+
+    ban_url: Annotated[str, AfterValidator(_check_page)] = NSE_BAN_URL
+    fetch_ban: bool = False
+
+
 class ChannelSettings(Section):
     """A way to reach a person: an address in apprise's form, which is a secret, and what it is told."""
 
@@ -384,6 +393,7 @@ class Settings(BaseSettings):
     instruments: Path = DEFAULT_INSTRUMENTS
     calendar: Path | None = None
     freeze_quantities: Path | None = None
+    exchange: ExchangeSettings = ExchangeSettings()
     factors: Path | None = None
     notify: NotifySettings = NotifySettings()
     api: ApiSettings = ApiSettings()

@@ -1,7 +1,6 @@
 """`bridge instruments ban · freeze`: the exchange's own lists, read, checked and kept with their date."""
 
 import argparse
-import os
 import re
 import sys
 from calendar import monthrange
@@ -10,9 +9,9 @@ from pathlib import Path
 
 from bridge.commands.client import CommandError
 from bridge.core.clock import IST, SystemClock
-from bridge.market.ban import ban_to_json, parse_ban
+from bridge.market.exchange_lists import fetch_text, keep_list, take_ban
 from bridge.market.freeze import MAX_BYTES, freezes_to_json, parse_freezes
-from bridge.market.rulings import BAN_FILE, FREEZE_FILE
+from bridge.market.rulings import FREEZE_FILE
 from bridge.settings import load_settings
 
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
@@ -20,12 +19,15 @@ _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
 
 def ban(arguments: argparse.Namespace) -> int:
     """Keep the F&O ban of one trading day; a bridge that runs takes it within a second."""
+    settings, now = load_settings(), SystemClock().now()
+    if (arguments.file is None) is not arguments.fetch:
+        raise CommandError("name a file, or --fetch to ask the exchange")
+    source = arguments.file or settings.exchange.ban_url
     try:
-        found = parse_ban(_read(arguments.file))
+        text = fetch_text(source) if arguments.fetch else _read(source)
     except ValueError as error:
-        raise CommandError(f"the ban list was not taken, the one in use stays: {arguments.file}: {error}") from None
-    as_of = SystemClock().now().isoformat(timespec="seconds")
-    _keep(BAN_FILE, ban_to_json(found, source=arguments.file, as_of=as_of))
+        raise CommandError(f"the ban list was not taken, the one in use stays: {source}: {error}") from None
+    found = take_ban(settings.exchange_dir(), text, source=source, now=now)
     print(f"F&O ban of {found.day}: {', '.join(sorted(found.names)) or 'nothing is banned'}.")
     if found.day < _today():
         print("That day is over: for today the ban is not known.")
@@ -39,9 +41,11 @@ def freeze(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(f"the quantities were not taken, those in use stay: {arguments.file}: {error}") from None
     first, last = _month(arguments.month)
-    _keep(FREEZE_FILE, freezes_to_json(quantities, source=arguments.file, as_of=_today(), first=first, last=last))
+    settings = load_settings()
+    text = freezes_to_json(quantities, source=arguments.file, as_of=_today(), first=first, last=last)
+    keep_list(settings.exchange_dir(), FREEZE_FILE, text)
     print(f"Freeze quantities of {len(quantities)} underlyings, from {first} to {last}.")
-    if load_settings().freeze_quantities is not None:
+    if settings.freeze_quantities is not None:
         print("The setting `freeze_quantities` names another file, which is the one in use.")
     return 0
 
@@ -75,18 +79,3 @@ def _read(file: str) -> str:
 def _head_of(path: Path) -> bytes:
     with path.open("rb") as handle:
         return handle.read(MAX_BYTES + 1)
-
-
-def _keep(name: str, text: str) -> None:
-    """Put the file in its place whole: a bridge may be reading it."""
-    folder = load_settings().exchange_dir()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        new = folder / f"{name}.new"
-        with new.open("w", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        new.replace(folder / name)
-    except OSError as error:
-        raise CommandError(f"{folder / name} cannot be written: {error.strerror}") from None

@@ -7,12 +7,12 @@ from pathlib import Path
 from bridge.core.clock import IST
 from bridge.core.dated import DatedData, RatesFacts
 from bridge.core.errors import ConfigError
-from bridge.market.ban import BanList, ban_from_json
 from bridge.market.calendar import Calendar
-from bridge.market.freeze import MAX_BYTES, NO_FREEZES, FreezeQuantities, load_freezes
+from bridge.market.exchange_lists import read_ban_day
+from bridge.market.freeze import NO_FREEZES, FreezeQuantities, load_freezes
 from bridge.market.keeper import trading_day
 from bridge.market.listing import ListFacts
-from bridge.market.rulings import BAN_FILE, FREEZE_FILE
+from bridge.market.rulings import FREEZE_FILE
 from bridge.settings import Settings, UniverseSettings
 
 # NSE publishes the next year's holidays in the first half of December.
@@ -44,7 +44,7 @@ def _is_live(settings: Settings) -> bool:
 def _look_at_ban(settings: Settings, calendar: Calendar, now: datetime) -> DatedData:
     """A list is of one day of trading; the next one's, which comes in the evening, must not take its place before the close."""
     limits = [*map(settings.account_limits, settings.accounts), *map(settings.strategy_limits, settings.strategies)]
-    day, needed = _ban_day(settings.exchange_dir() / BAN_FILE), _latest_trading_day(calendar, now.astimezone(IST).date())
+    day, needed = read_ban_day(settings.exchange_dir()), _latest_trading_day(calendar, now.astimezone(IST).date())
     is_early = day is not None and day > needed and calendar.is_session(now, "NFO")
     return DatedData(
         part="F&O ban",
@@ -53,7 +53,7 @@ def _look_at_ban(settings: Settings, calendar: Calendar, now: datetime) -> Dated
         is_old=day is None or day < needed or is_early,
         is_wanted=_is_live(settings) or any(limit.require_ban_list for limit in limits),
         effect="entries in contracts on shares pass unchecked, or with `require_ban_list` are denied (BAN_UNKNOWN)",
-        mend="bridge instruments ban fo_secban.csv",
+        mend="bridge instruments ban --fetch",
     )
 
 
@@ -127,15 +127,6 @@ def _look_at_universes(universes: Iterable[tuple[str, UniverseSettings]], today:
                 effect="scans look at shares that may have left the index or be under surveillance by now",
                 mend=f"download {path} anew",
             )
-
-
-def _ban_day(path: Path) -> date | None:
-    try:
-        with path.open("rb") as handle:
-            found: BanList = ban_from_json(handle.read(MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found.day
 
 
 def _freezes_in_use(settings: Settings) -> FreezeQuantities:

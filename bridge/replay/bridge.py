@@ -17,7 +17,15 @@ from bridge.market.instruments import Catalog
 from bridge.market.listing import Listing, list_in_memory
 from bridge.market.schedule import SHIPPED, Board, DayKind, Phase, Schedule, Segment, SpecialDay, Window, load_schedule
 from bridge.replay.loop import VirtualClock
-from bridge.settings import AccountSettings, DatabaseSettings, NotifySettings, RiskSettings, Settings, StrategySettings
+from bridge.settings import (
+    AccountSettings,
+    DatabaseSettings,
+    ExchangeSettings,
+    NotifySettings,
+    RiskSettings,
+    Settings,
+    StrategySettings,
+)
 from bridge.store.backend import Backend
 
 ACCOUNT = "replay"
@@ -56,6 +64,7 @@ def replay_settings(
         update={
             "data_dir": folder, "database": DatabaseSettings(url=f"sqlite:///{folder}/replay.db", writer="inline"),
             "accounts": {ACCOUNT: account}, "strategies": ours, "risk": risk, "notify": NotifySettings(),
+            "exchange": ExchangeSettings(),
             "freeze_quantities": None,
         }
     )  # fmt: skip
@@ -83,7 +92,7 @@ def recorded_settings(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(
         update={
             "data_dir": folder, "database": DatabaseSettings(url=f"sqlite:///{folder}/replay.db", writer="inline"),
-            "accounts": accounts, "notify": NotifySettings(), "freeze_quantities": None,
+            "accounts": accounts, "notify": NotifySettings(), "exchange": ExchangeSettings(), "freeze_quantities": None,
         }
     )  # fmt: skip
 
