@@ -97,10 +97,11 @@ def resting_order(ledger: Ledger, one: Protection) -> Order | None:
 
 
 def coverable(ledger: Ledger, one: Protection) -> Decimal:
-    """Units that may rest: the strategy's share, less what other orders close, and no more than the broker holds."""
+    """Units that may rest: the strategy's share, of what the broker holds less what other orders close."""
     own = resting_order(ledger, one)
-    room = -_reach_without(ledger, one, own)
-    return max(ZERO, min(_share(ledger, one), room, _held_by_broker(ledger, one)))
+    missing = max(ZERO, ledger.position_qty(one.key) * one.side.sign - _held_by_broker(ledger, one))
+    room = -_reach_without(ledger, one, own) - missing
+    return max(ZERO, min(_share(ledger, one), room))
 
 
 def _reach_without(ledger: Ledger, one: Protection, own: Order | None) -> Decimal:

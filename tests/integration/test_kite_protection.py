@@ -15,6 +15,7 @@ from bridge.brokers.kite.client import HeldToken
 from bridge.core.market import Mark
 from bridge.core.order import Order
 from bridge.core.scope import account_scope
+from bridge.core.views import AlertView
 from bridge.feed import put_marks
 from tests.support.kite import open_desk
 from tests.support.kite_bridge import ACCOUNT, KiteBridge, Traded, hurry, kite_settings, trading_clock
@@ -245,6 +246,31 @@ def test_a_trigger_that_kite_refuses_for_a_price_that_came_meanwhile_closes_the_
         assert looks == [Decimal("812.5"), Decimal(790)]
 
     tell(tmp_path, story)
+
+
+def test_an_exit_that_kite_rejects_is_raised_again(tmp_path: Path) -> None:
+    """After five seconds, with an alarm; the position is closed once."""
+
+    async def story(it: Guarded) -> None:
+        await rest_entry(it)
+        it.desk.faults("orders", _400_margin=1)
+        it.desk.price("790")
+        await until(lambda: [view.code for view in exits(it)] == ["BROKER_REJECTED"], "the first exit")
+        await asyncio.sleep(0.1)
+        assert len(exits(it)) == 1
+        it.rig.clock.jump(seconds=5)
+        await closed_at_market(it)
+        again, _first = exits(it)
+        assert (await it.rig.ended(again.alert_id)).code == "FILLED"
+        why = "The stop of 800 is met already: the last price is 790"
+        assert f"are not closed yet ({why}); exit {again.alert_id} is sent" in str(it.rig.alarms())
+
+    tell(tmp_path, story)
+
+
+def exits(it: Guarded) -> list[AlertView]:
+    """The exits that the bridge has raised, the latest first."""
+    return [view for view in it.rig.bridge.store.reads.alerts(limit=100) if view.source == "protection"]
 
 
 @pytest.mark.parametrize(("price", "passed"), [("799", "The stop of 800"), ("830", "The target of 830")])

@@ -15,6 +15,7 @@ from bridge.core.protection import ProtectionStatus
 from bridge.core.views import AlertView
 from bridge.feed import put_marks
 from tests.support.clocks import RunningClock
+from tests.support.kite_bridge import trading_clock
 from tests.support.plays import play
 from tests.support.rigs import Rig, WatchedBridge, abandoned, make_settings, running, write_freezes
 from tests.support.samples import SBIN
@@ -246,3 +247,25 @@ def test_a_new_entry_with_levels_of_its_own_is_the_newer_wish(tmp_path: Path) ->
         assert (await exit_of(rig)).code == "FILLED"
 
     tell(tmp_path, story, freeze_quantities=write_freezes(tmp_path, {"STATE BANK OF INDIA": 12}))
+
+
+def test_a_stop_that_is_passed_when_the_market_is_closed_waits_for_it_to_open(tmp_path: Path) -> None:
+    """No exit is raised in vain; the next morning the first one goes."""
+    accounts = {"paper": {**ACCOUNTS["paper"], "session": "market"}}
+    strategies = {"demo": {"accounts": ["paper"], "product": "CNC"}}
+    freezes = write_freezes(tmp_path, {"STATE BANK OF INDIA": 12})
+    settings = make_settings(tmp_path, accounts=accounts, strategies=strategies, freeze_quantities=freezes)
+
+    async def whole() -> None:
+        clock = trading_clock()
+        async with running(WatchedBridge(settings, clock), clock) as rig:
+            await watched(rig)
+            clock.jump(hours=6)
+            await trade_at(rig, "799")
+            await until(lambda: len(rig.alarms()) == 2, "the alarm")
+            await asyncio.sleep(0.1)
+            assert exits(rig) == []
+            clock.jump(days=2, hours=17)  # the weekend
+            assert (await exit_of(rig)).code == "FILLED"
+
+    play(whole)

@@ -9,6 +9,8 @@ from bridge.brokers.base import BookUnreadableError, BrokerStatus, Capabilities,
 from bridge.core.enums import OutcomeKind, Product
 from bridge.core.errors import StoreError
 from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
+from bridge.core.reasons import Reason
 from bridge.core.report import BookRow, BrokerPosition, Funds, Outcome, Report
 from tests.simulation.venue import Venue
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 TIMEOUT_S = 5.0
+MET = "the price has passed the trigger"
 
 # Faults of a command, by name. In brackets: whether the order is at the venue afterwards.
 BROKER_FAULTS = (
@@ -121,11 +124,18 @@ class SimBroker:
         intent, chance = order.intent, self._chance.of(f"arrive {order.tag}")
         if chance.fault("refuse"):
             return Outcome(kind=OutcomeKind.REFUSED, message="RMS: blocked")
+        gap = self._chance.of(f"met {order.tag}")
+        is_met = order.is_protection and bool(gap.fault("met"))
+        if is_met and gap.number(0, 1):
+            return Outcome(kind=OutcomeKind.REFUSED, message=MET, reason=Reason.TRIGGER_MET)
         row = self._venue.take(
             order.tag, intent.symbol, intent.product, intent.side, intent.ord_type, intent.order_qty, intent.price,
             chance.between("book_lag_s"),
         )  # fmt: skip
-        self._world.market.work(self._venue, row)
+        if is_met:
+            self._venue.end(row, OrderStatus.REJECTED, MET, Reason.TRIGGER_MET)
+        else:
+            self._world.market.work(self._venue, row)
         return Outcome(kind=OutcomeKind.ACCEPTED, broker_order_id=row.broker_order_id)
 
     def _arrive_cancel(self, order: Order) -> Outcome:

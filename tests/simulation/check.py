@@ -149,7 +149,7 @@ def check_resting(world: "World", files: Files) -> list[str]:
     found = []
     for venue in world.market.venues.values():
         for key in sorted({row.key for row in venue.working() if row.ord_type is OrdType.GTT}):
-            if key in venue.late or key[0] in venue.by_hand:
+            if key in venue.late:
                 continue
             held = venue.positions.get(key, ZERO)
             rests = sum((row.leaves_qty * row.side.sign for row in venue.working() if row.key == key), ZERO)

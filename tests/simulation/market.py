@@ -84,6 +84,9 @@ class Market:
         if chance.fault("reject_later"):
             self.sim.later(wait_s, venue.end, row, OrderStatus.REJECTED, "RMS: no margin")
             return
+        if row.ord_type is OrdType.GTT and self.chance.of(f"gap {row.tag}").fault("gap"):
+            self.sim.later(wait_s, self._gap, venue, row, Decimal(chance.number(0, int(row.order_qty) - 1)))
+            return
         if row.ord_type is OrdType.GTT or (row.ord_type is OrdType.LIMIT and row.price != FAIR_PX):
             if chance.number(0, 2):
                 return  # it rests until somebody cancels it
@@ -92,12 +95,17 @@ class Market:
         if chance.fault("exchange_cancel"):
             self.sim.later(wait_s * chance.uniform(0, 1), self._cancel, venue, row, "cancelled by the exchange")
 
+    def _gap(self, venue: Venue, row: Row, qty: Decimal) -> None:
+        """It has triggered, and the price is through its limit at once: the rest waits there until somebody cancels it."""
+        self._tell(f"venue {venue.account} gap {row.tag}")
+        venue.execute(row, qty, fill_px(row))
+
     def _fill_in_parts(self, venue: Venue, row: Row, wait_s: float, chance: Chance) -> None:
         parts = chance.number(2, 3) if chance.fault("part") else 1
         for part in range(1, parts + 1):
             qty = row.order_qty if part == parts else Decimal(chance.number(1, max(1, int(row.order_qty) // 2)))
             self.sim.later(wait_s, venue.execute, row, qty, fill_px(row))
-            wait_s += chance.between("fill_s")
+            wait_s += chance.between("fill_s") + (chance.between("part_s") if row.ord_type is OrdType.LIMIT else 0)
 
     def cancel_soon(self, venue: Venue, row: Row) -> None:
         """It was asked for; until it is done the order may fill."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from bridge import protecting
 from bridge.answer import accepted
 from bridge.core.enums import OutcomeKind
 from bridge.core.ledger import Ledger
@@ -19,22 +20,26 @@ from bridge.execution.gate import Gate
 from bridge.execution.outbox import Lane
 from bridge.following import Following
 from bridge.intake.admit import Refusal
+from bridge.passed import PassedExits
 from bridge.pipeline import Pipeline
+from bridge.protecting import Protector
 from bridge.queueing import Queue
 from bridge.store import audit
 from bridge.store.writer import Writer
 from bridge.worker import Worker
 
+MAX_SEEDS = 2_000
 Broken = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """A broken bridge; `falls` begins every message that may tell of it."""
+    """A broken bridge; `falls` begins every message that may tell of it, in one of the stories that are told of it."""
 
     name: str
     falls: tuple[str, ...]
     broken: Broken
+    seeds: range = range(MAX_SEEDS)
 
 
 def _swap(where: Any, name: str, value: Any) -> Broken:
@@ -113,6 +118,25 @@ def _no_rate_after_a_start() -> Iterator[None]:
         yield
 
 
+# The stories about positions that are protected.
+GUARDED = range(3, MAX_SEEDS, 8)
+# Two entries that fill by turns, a person who trades away what was protected, a price that jumps: the search begins at a first.
+BY_TURNS, TRADED_AWAY, JUMPED = GUARDED[5:], GUARDED[19:], GUARDED[21:]
+
+
+def _no_number(_tx: Any, _entry: Any) -> int:
+    """None of the orders that the entry has had."""
+    return 0
+
+
+async def _close_nothing(self: PassedExits) -> None:
+    return
+
+
+def _withdraw_nothing(self: Protector, tx: Any, one: Any, now: Any) -> None:
+    return
+
+
 # -- P6 ---------------------------------------------------------------------------------------------------------------
 
 
@@ -158,6 +182,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="forgets who waits", falls=("P3",), broken=_swap(Queue, "_take_up", _forget_who_waits)),
     Mutant(name="loses the doubts", falls=("P3", "liveness"), broken=_lose_the_doubts),
     Mutant(name="waits for ever", falls=("P3", "liveness"), broken=_swap(Lane, "_push_again", _never_again)),
+    Mutant(name="leaves what was passed", falls=("P3",), broken=_swap(PassedExits, "look", _close_nothing), seeds=JUMPED),
+    Mutant(
+        name="reuses a protection's id", falls=("P2",), broken=_swap(protecting, "_made_before", _no_number), seeds=BY_TURNS
+    ),
+    Mutant(
+        name="leaves a protection", falls=("P4",), broken=_swap(Protector, "_withdraw", _withdraw_nothing), seeds=TRADED_AWAY
+    ),
     Mutant(name="counts nothing in flight", falls=("P4", "P5"), broken=_swap(Ledger, "in_flight", _nothing_in_flight)),
     Mutant(name="forgets the rate at a start", falls=("P5",), broken=_no_rate_after_a_start),
     Mutant(name="halts only what is new", falls=("P6",), broken=_halt_only_what_is_new),

@@ -19,6 +19,8 @@ ACCOUNTS = ("one", "two")
 FAIR_PX = Decimal(100)
 LOWEST_PX = Decimal(90)
 VENUE_FAULTS = ("refuse", "reject_later", "exchange_cancel", "stuck", "late_fill", "part")
+# Of stops and targets: the price is beyond one when it comes; one triggers, and its order rests where nobody trades.
+GTT_FAULTS = ("met", "gap")
 STREAM_FAULTS = ("lose_report", "repeat_report")
 READ_FAULTS = ("unreadable", "book_empty")
 SENDER_FAULTS = ("send_twice",)
@@ -95,7 +97,7 @@ def make_plan(seed: int) -> Plan:
         seed=seed,
         starts_at=MIDNIGHT if chance.random() < 0.05 else NOON,
         storm_s=storm_s,
-        alerts=tuple(sorted(_alerts(chance, storm_s, _change if seed % 8 == 7 else _wish), key=lambda alert: alert.at_s)),
+        alerts=tuple(sorted(_alerts(chance, storm_s, _WISHES.get(seed % 8, _wish)), key=lambda alert: alert.at_s)),
         events=tuple(sorted(_events(chance, storm_s), key=lambda event: event.at_s)),
         lives=tuple(int(10 ** chance.uniform(0.7, 3.3)) for _ in range(chance.choice((0, 1, 1, 2, 3, 5)))),
         rates=rates,
@@ -104,6 +106,7 @@ def make_plan(seed: int) -> Plan:
             "answer_s": (0.002, chance.choice((0.05, 0.5, 2.0))),
             "report_s": (0.001, chance.choice((0.05, 1.0, 4.0))),
             "fill_s": (0.001, chance.choice((0.05, 1.0, 8.0))),
+            "part_s": (0.0, 0.0),
             "book_lag_s": (0.0, chance.choice((0.0, 0.5, 1.5))),
             "commit_s": (0.0001, chance.choice((0.002, 0.05, 0.5))),
             "http_s": (0.001, chance.choice((0.02, 0.3))),
@@ -115,7 +118,8 @@ def make_plan(seed: int) -> Plan:
         max_exposure=chance.choice((3_000, 10_000, 1_000_000)),
         max_orders_per_minute=chance.choice((5, 20, 1_000)),
     )
-    return _with_more(plan, random.Random(f"more {seed}"))
+    plan = _with_more(plan, random.Random(f"more {seed}"))
+    return _with_gaps(plan, random.Random(f"gaps {seed}"))
 
 
 def _with_more(plan: Plan, chance: random.Random) -> Plan:
@@ -131,13 +135,27 @@ def _with_more(plan: Plan, chance: random.Random) -> Plan:
     return replace(plan, alerts=alerts, events=events, squares_off=squares_off)
 
 
+def _with_gaps(plan: Plan, chance: random.Random) -> Plan:
+    """Prices that jump over stops and targets; and in some stories entries that fill slowly, and people who trade them away."""
+    rates = {**plan.rates, **{name: chance.uniform(0.05, 0.4) for name in GTT_FAULTS if chance.random() < 0.5}}
+    if _WISHES.get(plan.seed % 8) is not _guard:
+        return replace(plan, rates=rates)
+    events: list[Event] = []
+    for _ in range(chance.choice((0, 0, 1, 2))):
+        where = f"{chance.choice(ACCOUNTS)} {chance.choice(SYMBOLS[:2])}"
+        events.append(Event(at_s=chance.uniform(5, plan.storm_s), kind=HAND, value=chance.uniform(1, 9), where=where))
+    ranges = {**plan.ranges, "part_s": (6.5, chance.choice((8, 25)))}
+    every = tuple(sorted((*plan.events, *events), key=lambda event: event.at_s))
+    return replace(plan, rates={**rates, "part": 0.7}, ranges=ranges, events=every)
+
+
 def _levels(chance: random.Random) -> dict[str, Any]:
     """A stop, a target or both; what only closes makes nothing of them."""
     stop, target = ({name: {"percent": chance.choice(("1", "3"))}} for name in ("stop_loss", "take_profit"))
     return chance.choice((stop, target, stop | target))
 
 
-def _alerts(chance: random.Random, storm_s: float, wish: Callable[[random.Random], dict[str, str]]) -> list[PlannedAlert]:
+def _alerts(chance: random.Random, storm_s: float, wish: Callable[[random.Random], dict[str, Any]]) -> list[PlannedAlert]:
     """Alerts in bursts, as bars close; some pairs of one second are sent the wrong way round."""
     alerts: list[PlannedAlert] = []
     for number in range(chance.choice((2, 5, 10, 20, 40))):
@@ -174,6 +192,17 @@ def _change(chance: random.Random) -> dict[str, str]:
     return _wish(chance)
 
 
+def _guard(chance: random.Random) -> dict[str, Any]:
+    """The wishes of a story in which most entries are protected, and fill over a time in which others come."""
+    dice = chance.random()
+    if dice < 0.65:
+        order = {"action": chance.choice(("buy", "buy", "sell")), "quantity": str(chance.randint(2, 9))}
+        return {**order, "order_type": "LIMIT", "price": "100", **_levels(chance)}
+    if dice < 0.8:
+        return {"action": "exit"}
+    return _wish(chance)
+
+
 def _wish(chance: random.Random) -> dict[str, str]:
     quantity = str(chance.randint(1, 9))
     dice = chance.random()
@@ -191,6 +220,10 @@ def _wish(chance: random.Random) -> dict[str, str]:
         return chance.choice(({"action": "modify", "price": "100"}, {"action": "modify", "price": "95", "quantity": quantity}))
     side, price = chance.choice((("buy", "90"), ("buy", "100"), ("sell", "110"), ("sell", "100")))
     return {"action": side, "quantity": quantity, "order_type": "LIMIT", "price": price}
+
+
+# Every eighth story is about orders that are changed, and every eighth about positions that are protected.
+_WISHES: dict[int, Callable[[random.Random], dict[str, Any]]] = {3: _guard, 7: _change}
 
 
 def _events(chance: random.Random, storm_s: float) -> list[Event]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from bridge.core.enums import OrdType, Product, ReportKind, Side
 from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
+from bridge.core.reasons import Reason
 from bridge.core.replacement import Terms
 from bridge.core.report import BookRow, Report
 
@@ -36,6 +37,7 @@ class Row:
     status: OrderStatus = OrderStatus.PLACED
     cum_qty: Decimal = ZERO
     message: str = ""
+    reason: Reason | None = None
     fills: list[Report] = field(default_factory=list)
     updated_at: float = 0.0
 
@@ -99,11 +101,11 @@ class Venue:
         if not row.status.is_closed:
             row.status = OrderStatus.FILLED if row.cum_qty == row.order_qty else OrderStatus.PARTIAL
 
-    def end(self, row: Row, status: OrderStatus, message: str) -> None:
+    def end(self, row: Row, status: OrderStatus, message: str, reason: Reason | None = None) -> None:
         """A working order ends unfilled or partly filled."""
         if not row.status.is_closed:
-            row.status, row.message = status, message
-            self.report(row, ENDS[status], message=message, cum_qty=row.cum_qty)
+            row.status, row.message, row.reason = status, message, reason
+            self.report(row, ENDS[status], message=message, cum_qty=row.cum_qty, reason=reason)
 
     def change(self, row: Row, terms: Terms) -> None:
         """A working order gets other terms; never fewer units than are filled."""
@@ -140,7 +142,7 @@ class Venue:
             broker_order_id=row.broker_order_id, tag=row.tag, symbol=row.symbol, side=row.side, product=row.product,
             ord_type=row.ord_type, order_qty=row.order_qty, cum_qty=row.cum_qty, status=row.status,
             message=row.message, updated_at=self._wall(), fills=tuple(replace(fill) for fill in row.fills),
-            price=row.price,
+            price=row.price, reason=row.reason,
         )  # fmt: skip
 
     def with_tag(self, tag: str) -> list[Row]:

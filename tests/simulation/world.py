@@ -32,6 +32,7 @@ from tests.support.rigs import make_settings, write_freezes
 
 # After the storm: until the bridge is up again, until all has ended, and until one more alert has.
 START_S, QUIET_S, PROBE_S = 60.0, 500.0, 90.0
+UNDONE = (ProtectionStatus.WANTED, ProtectionStatus.CLOSING)
 AT_VENUE = (OrderStatus.PLACED, OrderStatus.PARTIAL)
 # Below most quantities of the plans: orders in the second symbol are sent in parts.
 FREEZE = 3
@@ -356,9 +357,11 @@ class World:
         return is_answered and not ledger.alerts.values and has_ended and not self._loose_ends()
 
     def _loose_ends(self) -> list[str]:
-        """Positions that are to be protected and are not, and what the end of the day has left; not where a person traded."""
+        """Positions that are to be protected or closed and are not, and what the end of the day has left; not where a person
+        traded.
+        """
         ledger = self.current().bridge.store.ledger
-        open_keys = [one.key for one in ledger.protections.values.values() if one.status is ProtectionStatus.WANTED]
+        open_keys = [one.key for one in ledger.protections.values.values() if one.status in UNDONE]
         if self.plan.squares_off:
             open_keys += [key for key in ledger.positions.values if ledger.position_qty(key)]
         venues = self.market.venues

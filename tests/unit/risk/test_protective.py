@@ -250,6 +250,16 @@ def test_what_the_broker_no_longer_holds_is_not_covered() -> None:
     assert coverable(world.ledger, protection()) == 0
 
 
+def test_two_strategies_never_cover_more_than_the_broker_holds() -> None:
+    """Of ten units that they share a person has sold six: what one has resting, the other has not."""
+    world = World().hold(10, shares={STRATEGY: D(5), "other": D(5)})
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(4)),)))
+    mine, others = protection(), protection(strategy="other")
+    assert (coverable(world.ledger, mine), coverable(world.ledger, others)) == (D(4), D(4))
+    world.order(make_intent(3, Side.SELL, ord_type=OrdType.GTT, legs=LEGS, reduce_only=True, trigger_price=D(95)))
+    assert coverable(world.ledger, others) == 1
+
+
 def test_delivery_that_is_listed_elsewhere_stays_covered() -> None:
     """From the next day on shares are holdings, and no position at the broker."""
     world = World().hold(10, product=Product.CNC)
