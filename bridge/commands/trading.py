@@ -10,6 +10,7 @@ from bridge.commands.running import find_running
 from bridge.core.clock import Clock, SystemClock, iso
 from bridge.core.enums import Disposition
 from bridge.core.money import to_text
+from bridge.core.order_states import OrderStatus
 from bridge.settings import Settings, load_settings
 
 MEANINGS = {
@@ -21,6 +22,7 @@ MEANINGS = {
 FLATTEN_WITHIN_S = 30.0
 CANCEL_WITHIN_S = 10.0
 POLL_S = 0.05
+_ORDER_FIELDS = ("account", "side", "symbol", "ord_type", "status", "cum_qty", "order_qty", "cl_ord_id")
 _GOOD_ENDS = (Disposition.DONE, Disposition.NOOP)
 
 
@@ -145,7 +147,7 @@ def status(_arguments: argparse.Namespace) -> int:
 
 async def _tell_running(settings: Settings) -> int:
     async with reach(settings) as bridge:
-        now, positions = await bridge.get("/status"), await bridge.get("/positions")
+        now, positions, orders = [await bridge.get(path) for path in ("/status", "/positions", "/orders?limit=1000")]
     print(f"running   {bridge.where}, version {now['version']}, since {now['started_at']}")
     print(f"trading   {now['mode']}: {MEANINGS[now['mode']]}")
     for state in now["states"]:
@@ -158,6 +160,9 @@ async def _tell_running(settings: Settings) -> int:
     for row in positions:
         open_pnl = row["unrealized_pnl"] if row["unrealized_pnl"] is not None else "unknown"
         print(_position_line(row["account"], row["symbol"], row["product"], row["quantity"], row["avg_px"], open_pnl))
+    for row in orders:
+        if not OrderStatus(row["status"]).is_closed:
+            print(_order_line(*(row[name] for name in _ORDER_FIELDS)))
     failing = {name: part["message"] for name, part in now["ready"].items() if not part["ok"]}
     for name, message in failing.items():
         print(f"failing   {name}: {message}")
@@ -176,7 +181,14 @@ def _tell_stopped(settings: Settings) -> None:
         pnl = "unknown" if view.unrealized_pnl is None else to_text(view.unrealized_pnl)
         print(_position_line(view.account, view.symbol, view.product, to_text(view.quantity), to_text(view.avg_px), pnl))
     for order in reads.orders(open_only=True):
-        print(f"order     {order.account} {order.side} {to_text(order.order_qty)} {order.symbol}: {order.status}")
+        filled, wanted = to_text(order.cum_qty), to_text(order.order_qty)
+        print(
+            _order_line(order.account, order.side, order.symbol, order.ord_type, order.status, filled, wanted, order.cl_ord_id)
+        )
+
+
+def _order_line(account: str, side: str, symbol: str, kind: str, status: str, filled: str, wanted: str, cl_ord_id: str) -> str:
+    return f"order     {account} {side} {symbol} {kind}: {status}, {filled} of {wanted} filled; {cl_ord_id}"
 
 
 def _position_line(account: str, symbol: str, product: str, quantity: str, avg_px: str, open_pnl: str) -> str:

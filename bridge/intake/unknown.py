@@ -48,7 +48,7 @@ SYNONYMS = {
 }
 # Where the strategy stands: it says whether a buy or sell opens or closes. An exit means the same without it.
 STANDING = {"positionsize": "target", "marketposition": "state", "prevmarketposition": "prev"}
-_MORE = {"quantity": ", in units", "target": " in place of action and quantity, or leave it out"}
+_MORE = {"quantity": ", in units", "target": " in place of action and quantity, or `state` beside them"}
 # Other names of what is required: named when the field itself is missing.
 LOOKALIKES = {
     "symbol": ("ticker", "tradingsymbol", "instrument", "scrip", "tsym"),

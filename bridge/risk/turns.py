@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from bridge.core.alert import Alert
-from bridge.core.clock import elapsed
+from bridge.core.clock import IST, elapsed
 from bridge.core.decision import Denied
 from bridge.core.enums import Action, MarketPosition, OrdType, TimeInForce
 from bridge.core.ledger import Ledger, newest_key
@@ -184,10 +184,10 @@ def _newest_before(ledger: Ledger, signal: Signal) -> Alert | None:
 
 
 def _overtaken_by(newest: Alert) -> Denied:
-    at = newest.signal.signal_at
+    at = newest.signal.signal_at.astimezone(IST)
     return Denied(
         reason=Reason.OVERTAKEN,
-        message=f"Alert {newest.alert_id}, which fired after this one ({at:%H:%M:%S} UTC), was processed before it.",
+        message=f"Alert {newest.alert_id}, which fired after this one ({at:%H:%M:%S} IST), was processed before it.",
         observed=newest.alert_id,
     )
 

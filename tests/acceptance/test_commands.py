@@ -185,14 +185,21 @@ def test_status_tells_a_running_bridge_from_a_stopped_one(terminal):
     """0 only when a bridge runs; what is open is told in both cases, also after a kill -9."""
     assert terminal.run("status").code == 1
     with terminal.serve() as bridge:
-        assert bridge.trade(bridge.mint(), action="buy", quantity="7")["disposition"] == "done"
+        token = bridge.mint()
+        assert bridge.trade(token, action="buy", quantity="7")["disposition"] == "done"
+        rests = bridge.alert(token, action="buy", quantity="2", order_type="LIMIT", price="700").json()["alert_id"]
+        wait_for(lambda: [o["status"] for o in bridge.get(f"/alerts/{rests}")["orders"]] == ["PLACED"], "the order")
         running = terminal.run("status")
         assert (running.code, bridge.url in running.out) == (0, True)
         assert re.search(r"^position +paper NSE:SBIN MIS 7 at ", running.out, re.MULTILINE)
+        assert re.findall("^order .*", running.out, re.MULTILINE) == [
+            f"order     paper BUY NSE:SBIN LIMIT: PLACED, 0 of 2 filled; {rests}-1"
+        ]
         bridge.stop(signal.SIGKILL)
     stopped = terminal.run("status")
     assert (stopped.code, "no bridge is running" in stopped.out) == (1, True)
     assert re.search(r"^position +paper NSE:SBIN MIS 7 at ", stopped.out, re.MULTILINE)
+    assert f"PLACED, 0 of 2 filled; {rests}-1" in stopped.out
 
 
 def test_flatten_closes_what_is_open_through_the_running_bridge(terminal):
