@@ -69,7 +69,7 @@ def doubt_stamps(examined: Sequence[Examined], *, is_ignored: bool) -> list[Stam
         return [Stamp(tone="quiet", message=f"The data doctor examined {every} series of bars and doubts none.")]
     names = ", ".join(doubted[:NAMED]) + (f" and {len(doubted) - NAMED} more" if len(doubted) > NAMED else "")
     told = "they were traded all the same, as it was asked for" if is_ignored else "they were neither ranked nor entered"
-    return [Stamp(tone="warn", message=f"The data doctor doubts the bars of {len(doubted)} symbols; {told}: {names}.")]
+    return [Stamp(tone="warn", message=f"The data doctor doubts these bars; {told}: {names}.")]
 
 
 def doubt_rows(examined: Sequence[Examined], *, is_ignored: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from functools import partial
 from itertools import count
 
 from bridge.core.bar import Interval
+from bridge.core.clock import market_day
 from bridge.core.enums import Action, Product, Source
 from bridge.core.market import Mark
 from bridge.core.money import ZERO
@@ -340,7 +341,9 @@ class Engine:
                 return
 
     def _is_quiet(self) -> bool:
-        orders = self._ledger.orders
+        orders, day = self._ledger.orders, self._ledger.days.get(ACCOUNT)
+        if day is None or day.day != market_day(self._clock.now()):
+            return False  # live the first look at a day lies hours before its first price; limits of a day's loss need it
         return not (self._ledger.waiting.values or any(orders.unsent.values()) or any(orders.sending.values()))
 
     def _look(self, prices: Mapping[str, float]) -> None:

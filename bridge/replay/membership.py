@@ -99,9 +99,11 @@ def _known(universe: str, spans: Sequence[Span]) -> Iterator[Stamp]:
     known, every = sum(span.days for span in spans if not span.members.listed_on), sum(span.days for span in spans)
     rows = membership_rows(spans)
     came, went = (sum(len(row[name]) for row in rows) for name in ("came", "went"))
-    moved = f" Members joined {came} times and left {went} times: each day has its own." if came or went else ""
+    moved = f" After the first, {came} joined and {went} left: each day has its own." if came or went else ""
     if known:
         part = "all" if known == every else f"{known} of {every}"
-        yield Stamp(tone="quiet", message=f"Universe {universe}: of {part} days the members were written down then.{moved}")
+        yield Stamp(
+            tone="quiet", message=f"Universe {universe}: the members of {part} days were written down at the time.{moved}"
+        )
     elif moved:
         yield Stamp(tone="quiet", message=f"Universe {universe}:{moved}")

@@ -139,6 +139,7 @@ def test_the_members_are_those_of_each_day_and_the_report_says_so(folder, capsys
     write_universe(folder, (YEAR[40], YEAR[99], NAMES[:3]), (YEAR[100], YEAR[-1], NAMES[1:]))
     assert replay(folder, "--definition", "rank.yaml") == 0
     report, told = report_of(folder), capsys.readouterr().out
+    assert {row["ending"] for row in report["signals"]} == {"done · FILLED"}  # also of the first, which is days after the start
     (universe,) = report["universes"]
     assert [(span["members"], span["point_in_time"], span["days"]) for span in universe["spans"]] == [
         (3, "biased", 40), (3, "yes", 60), (3, "yes", len(YEAR) - 100)
@@ -169,9 +170,7 @@ def test_what_the_data_doctor_doubts_is_found_told_and_not_entered(folder, capsy
     assert ("NSE:DDD", "stale") in {(one["symbol"], one["complaint"]) for one in report["doctor"]["findings"]}
     assert {trade["symbol"] for trade in report["trade_list"]} == {"NSE:DDD"}
     (stamp,) = [stamp["message"] for stamp in report["stamps"] if stamp["tone"] == "warn"]
-    assert stamp == (
-        "The data doctor doubts the bars of 3 symbols; they were neither ranked nor entered: NSE:AAA, NSE:BBB, NSE:CCC."
-    )
+    assert stamp == "The data doctor doubts these bars; they were neither ranked nor entered: NSE:AAA, NSE:BBB, NSE:CCC."
     assert "✗ NSE:AAA 1d: split: opens on" in told
     assert "What the data doctor found" in (folder / "out" / "report.html").read_text()
     assert replay(folder, "--definition", "rank.yaml", "--ignore-doctor") == 0

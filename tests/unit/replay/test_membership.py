@@ -161,8 +161,8 @@ def test_the_report_says_which_list_stood_for_which_days():
     assert f"the list of {DAYS[5]} stood in, which nobody had then" in stamps[0].message
     assert "better" not in stamps[1].message
     assert f"the list of {DAYS[10]} stood in" in stamps[1].message
-    assert "of 21 of 30 days" in stamps[2].message
-    assert "joined 1 times and left 1 times" in stamps[2].message
+    assert "the members of 21 of 30 days were written down at the time" in stamps[2].message
+    assert "1 joined and 1 left" in stamps[2].message
     rows = membership_rows(spans)
     assert [(row["came"], row["went"]) for row in rows] == [([], []), ([], []), ([NAMES[2]], []), ([], []), ([], [NAMES[0]])]
     assert outside_of(spans_of(found[:2], DAYS)) == ()
