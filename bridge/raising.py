@@ -1,15 +1,17 @@
 """Raising: what a definition holds by the books, and the signals that its wishes become; the same live and in a replay."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from bridge.core.enums import Product
+from bridge.core.enums import Action, Product
 from bridge.core.ledger import Ledger
-from bridge.core.money import ZERO
+from bridge.core.money import ONE, ZERO
 from bridge.core.position import PositionKey
 from bridge.core.signal import Signal
+from bridge.core.values import evolve
 
 if TYPE_CHECKING:
     from bridge.scanner.decide import Holding, Wish
@@ -50,6 +52,20 @@ def _shares(ledger: Ledger, strategy: str, accounts: Sequence[str], product: Pro
         for key, position in list(ledger.positions.held[account].items())
         if key.product == product and (share := position.by_strategy.get(strategy, ZERO))
     ]
+
+
+def held_with(held: "Mapping[str, Holding]", coming: "Iterable[Wish]") -> "dict[str, Holding]":
+    """What is held, and what is on its way, the exits first: an exit makes a holding leave, an entry one at no price yet."""
+    from bridge.scanner.decide import Holding
+
+    found = dict(held)
+    for wish in coming:
+        if wish.action is not Action.EXIT:
+            units = wish.quantity or ONE
+            found[wish.symbol] = Holding(quantity=units if wish.action is Action.BUY else -units, entry_px=math.nan)
+        elif wish.symbol in found:
+            found[wish.symbol] = evolve(found[wish.symbol], is_leaving=True)
+    return found
 
 
 def signal_of(wish: "Wish", definition: "Definition", accounts: Sequence[str], product: Product, at: datetime) -> Signal:

@@ -8,10 +8,10 @@ from typing import Any
 from bridge.core.bar import Interval
 from bridge.market.bars.doctor import Doctor
 from bridge.market.bars.findings import Complaint, Verdict
-from bridge.replay.history import History, warm_begin
+from bridge.replay.history import History
 from bridge.replay.report import Stamp
 from bridge.replay.run import Plan
-from bridge.scanner.programs import warm_rows
+from bridge.scanner.programs import warm_begin
 
 # No fault of a series in the past: without a bar nothing is entered anyhow, and to leave out who will be gone one day, as a
 # share that is delisted, would be to know the future: survivors look better than what one could have bought.
@@ -47,7 +47,7 @@ def examine(plan: Plan, history: History, doctor: Doctor) -> list[Examined]:
         symbols = plan.symbols[one.name]
         wanted.setdefault((one.interval, history.kind(one.interval, symbols)), {}).update(dict.fromkeys(symbols))
     for (interval, kind), names in wanted.items():
-        begin = warm_begin(interval, plan.begin, warm_rows(interval))
+        begin = warm_begin(interval, plan.begin)
         verdicts = doctor.examine(kind, list(names), begin, plan.end)
         found.append(Examined(interval=interval, kind=kind, begin=begin, end=plan.end, verdicts=verdicts))
     return found

@@ -3,8 +3,9 @@
 How orders fill, and which way that errs:
 
 - A wish of a closed bar is raised a millisecond after its symbol's next bar has opened, at that open, plus slippage. Live it
-  would be raised at the close itself: whatever lies between the two is counted. A wish whose symbol has no more bar on that
-  day is raised at the day's end, and the bridge says what it says to everyone: the market is closed.
+  would be raised at the close itself: whatever lies between the two is counted, and until then the wish counts as done, as
+  it would be live. A wish whose symbol has no more bar on that day is raised at the day's end, and the bridge says what it
+  says to everyone: the market is closed.
 - A definition of daily bars is asked at the next day's open, whatever time its cadence names: a daily bar knows no other.
 - The members of a universe are those of the day on which a definition is asked, as live.
 - Stops, targets and trails of a definition are judged on closed bars, as live, a stop before a target; they fill at the next
@@ -29,10 +30,11 @@ from bridge.core.market import Mark
 from bridge.core.money import ZERO
 from bridge.core.position import PositionKey
 from bridge.feed import put_marks
-from bridge.raising import holdings_of, signal_of
+from bridge.raising import held_with, holdings_of, signal_of
 from bridge.replay.bridge import ACCOUNT, ReplayBridge
 from bridge.replay.history import Row
 from bridge.replay.loop import VirtualClock
+from bridge.runner.hours import Hours
 from bridge.scanner.columns import Columns
 from bridge.scanner.decide import Holding, Wish
 from bridge.scanner.definition import Definition
@@ -97,21 +99,21 @@ class Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A wish that waits for its symbol's next bar; `asked_at` is the close of the bar that it is of."""
+    """A wish that waits for its symbol's next bar; `bar_closed_at` is of the bar that it is of."""
 
     definition: Definition
     wish: Wish
     bar_closed_at: datetime
-    asked_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raised:
-    """A wish that was raised as the alert `alert_id`."""
+    """A wish of the bar that closed at `bar_closed_at`, raised as the alert `alert_id`."""
 
     alert_id: str
     at: datetime
     definition: str
+    bar_closed_at: datetime
     wish: Wish
 
 
@@ -181,7 +183,7 @@ class Engine:
     async def _open(self, track: Track, row: Row) -> None:
         """The bar's first price is known: what was wished before meets it."""
         if row.is_first:
-            track.opens_at = row.opened_at
+            track.opens_at = self._session_opens(track, row)
             track.begin_day(row.day)
         if track.is_daily:
             self._ask_daily(track, row)
@@ -257,6 +259,12 @@ class Engine:
         if (at := self._square_off_at(row.opened_at)) is not None and prices:
             await self._act(at, prices, [])
 
+    def _session_opens(self, track: Track, row: Row) -> datetime:
+        """When the day's session began, which cadences count from; its first bar may be later."""
+        known = (self._bridge.catalog.get(symbol) for symbol in track.places)
+        hours = Hours(self._bridge.calendar, [one for one in known if one is not None]).of(row.opened_at)
+        return row.opened_at if hours is None else min(hours[0], row.opened_at)
+
     def _wants(self, track: Track, at: datetime) -> bool:
         """Whether the bridge has to see this bar's open though nothing is raised: orders rest, or a square-off is due."""
         if self._working and any(symbol in track.places for symbol in self._working):
@@ -290,13 +298,11 @@ class Engine:
         track.pending = [
             one for one in track.pending if one.definition is not definition or (one.wish.symbol, one.wish.action) not in fresh
         ]
-        track.pending += [
-            Pending(definition=definition, wish=wish, bar_closed_at=evaluation.at, asked_at=asked_at)
-            for wish in evaluation.wishes
-        ]
+        track.pending += [Pending(definition=definition, wish=wish, bar_closed_at=evaluation.at) for wish in evaluation.wishes]
 
     def _holdings(self, track: Track, definition: Definition) -> Mapping[str, Holding]:
-        if not self._held:
+        wished = [one.wish for one in track.pending if one.definition is definition]
+        if not self._held and not wished:
             return {}
         product = self._product(definition)
 
@@ -304,7 +310,8 @@ class Engine:
             known = track.extremes.get(PositionKey(ACCOUNT, symbol, product))
             return known[1:] if known is not None and known[0] == since else (None, None)
 
-        return holdings_of(self._ledger, definition, (ACCOUNT,), product, reach)
+        held = holdings_of(self._ledger, definition, (ACCOUNT,), product, reach)
+        return held_with(held, wished)
 
     def _product(self, definition: Definition) -> Product:
         return self._bridge.settings.strategies[definition.strategy].product
@@ -321,17 +328,22 @@ class Engine:
         for is_exit in (True, False):
             chosen = [one for one in wishes if (one.wish.action is Action.EXIT) is is_exit]
             for one in chosen:
-                await self._raise(one)
+                await self._raise(one, at)
             if chosen:
                 await self._settle()
         self._look(prices)
 
-    async def _raise(self, one: Pending) -> None:
+    async def _raise(self, one: Pending, at: datetime) -> None:
         definition, wish = one.definition, one.wish
-        signal = signal_of(wish, definition, (ACCOUNT,), self._product(definition), one.asked_at)
+        # Live it went out when it was wished: what its symbol takes to trade again makes no entry stale.
+        signal = signal_of(wish, definition, (ACCOUNT,), self._product(definition), at)
         once = once_key(definition, one.bar_closed_at, wish.symbol, wish.action.value)
         alert_id = await self._bridge.pipeline.accept_own(signal, Source.SCAN, f"{definition.name} {definition.version}", once)
-        self.raised.append(Raised(alert_id=alert_id, at=self._clock.now(), definition=definition.name, wish=wish))
+        self.raised.append(
+            Raised(
+                alert_id=alert_id, at=self._clock.now(), definition=definition.name, bar_closed_at=one.bar_closed_at, wish=wish
+            )
+        )  # fmt: skip
 
     async def _settle(self) -> None:
         """Let the bridge do all that it can do now."""

@@ -12,6 +12,7 @@ from bridge.market.bars.series import Bars, align
 from bridge.market.bars.store import BarStore
 from bridge.market.bars.synthetic import MINUTES, combine
 from bridge.market.bars.times import DAY_S, IST_S, OPENING_S, day_numbers, day_of_number, number_of_day
+from bridge.scanner.programs import warm_begin, warm_place
 from bridge.scanner.terms import FloatArray
 
 _ASKED = 12  # whose days are those of the market
@@ -70,6 +71,14 @@ class History:
         for bars in self.bars(interval, symbols, begin, end):
             yield from rows_of(bars, since if len(since) else None)
 
+    def warm_day(self, interval: Interval, symbols: Sequence[str], begin: date) -> date:
+        """The day with whose bars a replay from `begin` on starts, as a bridge would that is at work on that day."""
+        first = warm_begin(interval, begin)
+        found = [day_numbers(bars.times) for bars in self.bars(interval, symbols, first, begin - timedelta(days=1))]
+        numbers = np.concatenate([np.array([], np.int64), *found])
+        place = warm_place(interval, numbers, number_of_day(begin))
+        return day_of_number(int(numbers[place])) if len(numbers) else begin
+
     def kind(self, interval: Interval, symbols: Sequence[str]) -> Interval:
         """The interval of the stored bars that those of these symbols are taken from."""
         if any((interval, symbol) in self._held for symbol in symbols):
@@ -123,9 +132,3 @@ def rows_of(bars: Bars, joined: NDArray[np.int64] | None = None) -> Iterator[Row
 
 def _at(second: int) -> datetime:
     return datetime.fromtimestamp(second, UTC)
-
-
-def warm_begin(interval: Interval, begin: date, rows: int) -> date:
-    """A day before `begin` since when there are at least so many bars, holidays and all."""
-    sessions = rows if interval is Interval.DAY else -(-rows * interval.seconds // (MINUTES * 60)) + 1
-    return begin - timedelta(days=sessions * 8 // 5 + 10)

@@ -17,12 +17,12 @@ from bridge.core.views import AlertView, TradeView
 from bridge.market.listing import Listing
 from bridge.replay.bridge import ReplayBridge, replay_settings
 from bridge.replay.engine import DayPoint, Engine, Raised, Track
-from bridge.replay.history import History, Row, warm_begin
+from bridge.replay.history import History, Row
 from bridge.replay.journal import write_journal
 from bridge.replay.loop import VirtualClock, VirtualLoop
 from bridge.scanner.columns import Columns
 from bridge.scanner.definition import Definition
-from bridge.scanner.programs import GroupKey, Outside, make_groups, warm_rows
+from bridge.scanner.programs import GroupKey, Outside, make_groups
 from bridge.settings import Settings
 
 _STARTS = time(8, 0)
@@ -116,8 +116,9 @@ async def _run(
 
 
 def _rows(key: GroupKey, plan: Plan, history: History) -> Iterator[Row]:
-    begin = warm_begin(key.interval, plan.begin, warm_rows(key.interval))
-    return history.rows(key.interval, key.symbols, begin, plan.end, joined_days(key.symbols, key.outside))
+    joined = joined_days(key.symbols, key.outside)
+    members = [one for one, day in zip(key.symbols, joined, strict=True) if day <= plan.begin] if joined else key.symbols
+    return history.rows(key.interval, key.symbols, history.warm_day(key.interval, members, plan.begin), plan.end, joined)
 
 
 def joined_days(symbols: Sequence[str], outside: Outside) -> list[date]:

@@ -7,13 +7,8 @@ from bridge.core.bar import Interval
 from bridge.core.clock import IST
 from bridge.core.instrument import Instrument
 from bridge.market.calendar import Calendar
-from bridge.scanner.programs import warm_rows
 
 Stretch = tuple[datetime, datetime]
-# A session of bars counts from its opening; no exchange has a shorter one than this that anybody scans.
-_SESSION_MINUTES = 375
-# Of seven days five trade, and holidays come in rows.
-_SPARE_DAYS = 10
 MAX_DAYS = 2_000
 
 
@@ -25,13 +20,6 @@ def day_of(at: datetime) -> date:
 def midnight(day: date) -> datetime:
     """When a day begins in India."""
     return datetime.combine(day, time(), IST)
-
-
-def warm_begin(interval: Interval, today: date) -> date:
-    """The first day whose bars an engine is given."""
-    rows = warm_rows(interval)
-    sessions = rows if interval is Interval.DAY else -(-rows * interval.seconds // (60 * _SESSION_MINUTES)) + 1
-    return today - timedelta(days=sessions * 3 // 2 + _SPARE_DAYS)
 
 
 class Hours:

@@ -14,11 +14,12 @@ from bridge.market.bars.findings import Complaint, Verdict
 from bridge.market.bars.live import GRACE, ClosedBars, LiveBars, parts_of
 from bridge.market.bars.series import extremes
 from bridge.market.bars.store import BarStore
+from bridge.market.bars.times import day_numbers, number_of_day
 from bridge.runner.books import Member, holdings_at
-from bridge.runner.hours import Hours, Stretch, day_of, midnight, warm_begin
+from bridge.runner.hours import Hours, Stretch, day_of, midnight
 from bridge.scanner.decide import Evaluation, Holding
 from bridge.scanner.definition import Definition
-from bridge.scanner.programs import Group, GroupKey, due_on, is_due, warm_rows
+from bridge.scanner.programs import Group, GroupKey, due_on, is_due, warm_begin, warm_place
 from bridge.scanner.terms import Bar, Bars
 
 _US = 1_000_000
@@ -96,10 +97,10 @@ class Program:
         interval, symbols, today = self.key.interval, self.key.symbols, day_of(now)
         begin = warm_begin(interval, today)
         stored = self._store.read(interval, symbols, begin, today)
-        untrusted = self._examine(begin, today)
-        group, rows = Group(self.key, self.definitions, untrusted), warm_rows(interval)
+        group = Group(self.key, self.definitions, self._examine(begin, today))
+        place = warm_place(interval, day_numbers(stored.times), number_of_day(today))
         ends = [from_us(int(second) * _US) + interval.length for second in stored.times[-2:]]
-        group.warm(Bars(stored.fields[-rows:], stored.days()[-rows:]), ends[-1] if ends else None)
+        group.warm(Bars(stored.fields[place:], stored.days()[place:]), ends[-1] if ends else None)
         told = self._store.mark(self.mark)
         self.known_until = None if told is None else datetime.fromisoformat(told)
         self._before = ends[0] if len(ends) > 1 else None

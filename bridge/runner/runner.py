@@ -236,12 +236,14 @@ class Runner:
             self._filler.ask(name, program.key.interval, symbols, day_of(begin), day_of(end), now)
 
     async def _take_closed(self, program: Program, closed: ClosedBars) -> None:
-        """Store a bar, then step and ask; one that is not whole decides nothing, and is left to the history if there is any."""
-        if not closed.is_whole and self._filler.is_able:
+        """Store a bar, then step and ask. One that is not whole is left out: it decides nothing, and the history, if there is
+        any, or a replay knows no such bar.
+        """
+        if not closed.is_whole:
             return
         await asyncio.to_thread(program.keep, closed)
         self._parts.metrics.bars_closed.labels(program.key.interval.value).inc()
-        if program.is_ready and program.is_loaded and program.step(closed) and closed.is_whole and not program.is_daily:
+        if program.is_ready and program.is_loaded and program.step(closed) and not program.is_daily:
             await self._ask(program, program.due_members(self._parts.clock.now()))
 
     async def _ask_again(self, program: Program) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bridge.core.bar import Interval
 from bridge.core.clock import IST
@@ -26,6 +27,10 @@ Outside = tuple[tuple[date, frozenset[str]], ...]
 OUTSIDE = "it does not belong to the universe any more"
 _NOBODY: frozenset[str] = frozenset()
 _NONE: Mapping[str, str] = MappingProxyType({})
+# A session of bars counts from its opening; no exchange has a shorter one than this that anybody scans.
+_SESSION_MINUTES = 375
+# Of seven days five trade, and holidays come in rows.
+_SPARE_DAYS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +130,25 @@ def make_groups(
 
 
 def warm_rows(interval: Interval) -> int:
-    """How many bars of history an engine is given."""
+    """How many bars of history an engine is given at least."""
     return WARM_DAYS if interval is Interval.DAY else WARM_BARS
+
+
+def warm_begin(interval: Interval, today: date) -> date:
+    """A day since when there are so many bars before `today`, holidays and all."""
+    rows = warm_rows(interval)
+    sessions = rows if interval is Interval.DAY else -(-rows * interval.seconds // (60 * _SESSION_MINUTES)) + 1
+    return today - timedelta(days=sessions * 8 // 5 + _SPARE_DAYS)
+
+
+def warm_place(interval: Interval, numbers: NDArray[np.int64], today: int) -> int:
+    """The first of some rows to step through, whose days have these numbers, in order; `today` is such a number.
+
+    Whole days before today, as few as have so many bars. So an engine begins at the same bar whenever it is loaded on a day,
+    and in a replay of it: a mean that never quite forgets is the same to the last bit.
+    """
+    before, rows = int(np.searchsorted(numbers, today)), warm_rows(interval)
+    return int(np.searchsorted(numbers, numbers[before - rows])) if before > rows else 0
 
 
 # -- when ---------------------------------------------------------------------------------------------------------------

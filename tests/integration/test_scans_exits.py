@@ -179,8 +179,7 @@ async def expired(day: Day) -> None:
     await day.rig.ended(day.raised()[-1].alert_id)
 
 
-@pytest.mark.parametrize("fail", [rejected, denied, expired])
-@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize(("fail", "is_cut"), [(rejected, False), (denied, False), (expired, False), (rejected, True)])
 def test_an_exit_that_failed_is_raised_again_a_minute_later_and_while_it_works_no_other(
     tmp_path: Path, fail: Fail, *, is_cut: bool
 ) -> None:

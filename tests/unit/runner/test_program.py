@@ -23,11 +23,11 @@ from bridge.market.bars.times import first_second
 from bridge.market.calendar import load_calendar
 from bridge.market.instruments import load_catalog
 from bridge.runner.books import Member
-from bridge.runner.hours import Hours, warm_begin
+from bridge.runner.hours import Hours
 from bridge.runner.program import Program, Setting
 from bridge.scanner.decide import Evaluation
 from bridge.scanner.definition import read_definition
-from bridge.scanner.programs import GroupKey
+from bridge.scanner.programs import GroupKey, warm_begin
 from tests.support.rigs import ROOT
 from tests.support.samples import SBIN
 
