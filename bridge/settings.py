@@ -498,7 +498,8 @@ def load_settings(**overrides: Any) -> Settings:
     known |= {CONFIG_VARIABLE, VENUE_TOKEN_VARIABLE, "BRIDGE_DOMAIN"}
     for variable in os.environ:
         if variable.startswith(ENV_PREFIX) and variable.split("__")[0].upper() not in known:
-            raise ConfigError(f"{variable} is not a setting; settings are {', '.join(sorted(known))} and their branches")
+            names = ", ".join(sorted(known))
+            raise ConfigError(f"{variable} is not a setting; settings are {names}, and branches as in BRIDGE_SERVER__PORT")
     try:
         return Settings(**overrides)
     except ValidationError as error:

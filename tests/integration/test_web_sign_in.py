@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bridge import __version__
 from bridge.core.reasons import AuditAction
 from bridge.web.auth import set_password
 from tests.support.clocks import RunningClock
@@ -71,6 +72,14 @@ def test_without_a_session_every_page_leads_to_the_sign_in(box):
         answer = box.ask("POST", path, data={"csrf": "x"}, **AWAY)
         assert answer.status_code == 401
         assert "Nothing was done" in answer.text
+
+
+def test_a_stranger_is_not_told_the_version(box):
+    """Nor since when it runs: both help whoever looks for old ones."""
+    assert __version__ not in box.ask("GET", "/login", **AWAY).text
+    browser = Browser(box)
+    browser.sign_in()
+    assert f"Bridge {__version__}" in browser.ask("GET", "/").text
 
 
 def test_with_a_password_this_machine_has_to_sign_in_too(box):
