@@ -15,6 +15,7 @@ from bridge.brokers.base import Broker
 from bridge.core.enums import OrdType, OutcomeKind, Product, ReportKind, Side, TimeInForce
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
+from bridge.core.reasons import Reason
 from bridge.core.replacement import Replacement, Terms
 from bridge.core.report import BookRow, Outcome, Report
 
@@ -445,13 +446,15 @@ async def card_21_a_protection_that_has_triggered_and_works_can_be_cancelled(rig
 
 @card(22)
 async def card_22_a_trigger_that_is_met_already_comes_to_nothing(rig: Rig) -> None:
-    """Refused at once or rejected in the book: it would wait for its price from the other side."""
+    """Refused at once or rejected in the book, for this reason: it would wait for its price from the other side."""
     told, order = Told(rig), rig.protection(SELL, 10, stop="1000")
     outcome = await told.place(order)
     if outcome.kind is OutcomeKind.ACCEPTED:
-        await told.until(order, ReportKind.REJECTED)
+        assert {report.reason for report in await told.until(order, ReportKind.REJECTED)} == {Reason.TRIGGER_MET}
+        rows = [row for row in await rig.broker.book() if row.tag == order.tag]
+        assert [row.reason for row in rows] == [Reason.TRIGGER_MET]
     else:
-        assert outcome.kind is OutcomeKind.REFUSED
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.REFUSED, Reason.TRIGGER_MET)
     assert "1000" in outcome.message or "1000" in "".join(report.message for report in told.of(order))
 
 
