@@ -248,7 +248,7 @@ def make_asks(view: DefinitionView) -> tuple[Ask, ...]:
     if record.enabled:
         question = f"From the next bar on {record.name} raises nothing, exits neither. What it holds stays as it is."
         asks.append(_ask(view, "disable", "Disable", "warn", question, "Disable now"))
-    else:
+    elif record.is_approved or not is_live:
         question = f"From the next closed bar on {record.name} {record.version} sends its signals to {where}."
         asks.append(_ask(view, "enable", "Enable", "bad" if is_live else "good", question, "Enable now"))
     if is_live:

@@ -20,6 +20,8 @@ from bridge.store.tx import Tx
 from bridge.web.auth import set_password
 from tests.support.clocks import NOON, RunningClock
 from tests.support.kite import open_desk
+from tests.support.kite_bridge import hurry as kite_hurry
+from tests.support.live_scans import LIVE, UP, open_floor
 from tests.support.logins import ACCOUNT, login_settings
 from tests.support.scans import MOMENTUM, SYMBOLS, show
 from tests.support.waiting import wait_for
@@ -450,6 +452,46 @@ def test_a_definition_is_written_corrected_approved_and_enabled_in_the_browser(c
         page.get_by_role("button", name="Enable now").click()
         page.get_by_text("no bar has closed since").first.wait_for()
         other.locator("#scan-ema-cross").get_by_text("enabled", exact=True).wait_for()
+
+
+def press(page: Any, label: str, told: str = "") -> None:
+    """Press a button of the one definition on the list, and confirm what is asked; back to the list."""
+    page.goto("/scans")
+    page.locator("summary", has_text=label).first.click()
+    if told:
+        page.get_by_text(told).wait_for()
+        shoot(page, f"scans-{label}".lower().replace(" ", "-"))
+    page.get_by_role("button", name=f"{label} now").click()
+    page.wait_for_url("**/scans/up")
+    page.goto("/scans")
+
+
+def test_a_definition_is_taken_live_in_the_browser_trades_and_is_disabled(chromium, tmp_path, monkeypatch):
+    """Read, approved, deployed and enabled by hand; its order is at the broker, and an edit takes the button away."""
+    kite_hurry(monkeypatch)
+    monkeypatch.setattr("bridge.runner.runner.TURN_S", 0.02)
+    with open_floor(tmp_path) as floor, Watched(chromium, floor.box) as page:
+        definitions, card = floor.box.bridge.scans.definitions, page.locator("#scan-up")
+        floor.run(definitions.save(UP, by="test"))
+        page.goto("/scans")
+        assert page.locator("summary", has_text="Go live").count() == 0
+        page.get_by_role("link", name="read and approve").click()
+        page.locator("summary", has_text="Approve for live").click()
+        page.get_by_role("button", name="Approve").click()
+        page.get_by_text("Approved by operator").first.wait_for()
+        press(page, "Go live", "go to live accounts: real money")
+        card.get_by_text("live", exact=True).wait_for()
+        press(page, "Enable", f"live accounts ({LIVE}): real money")
+        card.get_by_text("enabled", exact=True).wait_for()
+        floor.bar("812", "815")
+        wait_for(floor.at_kite, "the order at the broker")
+        press(page, "Disable")
+        card.get_by_text("disabled", exact=True).wait_for()
+        floor.run(definitions.save({**UP, "size": {"quantity": 7}}, by="test"))
+        page.goto("/scans")
+        card.get_by_text("Not approved: what was approved is").wait_for()
+        assert page.locator("summary", has_text="Enable").count() == 0
+        assert len(floor.at_kite()) == 1
 
 
 async def publish(box: WebBox, what: str) -> None:
