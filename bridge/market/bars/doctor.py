@@ -1,6 +1,6 @@
 """The data doctor: which series a scan may trust, and why it may not. What nobody can say is told, never mended silently."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -35,6 +35,7 @@ _DISAGREE = 0.03
 # Pre-open, closing session and settlement around 09:15 to 15:30.
 _EARLIEST_S, _LATEST_S = 32_400, 57_600
 _ODD_PART = 0.02
+_AT_ONCE = 16  # series in memory
 Found = dict[str, list[Finding]]
 IsSession = Callable[[int], bool]
 
@@ -60,44 +61,45 @@ class Doctor:
 
         Some faults show only beside other symbols: the more are examined at once, the more is found.
         """
-        series = dict(zip(symbols, self._store.read_each(interval, symbols, begin, end), strict=True))
-        found = examine_series(interval, series, self._is_session)
-        self._compare(found, interval, series, begin, end)
-        sessions = _sessions(series)
-        last = max((int(day_numbers(one.times[-1])) for one in series.values() if len(one)), default=0)
-        for symbol, one in series.items():
+        found, days = examine_series(interval, self._read(interval, symbols, begin, end), self._is_session)
+        self._compare(found, interval, days, begin, end)
+        sessions = _sessions(days)
+        last = max((int(one.numbers[-1]) for one in days.values()), default=0)
+        for symbol, one in days.items():
             known = self._store.covered(interval, symbol, begin, end)
             found[symbol] += self._find_stale(one, last, known)
             found[symbol] += self._find_holes(one, known, sessions)
         return {symbol: Verdict(symbol=symbol, findings=tuple(found[symbol])) for symbol in symbols}
 
+    def _read(self, interval: Interval, symbols: Sequence[str], begin: date, end: date) -> Iterator[tuple[str, Series]]:
+        """A few at a time: a year of minutes of a large universe would not fit into a small server's memory."""
+        for first in range(0, len(symbols), _AT_ONCE):
+            some = symbols[first : first + _AT_ONCE]
+            yield from zip(some, self._store.read_each(interval, some, begin, end), strict=True)
+
     def _is_session(self, number: int) -> bool:
         day = day_of_number(number)
         return self._calendar.is_trading_day(day) if self._calendar.knows(day) else True
 
-    def _compare(self, found: Found, interval: Interval, series: Mapping[str, Series], begin: date, end: date) -> None:
+    def _compare(self, found: Found, interval: Interval, days: Mapping[str, _Days], begin: date, end: date) -> None:
         """The closes of days against those that minutes make, or the other way round: one of them may be another symbol's."""
         other = Interval.MINUTE if interval is Interval.DAY else Interval.DAY
-        for symbol, beside in zip(series, self._store.read_each(other, list(series), begin, end), strict=True):
-            if len(beside) and len(series[symbol]):
-                found[symbol] += _find_disagreement(interval, other, _by_day(series[symbol]), _by_day(beside))
+        for symbol, beside in self._read(other, list(days), begin, end):
+            if len(beside):
+                found[symbol] += _find_disagreement(interval, other, days[symbol], _by_day(beside))
 
-    def _find_stale(self, series: Series, last: int, known: set[date]) -> Iterator[Finding]:
+    def _find_stale(self, days: _Days, last: int, known: set[date]) -> Iterator[Finding]:
         """A series that ends before the others do."""
-        if not len(series):
-            return
-        ended = day_of_number(int(day_numbers(series.times[-1])))
+        ended = day_of_number(int(days.numbers[-1]))
         gap = range(number_of_day(ended) + 1, last + 1)
         missing = [number for number in gap if self._is_session(number) and _is_weekday(number)]
         if len(missing) >= STALE_DAYS:
             told = "no trade since" if all(day_of_number(number) in known for number in missing) else "nothing fetched since"
             yield Finding(Complaint.STALE, f"ends on {ended}, {len(missing)} sessions before others: {told}")
 
-    def _find_holes(self, series: Series, known: set[date], sessions: set[int]) -> Iterator[Finding]:
+    def _find_holes(self, days: _Days, known: set[date], sessions: set[int]) -> Iterator[Finding]:
         """Sessions without a bar that most others have, and that nobody says were without a trade."""
-        if not len(series):
-            return
-        own = set(day_numbers(series.times).tolist())
+        own = set(days.numbers.tolist())
         inside = {number for number in sessions if min(own) < number < max(own)}
         holes = sorted(number for number in inside - own if day_of_number(number) not in known)
         if len(holes) > HOLES_PART * len(inside):
@@ -106,11 +108,14 @@ class Doctor:
             yield Finding(Complaint.HOLE, f"{len(holes)} sessions are missing, the first {_day(holes[0])}")
 
 
-def examine_series(interval: Interval, series: Mapping[str, Series], is_session: IsSession) -> Found:
-    """What the bars alone tell: of each symbol by itself, and of all beside one another."""
-    found: Found = {symbol: [] for symbol in series}
+def examine_series(
+    interval: Interval, series: Iterable[tuple[str, Series]], is_session: IsSession
+) -> tuple[Found, dict[str, _Days]]:
+    """What the bars alone tell, of each symbol by itself and of all beside one another; and those with bars by the day."""
+    found: Found = {}
     days: dict[str, _Days] = {}
-    for symbol, one in series.items():
+    for symbol, one in series:
+        found[symbol] = []
         if not len(one):
             found[symbol].append(Finding(Complaint.NO_BARS, f"there is no {interval} bar of it"))
             continue
@@ -123,7 +128,7 @@ def examine_series(interval: Interval, series: Mapping[str, Series], is_session:
         found[symbol] += _find_short_sessions(interval, days[symbol])
     _find_twins(found, days)
     _find_swaps(found, days)
-    return found
+    return found, days
 
 
 def _by_day(series: Series) -> _Days:
@@ -133,9 +138,9 @@ def _by_day(series: Series) -> _Days:
     return _Days(bars=bars, counts=counts, numbers=numbers)
 
 
-def _sessions(series: Mapping[str, Series]) -> set[int]:
+def _sessions(days: Mapping[str, _Days]) -> set[int]:
     """Days on which at least half of the symbols have a bar, of those that begin by then and have not ended."""
-    owns = [np.unique(day_numbers(one.times)) for one in series.values() if len(one)]
+    owns = [one.numbers for one in days.values()]
     if not owns:
         return set()
     numbers, counts = np.unique(np.concatenate(owns), return_counts=True)
