@@ -145,14 +145,18 @@ def _read_price(row: Any, name: str) -> Decimal | None:
 
 
 def read_trade(account: str, tag: str, order_id: str, trade: Any) -> Report:
-    """One execution as a report of the order it belongs to. Kite tells no charges with it."""
+    """One execution as a report of the order it belongs to. Kite tells no charges with it.
+
+    A `trade_id` is the exchange's number: it comes again on other days and exchanges, and is the same for both sides of a trade
+    with oneself. Kite's order ids never come again, so together they name an execution of the account.
+    """
     return Report(
         account=account,
         kind=ReportKind.FILL,
         tag=tag,
         broker_order_id=order_id,
         transact_time=read_time(trade, "fill_timestamp"),
-        exec_id=read_text(trade, "trade_id"),
+        exec_id=f"{order_id}-{read_text(trade, 'trade_id')}",
         last_qty=_above_zero(trade, "quantity"),
         last_px=_above_zero(trade, "average_price"),
     )

@@ -317,10 +317,11 @@ class Book:
 
     def _fill(self, order: Order, quantity: int, price: Decimal) -> Order:
         trade = Trade(
-            trade_id=f"{len(self.trades) + 1:08d}", order_id=order.order_id, exchange_order_id=order.exchange_order_id or "",
-            exchange=order.exchange, tradingsymbol=order.tradingsymbol, instrument_token=order.instrument_token,
-            product=order.product, transaction_type=order.transaction_type, quantity=quantity, price=price,
-            at=self._clock.now(),
+            # An exchange's numbers come again, on other days and exchanges: here they do with every order.
+            trade_id=f"{len(self.orders[order.order_id]):08d}", order_id=order.order_id,
+            exchange_order_id=order.exchange_order_id or "", exchange=order.exchange, tradingsymbol=order.tradingsymbol,
+            instrument_token=order.instrument_token, product=order.product, transaction_type=order.transaction_type,
+            quantity=quantity, price=price, at=self._clock.now(),
         )  # fmt: skip
         self._journal.write("trade", to_line(trade))
         self.trades.append(trade)

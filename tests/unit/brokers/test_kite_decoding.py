@@ -234,7 +234,7 @@ def check_order(row: BookRow) -> None:
     assert (row.side, row.product, row.ord_type) == (Side.BUY, Product.MIS, OrdType.LIMIT)
     assert (row.order_qty, row.cum_qty, row.status) == (Decimal(10), Decimal(4), OrderStatus.PARTIAL)
     (fill,) = row.fills
-    assert (fill.exec_id, fill.last_qty, fill.last_px) == ("10000000", Decimal(4), Decimal("812.45"))
+    assert (fill.exec_id, fill.last_qty, fill.last_px) == (f"{row.broker_order_id}-10000000", Decimal(4), Decimal("812.45"))
 
 
 def test_every_answer_of_a_documented_shape_is_read(reader: Reader) -> None:

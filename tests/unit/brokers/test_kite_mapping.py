@@ -116,8 +116,18 @@ def test_a_row_has_its_executions_with_their_own_ids_prices_and_times() -> None:
     (fill,) = row.fills
     assert (fill.last_qty, fill.last_px, fill.tag) == (Decimal(4), Decimal("812.5"), TAG)
     assert fill.broker_order_id == row.broker_order_id == order.order_id
-    assert fill.exec_id == box.book.trades[0].trade_id
+    assert fill.exec_id == f"{order.order_id}-{box.book.trades[0].trade_id}"
     assert fill.transact_time == box.book.trades[0].at.astimezone(UTC)
+
+
+def test_one_trade_number_under_two_orders_is_two_executions() -> None:
+    """Exchanges count anew each day, each by itself, and give both sides of a trade with oneself one number."""
+    box = make_box()
+    orders = [place(box, price="812.5", transaction_type=side) for side in ("BUY", "SELL")]
+    assert len({trade.trade_id for trade in box.book.trades}) == 1
+    rows = [order_row(box.book.current(order.order_id)) for order in orders]
+    fills = [read_row("zerodha", row, [trade_row(trade)]).fills for row, trade in zip(rows, box.book.trades, strict=True)]
+    assert len({fill.exec_id for (fill,) in fills}) == 2
 
 
 def test_trades_that_are_newer_than_the_row_count() -> None:
