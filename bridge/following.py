@@ -110,6 +110,9 @@ class Following:
         if not (_is_positive(report.last_qty) and _is_positive(report.last_px)):
             _tell_impossible(tx, order, report, now)
             return
+        if _is_ahead(order, report):
+            tx.emit(BookWanted(account=report.account))
+            return
         intent = order.intent
         fill = Fill(
             account=intent.account,
@@ -165,6 +168,16 @@ def take_terms(tx: Tx, order: Order, report: Report, now: datetime) -> Order:
     if report.has_ended:
         return record(tx, order, OrderEventKind.REPLACE_REFUSED, now, message="it ended under its old terms")
     return order
+
+
+def _is_ahead(order: Order, report: Report) -> bool:
+    """Whether a fill is newer than the row of the book that it came with, and may be one under terms that the row lacks yet.
+
+    Booked under the old ones, it could end an order that works on there under the new, or look like more than was ordered.
+    """
+    if order.replace is None or order.replace.renews or report.cum_qty is None:
+        return False
+    return order.cum_qty + report.last_qty > report.cum_qty
 
 
 def _is_positive(value: Decimal) -> bool:

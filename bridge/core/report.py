@@ -9,6 +9,7 @@ from bridge.core.money import ZERO
 from bridge.core.order_states import OrderStatus
 from bridge.core.reasons import Reason
 from bridge.core.replacement import Terms
+from bridge.core.values import evolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +17,9 @@ class Report:
     """One thing a broker says of one order, found by our `tag` (empty for orders that are not ours).
 
     `cum_qty` is what it says was filled in all when it said so; None where it does not say. An end that says more than was
-    told has overtaken fills. `terms` are those of the order then, where the broker told them; `has_ended` says that none other
-    can come. `reason` is what a rejection comes to in our words, where the broker's leave no doubt.
+    told has overtaken fills, and a fill beyond it is newer than the terms that were told before it. `terms` are those of the
+    order then, where the broker told them; `has_ended` says that none other can come. `reason` is what a rejection comes to in
+    our words, where the broker's leave no doubt.
     """
 
     account: str
@@ -56,7 +58,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookRow:
-    """One order of the broker's book. `fills` are its executions, as FILL reports; prices are None where it tells none."""
+    """One order of the broker's book. `fills` are its executions, as FILL reports; prices are None where it tells none.
+
+    `cum_qty_then` is what was filled when the terms were as told, where the broker tells executions in a later answer.
+    """
 
     broker_order_id: str
     tag: str
@@ -73,6 +78,7 @@ class BookRow:
     price: Decimal | None = None
     trigger_price: Decimal | None = None
     reason: Reason | None = None
+    cum_qty_then: Decimal | None = None
 
     @property
     def terms(self) -> Terms:
@@ -135,7 +141,8 @@ def reports_of(account: str, row: BookRow) -> list[Report]:
         rejected = {"message": row.message, "cum_qty": row.cum_qty, "reason": row.reason, **said}
         return [Report(kind=ReportKind.REJECTED, **rejected)]  # type: ignore[arg-type]
     placed = Report(kind=ReportKind.PLACED, terms=row.terms, has_ended=row.status.is_closed, **said)  # type: ignore[arg-type]
-    reports = [placed, *row.fills]
+    known_qty = row.cum_qty if row.cum_qty_then is None else row.cum_qty_then
+    reports = [placed, *(evolve(fill, cum_qty=known_qty) for fill in row.fills)]
     if row.status in _ENDS:
         reports.append(Report(kind=_ENDS[row.status], message=row.message, cum_qty=row.cum_qty, **said))  # type: ignore[arg-type]
     return reports

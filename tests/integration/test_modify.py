@@ -1,6 +1,7 @@
 """An alert that modifies: found, judged, asked, answered; whatever the broker says, loses or does meanwhile."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tenacity import wait_fixed
 from bridge.core.enums import OutcomeKind
 from bridge.core.order import Order
 from bridge.core.replacement import Terms
-from bridge.core.report import Outcome
+from bridge.core.report import Outcome, reports_of
 from tests.support.clocks import RunningClock
 from tests.support.plays import play
 from tests.support.rigs import Rig, ScriptedBridge, abandoned, copy_of, make_settings, running, write_freezes
@@ -286,6 +287,25 @@ def test_fills_that_race_with_a_change_are_counted_once(tmp_path: Path, filled: 
             rig.bridge.reconciler.look_at("paper")
         assert (await rig.ended(alert_id)).code == code
         assert rig.quantity() == filled
+
+    tell(tmp_path, story)
+
+
+def test_a_fill_that_is_newer_than_its_row_of_the_book_waits_for_the_terms(tmp_path: Path) -> None:
+    """A broker's orders are read before its trades: the row may be of before the change, and a fill of after it."""
+
+    async def story(rig: Rig) -> None:
+        known = await resting(rig)
+        rig.broker.modifies.append(IDLE)
+        alert_id = await modify(rig, quantity="15")
+        await until(lambda: rig.broker.modified, "the request")
+        before = rig.broker.rows[known.tag]
+        rig.broker.change(rig.broker.modified[0])
+        fill = rig.broker.execute(known.tag, D(15), D(800))
+        await rig.broker.tell(*reports_of("paper", replace(before, cum_qty=D(15), cum_qty_then=D(0), fills=(fill,))))
+        assert (await rig.ended(alert_id)).code == "MODIFIED"
+        assert "15 filled" in (await rig.ended(known.intent.alert_id)).message
+        assert rig.alarms() == []
 
     tell(tmp_path, story)
 

@@ -90,7 +90,9 @@ def summary(stories: int, total: Counter[str], took_s: float) -> str:
     return (
         f"{stories} stories in {took_s:.0f} s: {total['alerts']} alerts, {total['orders']} orders at the loopback Kite, "
         f"{total['faults']} faults met, {total['doubts']} orders in doubt, {total['kills']} kills, {total['logins']} logins, "
-        f"{total['refused']} requests over the limits"
+        f"{total['changes']} changes of orders, {total['triggers']} triggers of which {total['fired']} fired and "
+        f"{total['protected']} rested at the end, {total['by hand']} orders changed or cancelled by hand, {total['halts']} "
+        f"halts, {total['refused']} requests over the limits"
     )
 
 

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from bridge.sandbox.kite.values import Order
+from bridge.brokers.kite.gtt import ID_PREFIX
+from bridge.core.clock import to_us
 from bridge.settings import load_settings
 from bridge.store.audit import verify_chain
 from bridge.vault import Vault
+from tests.kite_sim.books import Books, read_books
+from tests.kite_sim.changed import check_changes
 
 if TYPE_CHECKING:
     from tests.kite_sim.story import World
@@ -19,40 +21,72 @@ PER_SECOND = 8
 
 def check_all(world: "World") -> Iterator[str]:
     """Every promise that does not hold, named."""
-    theirs = world.desk.server.do(lambda box: [states[-1] for states in box.book.orders.values()])
-    yield from check_single_orders(theirs)
-    yield from check_known(world, theirs)
-    yield from check_wishes(world)
+    books = read_books(world)
+    yield from check_single_orders(books)
+    yield from check_known(books)
+    yield from check_wishes(world, books)
+    yield from check_changes(world, books)
+    yield from check_protections(books)
+    yield from check_halts(world, books)
     yield from check_endings(world)
     yield from check_positions(world)
     yield from check_rate(world)
     yield from check_chain(world)
 
 
-def check_single_orders(theirs: list[Order]) -> Iterator[str]:
+def check_single_orders(books: Books) -> Iterator[str]:
     """P2: one order that lived or was filled for one order of ours."""
-    tags = Counter(order.tag for order in theirs if order.tag and (order.status != "REJECTED" or order.filled_quantity))
-    yield from (f"P2 {count} orders of tag {tag} at Kite" for tag, count in tags.items() if count > 1)
+    for tag, found in books.by_tag.items():
+        lived = [states for states in found if states[-1].status != "REJECTED" or states[-1].filled_quantity]
+        if tag and len(lived) > 1:
+            yield f"P2 {len(lived)} orders of tag {tag} at Kite"
 
 
-def check_known(world: "World", theirs: list[Order]) -> Iterator[str]:
+def check_known(books: Books) -> Iterator[str]:
     """Every order there is known here, with the same executions, and none of ours is believed to have more."""
-    ours = {tag: (Decimal(cum_qty), status) for tag, cum_qty, status in world.rows("SELECT tag, cum_qty, status FROM orders")}
-    filled: Counter[str] = Counter()
-    for order in theirs:
-        filled[order.tag or ""] += order.filled_quantity
+    filled = {tag: sum(states[-1].filled_quantity for states in found) for tag, found in books.by_tag.items()}
+    ours = {own.tag: own for own in books.owns.values()}
     yield from (f"P7 Kite has {tag!r}, which we do not know" for tag in filled if tag not in ours)
-    for tag, (cum_qty, status) in ours.items():
-        if cum_qty != filled[tag]:
-            yield f"P7 {tag} {status}: filled {cum_qty} here and {filled[tag]} there"
+    for tag, own in ours.items():
+        if own.cum_qty != filled.get(tag, 0):
+            yield f"P7 {tag} {own.status}: filled {own.cum_qty} here and {filled.get(tag, 0)} there"
 
 
-def check_wishes(world: "World") -> Iterator[str]:
-    """No alert made more than it wished for."""
-    for alert_id, qty in world.rows("SELECT alert_id, SUM(order_qty) FROM orders GROUP BY alert_id"):
-        wished = world.sent[alert_id].get("quantity")
-        if wished is not None and qty > int(wished):
+def check_wishes(world: "World", books: Books) -> Iterator[str]:
+    """No alert made more than it wished for, beside what protects it."""
+    made: Counter[str] = Counter()
+    for own in books.owns.values():
+        made[own.alert_id] += 0 if own.is_protection else int(own.order_qty)
+    changed = {name for (name,) in world.rows("SELECT cl_ord_id FROM audit WHERE action = 'order_replaced'")}
+    for alert_id, qty in made.items():
+        wished = world.sent.get(alert_id, {}).get("quantity")
+        if wished is not None and qty > int(wished) and not any(name.startswith(alert_id) for name in changed):
             yield f"P2 alert {alert_id} wished for {wished} and made {qty}"
+
+
+def check_protections(books: Books) -> Iterator[str]:
+    """P2: one trigger for one protection of ours, and none that nobody knows. P4: what it places closes, and never opens."""
+    known = {own.broker_order_id for own in books.owns.values() if own.is_protection}
+    for row in books.triggers:
+        if f"{ID_PREFIX}{row['id']}" not in known:
+            yield f"P2 Kite has the trigger {row['id']} {row['status']}, which we do not know"
+    tags = [own.tag for own in books.owns.values() if own.is_protection]
+    names = {states[-1].order_id: tag for tag in tags for states in books.by_tag.get(tag, [])}
+    held = 0
+    for trade in books.trades:
+        signed = trade.quantity if trade.transaction_type == "BUY" else -trade.quantity
+        if trade.order_id in names and (held * signed >= 0 or abs(signed) > abs(held)):
+            yield f"P4 the protection {names[trade.order_id]} traded {signed} while {held} were held"
+        held += signed
+
+
+def check_halts(world: "World", books: Books) -> Iterator[str]:
+    """P6: between the answer to a halt and the wish to resume no entry leaves."""
+    for own in books.owns.values():
+        for since, until in world.halts:
+            is_under = own.sent_at is not None and own.sent_at > to_us(since) and (until is None or own.sent_at < to_us(until))
+            if is_under and not own.reduce_only:
+                yield f"P6 the entry {own.cl_ord_id} left under a halt"
 
 
 def check_endings(world: "World") -> Iterator[str]:

@@ -7,20 +7,24 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from bridge.brokers.kite.gtt import ID_PREFIX
 from bridge.core.limits import LIMIT_NAMES
 from tests.kite_sim import plan as plans
+from tests.kite_sim.books import read_books
 from tests.kite_sim.check import check_all
 from tests.kite_sim.life import CLOCK, CONFIG, LOG, Lives, SharedClock, is_alive
 from tests.kite_sim.plan import Plan, Step
+from tests.kite_sim.resting import check_cover, check_withdrawn
 from tests.support.clocks import NOON
 from tests.support.kite import Desk, open_desk
 from tests.support.rigs import instruments_csv
@@ -30,9 +34,12 @@ from tests.support.stores import empty_database
 
 ACCOUNT = "zerodha"
 WAIT_S = 30.0
+RESTS = ("PLACED", "PARTIAL")
 POLL_S = 0.02
 MONEY_S = 0.5
 ROUNDS = 150
+# At these what rests goes on resting, and market orders have their fills.
+CALM = ("812.5", "806", "819")
 _MEMORY_DISK = Path("/dev/shm")
 _NO_LIMITS = dict.fromkeys(name for name in LIMIT_NAMES if name.startswith(("max_", "min_")))
 
@@ -91,6 +98,7 @@ class World:
         self.data = folder / "data"
         self.journal: list[str] = []
         self.sent: dict[str, Mapping[str, Any]] = {}
+        self.halts: list[tuple[datetime, datetime | None]] = []
         self.counts: Counter[str] = Counter()
         self._lives = lives
         self._pid = 0
@@ -103,7 +111,7 @@ class World:
         sessions, root = self.desk.box.sessions, self.desk.server.root
         account = {
             "broker": "kite", "root": root, "login_root": f"{root}/connect/login", "api_key": sessions.api_key,
-            "api_secret": sessions.api_secret, "updates": self.plan.updates, **more,
+            "api_secret": sessions.api_secret, "updates": self.plan.updates, "protection_products": ["MIS"], **more,
         }  # fmt: skip
         config = {
             "server": {"port": 0}, "accounts": {ACCOUNT: account}, "instruments": str(self.folder / "instruments.csv"),
@@ -125,6 +133,10 @@ class World:
             self.do(step)
             self.log_in_if_out()
         self.end()
+        self.check()
+
+    def check(self) -> None:
+        """Every promise that can be held against the books as they are."""
         for fault in check_all(self):
             raise BrokenError(fault)
 
@@ -150,26 +162,68 @@ class World:
 
     def do(self, step: Step) -> None:
         """Let one thing happen."""
-        if step.kind == plans.ALERT:
-            self.send(**step.values)
-        elif step.kind == plans.FAULTS:
-            self.set_faults(step.values)
-        elif step.kind == plans.PRICE:
-            self.set_price(step.values["price"])
-        elif step.kind == plans.PAUSE:
-            time.sleep(step.s)
-        elif step.kind == plans.JUMP:
-            self.clock.jump(step.s)
-        elif step.kind == plans.CUT:
-            time.sleep(step.s)
-            self.desk.server.stop()  # with all connections
-            self.desk.server.start()
-        else:
-            time.sleep(step.s)
-            self.kill()
-            self.clock.jump(step.values["down_s"])
-            self.start()
-            self.await_money()
+        kinds: dict[str, Callable[[Step], object]] = {
+            plans.ALERT: lambda step: self.send(**step.values),
+            plans.FAULTS: lambda step: self.set_faults(step.values),
+            plans.PRICE: lambda step: self.set_price(step.values["price"]),
+            plans.PAUSE: lambda step: time.sleep(step.s),
+            plans.JUMP: lambda step: self.clock.jump(step.s),
+            plans.CUT: self._cut,
+            plans.KILL: self._kill_and_start,
+            plans.HAND: lambda step: self.take_newest(**step.values),
+            plans.HALT: lambda _step: self.halt(),
+            plans.RESUME: lambda _step: self.resume(),
+        }
+        kinds[step.kind](step)
+
+    def _cut(self, step: Step) -> None:
+        time.sleep(step.s)
+        self.desk.server.stop()  # with all connections
+        self.desk.server.start()
+
+    def _kill_and_start(self, step: Step) -> None:
+        time.sleep(step.s)
+        self.kill()
+        self.clock.jump(step.values["down_s"])
+        self.start()
+        self.await_money()
+
+    def take_newest(self, do: str, **terms: str) -> None:
+        """A person has the newest order that rests cancelled or changed; it may end before the bridge hears of that."""
+        rows = [
+            row for row in self.ask("GET", "/api/v1/orders") if row["status"] in RESTS and row["ord_type"] in ("LIMIT", "SL-M")
+        ]
+        if not rows:
+            return
+        name, kind = rows[0]["cl_ord_id"], rows[0]["ord_type"]
+        if kind == "SL-M" and "price" in terms:
+            terms = {**terms, "trigger_price": terms["price"]}
+            del terms["price"]
+        answer = self.request("POST", f"/api/v1/orders/{name}/{do}", terms)
+        self.note(f"by hand: {do} {name} is answered {answer.status_code}")
+        if answer.status_code == 200:
+            self.sent[answer.json()["alert_id"]] = {"action": do, "order": name, **terms}
+            self.counts["by hand"] += 1
+        elif "There is no open order" not in answer.text:
+            raise BrokenError(f"P9 {do} of {name} is answered {answer.status_code} {answer.text[:300]}")
+
+    def halt(self) -> None:
+        """From its answer on no entry leaves, and those that rest go."""
+        self.ask("POST", "/api/v1/halt", {"cancel": True})
+        self.counts["halts"] += 1
+        if not self.is_halted:
+            self.halts.append((self.clock.now(), None))
+
+    def resume(self) -> None:
+        """Entries may leave again, from before the answer on."""
+        if self.is_halted:
+            self.halts[-1] = (self.halts[-1][0], self.clock.now())
+        self.ask("POST", "/api/v1/resume", {})
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether nobody has resumed since the last halt."""
+        return bool(self.halts) and self.halts[-1][1] is None
 
     def set_faults(self, wanted: Mapping[str, Mapping[str, int]]) -> None:
         """Switch faults on, and count those that are new."""
@@ -182,31 +236,68 @@ class World:
         self.desk.server.do(lambda box: box.set_price(SBIN, Decimal(price)))
 
     def end(self) -> None:
-        """Faults are over; what rests is cancelled, and everything comes to its end."""
+        """Faults are over. What is asked for is done, then what rests is cancelled, then what is held is closed."""
         left = self.desk.server.do(lambda box: box.faults.show())
         self.counts["faults"] = self._planned - sum(sum(kinds.values()) for kinds in left.values())
         self.desk.server.do(lambda box: box.faults.clear())
         self.note("faults are over")
+        self._until(self.unsettled, CALM, "")
+        self._until(self.unended, plans.PRICES, "cancel")
+        self.counts["protected"] = len(read_books(self).active_triggers)
+        self.check()  # before books that differ make the exit last long
+        self._until(self.unclosed, plans.PRICES, "exit")
+
+    def _until(self, missing: Callable[[], str], prices: Sequence[str], action: str) -> None:
+        """Let time pass, at these prices while an order works there, with an alert of this action every five rounds."""
+        told = ""
         for number in range(ROUNDS):
             self.log_in_if_out()
             self.desk.server.do(lambda box: box.book.release())
-            self.set_price(plans.PRICES[number % len(plans.PRICES)])
-            if number % 5 == 4:  # what is about to leave gets a moment
-                self.send(action="cancel")
+            if self.working_at_kite():
+                self.set_price(prices[number % len(prices)])
+            told = missing()
+            if not told:
+                return
+            if action and number % 5 == 0:  # what is about to leave gets a moment
+                self.send(action=action)
             self.clock.jump(1)
             time.sleep(POLL_S * 2)
-            if self.is_over():
-                return
         open_ones = self.rows("SELECT alert_id, action FROM alerts WHERE disposition IS NULL")
         orders = self.rows("SELECT tag, status FROM orders WHERE is_open = 1")
         (account,) = self.ask("GET", "/api/v1/account")
-        told = f"alerts {open_ones}, orders {orders}, at Kite {self.working_at_kite()}, account {account['message']!r}"
-        raise BrokenError(f"P3 it does not end: {told}")
+        there = f"at Kite {self.working_at_kite()}, account {account['message']!r}"
+        raise BrokenError(f"{told}: alerts {open_ones}, orders {orders}, {there}")
 
-    def is_over(self) -> bool:
-        """Nothing is open any more, here and there."""
+    def unsettled(self) -> str:
+        """What is still on its way, or was to be withdrawn and works; empty when all that is open just rests."""
+        open_orders = "SELECT alert_id FROM orders WHERE is_open = 1"
+        alerts = f"SELECT COUNT(*) FROM alerts WHERE disposition IS NULL AND alert_id NOT IN ({open_orders})"
+        orders = f"SELECT COUNT(*) FROM orders WHERE is_open = 1 AND status NOT IN {RESTS}"
+        if self.rows(f"SELECT ({alerts}) + ({orders})") != [(0,)]:
+            return "P3 it does not settle"
+        return next(check_withdrawn(self, read_books(self)), "")
+
+    def unended(self) -> str:
+        """What has not ended, or is not protected as it should be; empty when nothing but protections rests."""
+        if self.rows("SELECT COUNT(*) FROM alerts WHERE disposition IS NULL") != [(0,)] or self.working_at_kite():
+            return "P3 it does not end"
+        if self.rows("SELECT COUNT(*) FROM orders WHERE is_open = 1 AND legs IS NULL") != [(0,)]:
+            return "P3 it does not end"
+        books = read_books(self)
+        resting = sorted(str(own.broker_order_id) for own in books.owns.values() if own.is_protection and own.is_open)
+        if resting != sorted(f"{ID_PREFIX}{row['id']}" for row in books.active_triggers):
+            return "P3 a protection is not settled"
+        return next(check_cover(self, books), "")
+
+    def unclosed(self) -> str:
+        """What is still held or rests; empty when nothing is open any more, here and there."""
         sql = "SELECT (SELECT COUNT(*) FROM alerts WHERE disposition IS NULL) + (SELECT COUNT(*) FROM orders WHERE is_open = 1)"
-        return self.rows(sql) == [(0,)] and not self.working_at_kite()
+        books = read_books(self)
+        if books.position:
+            return f"P4 {books.position} are held after an exit"
+        if books.active_triggers:
+            return "P4 a protection is alive without a position"
+        return "" if self.rows(sql) == [(0,)] and not self.working_at_kite() else "P3 it does not end"
 
     def working_at_kite(self) -> list[tuple[str, str]]:
         """Tag and status of what has not ended there."""
@@ -257,20 +348,25 @@ class World:
 
     def ask(self, method: str, path: str, content: Any = None) -> Any:
         """The content of an answer of the bridge, which has to be a success."""
-        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
-        try:
-            answer = self._http.request(method, path, json=content, headers=headers)
-        except httpx.TransportError as error:
-            raise BrokenError(f"P9 the bridge does not answer {path} ({type(error).__name__})") from error
+        answer = self.request(method, path, content)
         if answer.status_code not in (200, 201):
             raise BrokenError(f"P9 {path} is answered {answer.status_code} {answer.text[:300]}")
         return answer.json()
 
+    def request(self, method: str, path: str, content: Any = None) -> httpx.Response:
+        """Any answer of the bridge; there has to be one."""
+        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            return self._http.request(method, path, json=content, headers=headers)
+        except httpx.TransportError as error:
+            raise BrokenError(f"P9 the bridge does not answer {path} ({type(error).__name__})") from error
+
     def send(self, **fields: Any) -> None:
         """Send an alert, which has to be accepted."""
         number = len(self.sent)
+        price = {} if fields["action"] == "modify" else {"price": "812.5"}  # of a change it would be one of the new terms
         body = {
-            "token": self._alert_token, "strategy": "demo", "symbol": SBIN, "price": "812.5",
+            "token": self._alert_token, "strategy": "demo", "symbol": SBIN, **price,
             "time": self.clock.now().isoformat(), "n": str(number), **fields,
         }  # fmt: skip
         told = self.ask("POST", "/webhook/tradingview", body)
@@ -303,7 +399,10 @@ class World:
 
     def count(self) -> Mapping[str, int]:
         """How much happened."""
-        orders = self.desk.server.do(lambda box: len(box.book.orders))
+        books = read_books(self)
+        changes = sum(states[-1].modifications for states in books.histories)
         doubts = self.rows("SELECT COUNT(*) FROM audit WHERE action = 'order_in_doubt'")[0][0]
         refused = self.desk.server.do(lambda box: sum(n for name, n in box.limits.totals.items() if name.endswith("_refused")))
-        return {**self.counts, "alerts": len(self.sent), "orders": orders, "doubts": doubts, "refused": refused}
+        told = {"alerts": len(self.sent), "orders": len(books.histories), "doubts": doubts, "refused": refused}
+        fired = sum(row["status"] == "triggered" for row in books.triggers)
+        return {**self.counts, **told, "changes": changes, "triggers": len(books.triggers), "fired": fired}

@@ -136,6 +136,7 @@ def read_row(account: str, row: Any, trades: Sequence[Any]) -> BookRow:
         fills=fills,
         price=_read_price(row, "price"),
         trigger_price=_read_price(row, "trigger_price"),
+        cum_qty_then=filled,
     )
 
 
