@@ -16,6 +16,8 @@ UPDATES = ("duplicate", "reorder", "lose")
 PRICES = ("812.5", "812.5", "806", "819", "831", "789")
 
 ALERT, FAULTS, PRICE, PAUSE, JUMP, KILL, CUT = "alert", "faults", "price", "pause", "jump", "kill", "cut"
+# What is on its way comes to where it rests, however slow the machine is; no story draws it.
+SETTLE = "settle"
 # A person cancels or changes one order, stops entries and cancels those that rest, and lets them go on.
 HAND, HALT, RESUME = "hand", "halt", "resume"
 

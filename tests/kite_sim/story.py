@@ -169,6 +169,7 @@ class World:
             plans.PAUSE: lambda step: time.sleep(step.s),
             plans.JUMP: lambda step: self.clock.jump(step.s),
             plans.CUT: self._cut,
+            plans.SETTLE: lambda _step: self.wait(self.is_quiet, "what is on its way to rest"),
             plans.KILL: self._kill_and_start,
             plans.HAND: lambda step: self.take_newest(**step.values),
             plans.HALT: lambda _step: self.halt(),
@@ -277,6 +278,12 @@ class World:
             return "P3 it does not settle"
         return next(check_withdrawn(self, read_books(self)), "")
 
+    def is_quiet(self) -> bool:
+        """Whether all that is open rests, protections of what has filled among it."""
+        moving = "SELECT COUNT(*) FROM orders WHERE is_open = 1 AND ord_type = 'MARKET'"
+        wanted = "SELECT COUNT(*) FROM protections WHERE status = 'WANTED'"
+        return not self.unsettled() and self.rows(f"SELECT ({moving}) + ({wanted})") == [(0,)]
+
     def unended(self) -> str:
         """What has not ended, or is not protected as it should be; empty when nothing but protections rests."""
         if self.rows("SELECT COUNT(*) FROM alerts WHERE disposition IS NULL") != [(0,)] or self.working_at_kite():
@@ -284,9 +291,10 @@ class World:
         if self.rows("SELECT COUNT(*) FROM orders WHERE is_open = 1 AND legs IS NULL") != [(0,)]:
             return "P3 it does not end"
         books = read_books(self)
-        resting = sorted(str(own.broker_order_id) for own in books.owns.values() if own.is_protection and own.is_open)
-        if resting != sorted(f"{ID_PREFIX}{row['id']}" for row in books.active_triggers):
-            return "P3 a protection is not settled"
+        resting = {own.broker_order_id for own in books.owns.values() if own.is_protection and own.is_open}
+        active = {f"{ID_PREFIX}{row['id']}" for row in books.active_triggers}
+        if resting != active:
+            return f"P2 the triggers {active} rest at Kite and the protections {resting} here"
         return next(check_cover(self, books), "")
 
     def unclosed(self) -> str:

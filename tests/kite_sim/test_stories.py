@@ -8,7 +8,7 @@ import pytest
 from tests.kite_sim.__main__ import run
 from tests.kite_sim.life import Lives
 from tests.kite_sim.mutants import MUTANTS
-from tests.kite_sim.plan import ALERT, FAULTS, HALT, HAND, KILL, PAUSE, PRICE, Plan, Step
+from tests.kite_sim.plan import ALERT, FAULTS, HALT, HAND, KILL, PAUSE, PRICE, SETTLE, Plan, Step
 from tests.kite_sim.story import tell
 
 QUICK = 16
@@ -17,7 +17,7 @@ TRIES = 10
 # What never comes to its end is told sooner than in a whole story.
 ROUNDS = 30
 BUY = Step(kind=ALERT, values={"action": "buy", "quantity": "12"})
-WAIT, MOMENT = Step(kind=PAUSE, s=1), Step(kind=PAUSE, s=0.3)
+WAIT, QUIET = Step(kind=PAUSE, s=1), Step(kind=SETTLE)
 
 
 def _change(price: str) -> Step:
@@ -35,18 +35,18 @@ MET = {
     ),
     "counts fills twice": (BUY, Step(kind=PRICE, values={"price": "812.5"})),
     "believes the request": (
-        REST, MOMENT, Step(kind=FAULTS, values={"orders": {"drop_before": 1}}),
-        Step(kind=ALERT, values={"action": "modify", "price": "741"}), MOMENT,
+        REST, QUIET, Step(kind=FAULTS, values={"orders": {"drop_before": 1}}),
+        Step(kind=ALERT, values={"action": "modify", "price": "741"}), WAIT,
     ),
-    "changes what is left": (HALF, MOMENT, Step(kind=ALERT, values={"action": "modify", "quantity": "20"}), MOMENT),
+    "changes what is left": (HALF, QUIET, Step(kind=ALERT, values={"action": "modify", "quantity": "20"}), QUIET),
     "places anew what is cancelled": (
-        REST, MOMENT, *(step for price in ("741", "742") for step in (_change(price), MOMENT)),
-        Step(kind=FAULTS, values={"orders": {"503_before": 4}}), _change("743"), Step(kind=ALERT, values={"action": "cancel"}),
+        REST, QUIET, *(step for price in ("741", "742") for step in (_change(price), QUIET)),
+        Step(kind=FAULTS, values={"orders": {"503_before": 20}}), _change("743"), Step(kind=ALERT, values={"action": "cancel"}),
     ),
-    "leaves what rests under a halt": (REST, MOMENT, Step(kind=HALT)),
-    "keeps a protection as it is": (PROTECTED, MOMENT, PROTECTED, MOMENT),
-    "does not find its trigger": (Step(kind=FAULTS, values={"triggers": {"drop_after": 1}}), PROTECTED, MOMENT),
-    "leaves a protection behind": (PROTECTED, MOMENT, Step(kind=ALERT, values={"action": "exit"})),
+    "leaves what rests under a halt": (REST, QUIET, Step(kind=HALT)),
+    "keeps a protection as it is": (PROTECTED, QUIET, PROTECTED, QUIET),
+    "does not find its trigger": (Step(kind=FAULTS, values={"triggers": {"drop_after": 1}}), PROTECTED, WAIT),
+    "leaves a protection behind": (PROTECTED, QUIET, Step(kind=ALERT, values={"action": "exit"})),
 }  # fmt: skip
 # Where the book would tell what became of the order before its answer does.
 LATE = ("sends again blindly", "sends again after a crash")

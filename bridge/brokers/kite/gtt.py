@@ -113,13 +113,15 @@ def merge_triggers(
 def find_ours(told: Sequence[Any], ours: Sequence[Order]) -> list[tuple[Order, Any]]:
     """Each order of ours with its trigger: by id where that is known, else by content, since a trigger has no tag.
 
-    Two triggers of the same content for one order are a double order, and both are given.
+    Two triggers of the same content for one order are a double order, and both are given. An order that has ended comes last:
+    one that never left and was withdrawn has the content of the one that was made in its place.
     """
     by_id = {f"{ID_PREFIX}{trigger['id']}": trigger for trigger in told}
     known = {order.broker_order_id for order in ours}
     found = [(order, by_id[order.broker_order_id]) for order in ours if order.broker_order_id in by_id]
     free = [trigger for ident, trigger in by_id.items() if ident not in known]
-    for order in (order for order in ours if order.broker_order_id is None and order.sends):
+    unknown = [order for order in ours if order.broker_order_id is None and order.sends]
+    for order in sorted(unknown, key=lambda order: order.status.is_closed):
         same = [trigger for trigger in free if is_same(order, trigger)]
         found += [(order, trigger) for trigger in same]
         free = [trigger for trigger in free if trigger not in same]

@@ -137,6 +137,15 @@ def test_a_trigger_belongs_to_one_order() -> None:
     assert find_ours([trigger(7)], [make_order(4), unknown, both(5)]) == [(unknown, trigger(7))]
 
 
+@pytest.mark.parametrize("ended", [S.CANCELLED, S.REJECTED])
+def test_a_trigger_is_rather_that_of_an_order_in_doubt_than_of_one_that_has_ended(ended: OrderStatus) -> None:
+    """One that never left, and was withdrawn, has the content of the one that was made in its place."""
+    withdrawn, doubted = evolve(both(1), sends=1, status=ended), evolve(both(2), sends=1, status=S.IN_DOUBT)
+    for ours in ([withdrawn, doubted], [doubted, withdrawn]):
+        assert find_ours([trigger(7)], ours) == [(doubted, trigger(7))]
+    assert find_ours([trigger(7)], [withdrawn]) == [(withdrawn, trigger(7))]
+
+
 def test_two_triggers_of_one_order_are_both_shown() -> None:
     """A double order is for a person to see."""
     rows, _odd = merge_triggers([], [trigger(7), trigger(8)], [both()], NOW)
