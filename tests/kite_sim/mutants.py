@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 from bridge.brokers.kite import adapter, gtt, limits
+from bridge.brokers.kite.mapping import write_change
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import Reason
@@ -44,12 +45,9 @@ async def _believe_the_request(self: Lane, asked: Asked, order: Order) -> Any:
     return outcome
 
 
-_write_change = adapter.write_change
-
-
 def _change_what_is_left(order: Order, protection: Any) -> dict[str, Any]:
     """Kite's quantity is that of the whole order, the filled part with it."""
-    words = _write_change(order, protection)
+    words = write_change(order, protection)
     return {**words, "quantity": max(1, words["quantity"] - int(order.cum_qty))}
 
 
