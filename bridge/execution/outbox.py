@@ -396,7 +396,7 @@ class Lane:
             return
         is_change = order.status is OrderStatus.REPLACE_PENDING
         if after.step is NextStep.END:
-            if is_change and is_unsure:
+            if is_unsure and order.replace is not None:  # the cancel that renews an order may have ended it as well
                 tx.emit(BookWanted(account=self.account))
             else:
                 event = OrderEventKind.REPLACE_REFUSED if is_change else OrderEventKind.CANCEL_REFUSED

@@ -11,6 +11,7 @@ from tenacity import wait_fixed
 
 from bridge.core.enums import OutcomeKind
 from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
 from bridge.core.replacement import Terms
 from bridge.core.report import Outcome, reports_of
 from tests.support.clocks import RunningClock
@@ -446,6 +447,21 @@ def test_beyond_the_brokers_limit_the_order_is_cancelled_and_placed_anew(tmp_pat
         assert rig.quantity() == 10
 
     tell(tmp_path, story, max_replaces=2)
+
+
+def test_a_cancel_whose_answer_was_lost_and_is_then_refused_still_places_anew(tmp_path: Path) -> None:
+    """Kite refuses to cancel what has ended: the first request may have ended it, and only the book knows."""
+
+    async def story(rig: Rig) -> None:
+        known = await resting(rig)
+        rig.broker.cancels.extend([LOST, REFUSE])
+        alert_id = await modify(rig, price="805")
+        rig.broker.end(known.tag, OrderStatus.CANCELLED)
+        anew = await rig.order_in(alert_id, "PLACED")
+        assert (anew.intent.order_qty, anew.intent.price) == (D(10), D(805))
+        assert order(rig, known).status.value == "CANCELLED"
+
+    tell(tmp_path, story, max_replaces=0)
 
 
 def test_an_order_that_fills_before_its_cancel_is_not_placed_anew(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ MET = {
         REST, QUIET, Step(kind=FAULTS, values={"orders": {"drop_before": 1}}),
         Step(kind=ALERT, values={"action": "modify", "price": "741"}), WAIT,
     ),
-    "changes what is left": (HALF, QUIET, Step(kind=ALERT, values={"action": "modify", "quantity": "20"}), QUIET),
+    "changes what is left": (HALF, WAIT, Step(kind=ALERT, values={"action": "modify", "quantity": "20"}), WAIT),
     "places anew what is cancelled": (
         REST, QUIET, *(step for price in ("741", "742") for step in (_change(price), QUIET)),
         Step(kind=FAULTS, values={"orders": {"503_before": 20}}), _change("743"), Step(kind=ALERT, values={"action": "cancel"}),
