@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from bridge.core.alert import Alert, Ending
-from bridge.core.enums import Disposition, ReportKind
+from bridge.core.enums import Disposition, ReportKind, Variety
 from bridge.core.events import BookWanted
 from bridge.core.fill import Fill
 from bridge.core.instrument import Instrument
@@ -158,16 +158,22 @@ def take_terms(tx: Tx, order: Order, report: Report, now: datetime) -> Order:
     if terms is None or (order.terms_at is not None and report.transact_time < order.terms_at):
         return order
     has_old, at = terms.agree(terms_of(order.intent), kind), report.transact_time
-    if asked is None:
-        if report.kind is not ReportKind.REPLACED or has_old or order.status not in WORKS:
-            return order
-        message = f"changed at the broker: {describe_terms(terms)}"
-        return record(tx, order, OrderEventKind.REPLACED, now, message=message, terms=terms, terms_at=at)
-    if terms.agree(asked.terms, kind) and not has_old:
+    if asked is not None and terms.agree(asked.terms, kind) and not has_old:
         return record(tx, order, OrderEventKind.REPLACED, now, message=describe_terms(asked.terms), terms_at=at)
-    if report.has_ended:
-        return record(tx, order, OrderEventKind.REPLACE_REFUSED, now, message="it ended under its old terms")
-    return order
+    if asked is not None and report.has_ended:
+        order = record(tx, order, OrderEventKind.REPLACE_REFUSED, now, message="it ended under its old terms")
+    if has_old or order.replace is not None or not _tells_of_change(order, report):
+        return order
+    message = f"changed at the broker: {describe_terms(terms)}"
+    return record(tx, order, OrderEventKind.REPLACED, now, message=message, terms=terms, terms_at=at)
+
+
+def _tells_of_change(order: Order, report: Report) -> bool:
+    """Whether a person has changed the order at the broker: as two looks found, or as it ended, cut down to what had filled."""
+    if order.status in WORKS and report.kind is ReportKind.REPLACED:
+        return True
+    is_plain = order.intent.variety is not Variety.ICEBERG and not order.is_protection
+    return report.has_ended and is_plain and (order.status in WORKS or order.status is OrderStatus.CANCEL_PENDING)
 
 
 def _is_ahead(order: Order, report: Report) -> bool:

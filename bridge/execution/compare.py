@@ -173,7 +173,8 @@ def has_news(own: OwnRows) -> bool:
         return False
     if is_answered(order, row):
         return True
-    has_ended = row.status.is_closed and row.status is not OrderStatus.FILLED
+    # FILLED shows in the fills, unless the order was cut down to them.
+    has_ended = row.status.is_closed and (row.status is not OrderStatus.FILLED or row.order_qty != order.intent.order_qty)
     return has_ended or order.status not in WORKING or order.broker_order_id is None
 
 

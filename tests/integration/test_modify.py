@@ -273,6 +273,26 @@ def test_an_order_that_a_person_changes_in_the_brokers_app_is_followed(tmp_path:
 # -- what may happen meanwhile ------------------------------------------------------------------------------------------
 
 
+def test_an_order_that_a_person_cut_down_to_what_was_filled_has_ended(tmp_path: Path) -> None:
+    """It is complete there; what it never will fill must not keep an exit from closing the rest."""
+
+    async def story(rig: Rig) -> None:
+        rig.broker.fill_px = D("800")
+        await rig.ended(await rig.accept(action="buy", quantity="10"))
+        rig.broker.fill_px = None
+        known = await resting(rig, "sell", "10", price="820")
+        await rig.broker.fill(known.tag, 8, 820)
+        rig.broker.alter(known.tag, Terms(order_qty=D(8)))
+        rig.broker.rows[known.tag] = replace(rig.broker.rows[known.tag], status=OrderStatus.FILLED)
+        rig.bridge.reconciler.look_at("paper")
+        assert (await rig.ended(known.intent.alert_id)).code == "FILLED"
+        rig.broker.fill_px = D("819")
+        assert (await rig.ended(await rig.accept(action="exit"))).code == "FILLED"
+        assert rig.quantity() == 0
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.parametrize(("filled", "code"), [(10, "ENDED_FIRST"), (4, "MODIFIED")])
 def test_fills_that_race_with_a_change_are_counted_once(tmp_path: Path, filled: int, code: str) -> None:
     """The broker carries the change out, or has filled the order before it got there."""
