@@ -17,7 +17,7 @@ from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent, Signal
 from bridge.risk.protective import make_way
 from bridge.risk.turns import ends_soon, exit_under_way
-from bridge.risk.usage import closable, missing_shares
+from bridge.risk.usage import closable, missing_units
 from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 
 _WITHDRAWABLE = frozenset({OrderStatus.NEW, OrderStatus.PLACED, OrderStatus.PARTIAL, OrderStatus.REPLACE_PENDING})
@@ -112,9 +112,8 @@ def _size_exit(wish: _Wish) -> Sized:
     room = closable(wish.ledger, wish.key, side)
     if not room and (in_the_way := _find_resting(wish, side)) is not None:
         return in_the_way
-    if not room and missing_shares(wish.ledger, wish.key) >= abs(held):
-        hold = wish.ledger.holds.values[wish.key.account, wish.key.symbol]
-        return Denied(reason=Reason.POSITION_UNSURE, message=f"{hold.message} There is nothing to sell.")
+    if not room and (gone := _all_gone(wish, side)) is not None:
+        return gone
     if not room:
         return Nothing(
             reason=Reason.EXIT_IN_FLIGHT,
@@ -139,8 +138,12 @@ def _size_target(wish: _Wish) -> Sized:
     buys, sells = wish.ledger.in_flight(wish.key)
     side = Side.BUY if target > held else Side.SELL
     missing = target - held - buys if side is Side.BUY else held - target - sells
+    room = closable(wish.ledger, wish.key, side)
+    if missing > 0 and target * held >= 0 and abs(target) < abs(held):  # it only closes, whatever the broker has
+        gone = None if room else _all_gone(wish, side)
+        return gone or _intent(wish, side, min(missing, room) if room else missing, room)
     if missing > 0:
-        return _intent(wish, side, missing, closable(wish.ledger, wish.key, side))
+        return _intent(wish, side, missing, room)
     if abs(target) < abs(held) and (in_the_way := _find_resting(wish, side)) is not None:
         return in_the_way
     under_way = f", buying {to_text(buys)} and selling {to_text(sells)} more" if buys or sells else ""
@@ -148,6 +151,15 @@ def _size_target(wish: _Wish) -> Sized:
         reason=Reason.AT_TARGET,
         message=f"The position is {to_text(held)} {_name(wish.key)}{under_way}; {to_text(target)} needs no order.",
     )
+
+
+def _all_gone(wish: _Wish, side: Side) -> Denied | None:
+    """Why there is nothing to close: the broker has none of what we hold."""
+    if missing_units(wish.ledger, wish.key, side) < abs(wish.ledger.position_qty(wish.key)):
+        return None
+    hold = wish.ledger.holds.values[wish.key.account, wish.key.symbol]
+    what = "sell" if side is Side.SELL else "buy back"
+    return Denied(reason=Reason.POSITION_UNSURE, message=f"{hold.message} There is nothing to {what}.")
 
 
 def _find_resting(wish: _Wish, side: Side) -> Wait | None:

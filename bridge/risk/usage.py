@@ -26,18 +26,23 @@ def reach(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     """
     buys, sells = ledger.in_flight(key)
     held = ledger.position_qty(key)
-    return held + buys if side is Side.BUY else sells - held + missing_shares(ledger, key)
+    return (held + buys if side is Side.BUY else sells - held) + missing_units(ledger, key, side)
 
 
-def missing_shares(ledger: Ledger, key: PositionKey) -> Decimal:
-    """Units of a delivery position that the broker does not have: an order that would sell them is rejected as a whole.
+def missing_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
+    """Units of the position that an order of `side` would close and that the broker does not have.
 
-    In products that can be short nothing is taken off: there a difference may be the broker's delay, and an exit must go.
+    Of a delivery product an order that would sell them is rejected as a whole. Where a position can be short it would open one,
+    but a difference just found may be the broker's delay, and an exit must go: only what a person has accepted is taken off.
     """
     hold = ledger.holds.values.get((key.account, key.symbol))
-    if hold is None or Product(key.product).may_short:
+    if hold is None:
         return ZERO
-    return max(ZERO, -hold.differences.get(key.product, ZERO))
+    lacking = -hold.differences.get(key.product, ZERO) * side.opposite.sign
+    if not Product(key.product).may_short:
+        return max(ZERO, lacking) if side is Side.SELL else ZERO
+    closes = ledger.position_qty(key) * side.opposite.sign if hold.accepted_by else ZERO
+    return max(ZERO, min(lacking, closes))
 
 
 def closable(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:

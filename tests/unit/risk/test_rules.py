@@ -4,6 +4,8 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.core.enums import Action, InstrumentKind, OrdType, Product, Side, TimeInForce, TradingMode, Variety
 from bridge.core.errors import InvariantError
@@ -259,6 +261,41 @@ def test_exit_of_a_product_that_can_be_short_is_not_held_back_by_a_difference():
     world = World().hold(10)
     world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(0)),)))
     approved(world.check(an_exit()))
+
+
+@pytest.mark.parametrize("signal", [make_signal(Action.EXIT), make_signal(Action.TARGET, target=D(0))], ids=["exit", "target"])
+@pytest.mark.parametrize(("ours", "theirs", "left"), [(10, 7, 7), (-10, -7, 7), (10, 12, 10), (10, 1, 1)])
+def test_exit_is_capped_at_what_the_broker_has_where_a_person_has_accepted_the_difference(signal, ours, theirs, left):
+    """Who sold three of ten by hand and said so does not want three sold short by the strategy's exit."""
+    world = World().hold(ours)
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(ours), theirs=D(theirs)),), "anna"))
+    wish = world.size(signal)
+    assert isinstance(wish, OrderIntent)
+    assert (wish.order_qty, wish.reduce_only) == (left, True)
+    approved(world.check(wish))
+
+
+@pytest.mark.parametrize("signal", [make_signal(Action.EXIT), make_signal(Action.TARGET, target=D(0))], ids=["exit", "target"])
+@pytest.mark.parametrize(("ours", "theirs"), [(10, 0), (-10, 0), (10, -5)])
+def test_exit_of_what_a_person_has_closed_by_hand_and_accepted_is_denied(signal, ours, theirs):
+    """It would open the opposite position."""
+    world = World().hold(ours)
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(ours), theirs=D(theirs)),), "anna"))
+    denied(world.size(signal), Reason.POSITION_UNSURE)
+
+
+@given(st.integers(-20, 20), st.integers(-20, 20), st.integers(-20, 20), st.booleans())
+def test_an_exit_never_opens_at_the_broker_what_a_person_has_told_of(ours, theirs, target, is_target):
+    """Nor does a target between flat and what is held."""
+    world = World().hold(ours)
+    gaps = (Gap(product="MIS", ours=D(ours), theirs=D(theirs)),) if ours != theirs else ()
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, gaps, "anna") if gaps else None)
+    wish = world.size(make_signal(Action.TARGET, target=D(target)) if is_target else make_signal(Action.EXIT))
+    only_closes = not is_target or (target * ours >= 0 and abs(target) < abs(ours))
+    if only_closes and isinstance(wish, OrderIntent):
+        assert theirs * ours > 0
+        assert wish.order_qty <= abs(theirs)
+        assert wish.reduce_only
 
 
 # --- what the broker takes --------------------------------------------------------------------------------------
