@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bridge.core.clock import elapsed, market_day
-from bridge.core.enums import Variety
+from bridge.core.enums import Side, Variety
 from bridge.core.hold import Gap, Hold, find_gaps, make_hold
 from bridge.core.ledger import Ledger
+from bridge.core.money import to_text
 from bridge.core.order import Order
 from bridge.core.order_states import UNACKNOWLEDGED, OrderStatus
 from bridge.core.report import BookRow, BrokerPosition, Holding
@@ -354,6 +355,7 @@ def judge(
     zombies = [rows for rows in own if _is_zombie(rows)]
     alarms = [*_double_alarms(doubles), *_zombie_alarms(zombies, read), *_stuck_alarms(again)]
     alarms += _missing_alarms(lasting, read) if read.rows else []
+    alarms += [_unseen_alarm(order) for order in over if _may_hide(order)]
     if late_run is not None and late_run.lasts(at) and (fault or read.unread or not read.rows):
         alarms.append(Alarm(key=("late", account), message=f"{account}: {late}"))
     is_young = any(_is_young(rows, read) for rows in zombies)
@@ -441,6 +443,21 @@ def ask_key(order: Order) -> tuple[str, ...]:
 
 def _id_of(rows: OwnRows) -> str:
     return rows.followed.broker_order_id if rows.followed is not None else ""
+
+
+def _may_hide(order: Order) -> bool:
+    """Whether what it filled unseen would show nowhere: shares that the broker has beyond our books are no difference."""
+    return order.intent.side is Side.BUY and not order.intent.product.may_short and not order.is_protection
+
+
+def _unseen_alarm(order: Order) -> Alarm:
+    bought = f"{to_text(order.leaves_qty)} {order.intent.symbol}"
+    return Alarm(
+        key=("unseen", order.cl_ord_id),
+        cl_ord_id=order.cl_ord_id,
+        message=f"Order {order.cl_ord_id} to buy {bought} worked when it was last seen, on an earlier day. Look at the broker: "
+        "if it filled, the shares lie there, are in no book of ours, and no exit sells them.",
+    )
 
 
 def _missing_alarms(lasting: Sequence[Order], read: Read) -> list[Alarm]:

@@ -382,6 +382,25 @@ def test_an_order_of_an_earlier_day_that_the_book_has_no_longer_has_ended(tmp_pa
         view = await rig.ended(order.intent.alert_id)
         assert (view.disposition, view.code) == ("expired", "ENDED_AT_BROKER")
         assert lists(rig) == ([f"{SBIN}: we hold 0 MIS, the broker says 5 MIS."] if filled else [])
+        assert not [told for told in rig.alarms() if "on an earlier day" in told]
+
+    tell(tmp_path, story)
+
+
+def test_a_buy_for_delivery_of_an_earlier_day_that_may_have_filled_unseen_is_for_a_person(tmp_path: Path) -> None:
+    """Shares that the broker has beyond our books are no difference, so nothing else would ever tell of them."""
+
+    async def story(rig: Rig) -> None:
+        order = await resting(rig, product="CNC")
+        rig.broker.rows.clear()
+        rig.clock.jump(days=1)
+        for _ in range(3):
+            await look(rig)
+            rig.clock.jump(seconds=20)
+        await rig.ended(order.intent.alert_id)
+        (told,) = [told for told in rig.alarms() if order.cl_ord_id in told]
+        assert "to buy 5 NSE:SBIN" in told
+        assert "no exit sells them" in told
 
     tell(tmp_path, story)
 
