@@ -8,7 +8,7 @@ from functools import partial
 from bridge.core.errors import StoreError
 from bridge.core.events import PriceSeen
 from bridge.core.ledger import Ledger
-from bridge.core.market import Mark, Tick
+from bridge.core.market import FEED, Mark, Tick
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 
@@ -16,7 +16,6 @@ from bridge.store.tx import Tx
 TURN_S = 0.5
 # What one connection of a feed carries; what is held comes first.
 MAX_WANTED = 3_000
-SOURCE = "feed"
 Listener = Callable[[Sequence[Tick]], None]
 
 
@@ -81,7 +80,7 @@ class Feed:
                 continue
             known = self._newest.get(symbol)
             if known is None or known.at <= tick.at:
-                self._newest[symbol] = Mark(symbol=symbol, price=tick.price, at=tick.at, source=SOURCE)
+                self._newest[symbol] = Mark(symbol=symbol, price=tick.price, at=tick.at, source=FEED)
 
     async def start(self) -> None:
         """Begin to look and to write; without a source there is nothing to do."""

@@ -25,7 +25,7 @@ from bridge.core.events import BookWanted, PriceSeen
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import newest_key
 from bridge.core.limits import Limits
-from bridge.core.market import Mark, Ruling, SessionQuestion, SessionState
+from bridge.core.market import FEED, Mark, Ruling, SessionQuestion, SessionState
 from bridge.core.money import ZERO, to_text
 from bridge.core.offer import PLAIN, Offer
 from bridge.core.order import Order
@@ -54,6 +54,8 @@ from bridge.store.store import Store
 from bridge.store.tx import Tx
 
 STOPPING = "The bridge is stopping."
+# A feed tells what trades; an instrument that has not traded for so long may well be worth what an alert says.
+FEED_COUNTS = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,15 +293,18 @@ class Pipeline:
         self._end_if_through(tx, alert.alert_id, now)
 
     def _note_price(self, tx: Tx, alert: Alert) -> None:
-        """The alert's own price is the latest known of the instrument unless a newer one is there."""
+        """The alert's own price is the latest known of the instrument unless a newer one is there, or a feed's of this minute:
+        that is the market's own word, where an alert may speak of another chart.
+        """
         signal = alert.signal
         if signal.price is None or signal.ord_type.needs_price or signal.action is Action.MODIFY:
             return
         known = tx.ledger.marks.get(signal.symbol)
-        if known is None or known.at <= signal.signal_at:
-            mark = Mark(symbol=signal.symbol, price=signal.price, at=signal.signal_at, source="alert")
-            tx.put(tx.ledger.marks, signal.symbol, mark)
-            tx.emit(PriceSeen(symbol=signal.symbol, price=signal.price))
+        if known is not None and known.at > signal.signal_at - (FEED_COUNTS if known.source == FEED else timedelta()):
+            return
+        mark = Mark(symbol=signal.symbol, price=signal.price, at=signal.signal_at, source="alert")
+        tx.put(tx.ledger.marks, signal.symbol, mark)
+        tx.emit(PriceSeen(symbol=signal.symbol, price=signal.price))
 
     def _size_all(self, tx: Tx, alert: Alert, now: datetime) -> Sequence[tuple[str, Sized]]:
         """The wish of an alert in each of its accounts, once it is its turn."""

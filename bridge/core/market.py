@@ -9,6 +9,9 @@ from bridge.core.instrument import Instrument
 from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent
 
+# The source of a Mark that a broker's feed told.
+FEED = "feed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:

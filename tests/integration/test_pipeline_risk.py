@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 
 from bridge.core.clock import market_day
 from bridge.core.enums import OutcomeKind, TradingMode
+from bridge.core.market import Mark
 from bridge.core.report import Outcome
 from bridge.core.scope import account_scope, strategy_scope
 from bridge.execution.throttle import Throttle
+from bridge.store.tx import Tx
 from tests.integration.test_pipeline_flows import tell, tell_on_paper
 from tests.support.rigs import NO_CHARGES, Rig
+from tests.support.samples import SBIN
 from tests.support.scripted_broker import HANG
 from tests.support.waiting import until
 
@@ -36,6 +40,23 @@ def test_a_reversal_over_a_limit_is_capped_at_what_closes(tmp_path: Path) -> Non
         assert rig.quantity() == 0
 
     tell_on_paper(tmp_path, story, **with_risk(max_order_qty="12"))
+
+
+def put_mark(tx: Tx, mark: Mark) -> None:
+    tx.put(tx.ledger.marks, mark.symbol, mark)
+
+
+def test_an_alerts_own_price_is_no_way_past_a_limit_where_a_feed_tells_the_price(tmp_path: Path) -> None:
+    """One from another chart would make a large order a small one. Of an older price the alert knows more."""
+
+    async def story(rig: Rig) -> None:
+        for source, age_s, code in (("feed", 2, "MAX_ORDER_VALUE"), ("feed", 61, "FILLED"), ("alert", 2, "FILLED")):
+            mark = Mark(symbol=SBIN, price=Decimal(800), at=rig.clock.now() - timedelta(seconds=age_s), source=source)
+            await rig.bridge.store.write(partial(put_mark, mark=mark))
+            told = await rig.ended(await rig.accept(action="buy", quantity="300", price="10", note=f"{source} {age_s}"))
+            assert told.code == code, (source, age_s)
+
+    tell_on_paper(tmp_path, story, **with_risk(max_order_value="200000"))
 
 
 def test_while_halted_a_reversal_only_closes(tmp_path: Path) -> None:
