@@ -61,7 +61,7 @@ class PassedExits:
         """Raise what is due; StoreError leaves it to the next look, which finds the same."""
         now, ledger = self._clock.now(), self._store.ledger
         for one in list(ledger.protections.values.values()):
-            if may_close(ledger, one) and self._takes_exits(one.key, now):
+            if may_close(ledger, one, now) and self._takes_exits(one.key, now):
                 await self._close(ledger, one, now)
 
     def _takes_exits(self, key: PositionKey, now: datetime) -> bool:

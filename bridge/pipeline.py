@@ -362,6 +362,7 @@ class Pipeline:
             ledger=tx.ledger,
             default_quantity=self._strategies[signal.strategy].quantity,
             received_at=alert.received_at,
+            now=now,
             no_wait=elapsed(alert.received_at, now) >= EXIT_WAIT,
             behind=behind,
             in_one=self._reverses_in_one(account, signal.product),

@@ -94,7 +94,7 @@ class SquareOff:
             end = self._end_of(key.account, key.symbol, now)
             if end is None or now < end or not self._takes_exits(key, now):
                 continue
-            if not is_closing(self._store.ledger, key) and not self._is_in_the_way(key):
+            if not is_closing(self._store.ledger, key, now) and not self._is_in_the_way(key):
                 await self._close(key, position, end, now)
 
     async def _close(self, key: PositionKey, position: Position, end: datetime, now: datetime) -> None:

@@ -11,6 +11,7 @@ from bridge.brokers.base import BookUnreadableError
 from bridge.core.clock import Clock, elapsed
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
 from bridge.core.events import AlarmRaised, AskReady, BookWanted, Event, OrderReady, PriceSeen, Reloaded
+from bridge.core.money import to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
@@ -23,6 +24,7 @@ from bridge.execution.reconcile import Reconciler
 from bridge.pipeline import Pipeline
 from bridge.portfolio.book import roll_day
 from bridge.queueing import RETRY_AFTER
+from bridge.risk.turns import is_stuck
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 
@@ -34,6 +36,7 @@ FUNDS_EVERY_S = 5.0
 START_PATIENCE_S = 5.0
 # An exit that cannot leave for so long is a person's business, whatever keeps the broker away.
 EXIT_PATIENCE_S = 30.0
+EXIT_PATIENCE = timedelta(seconds=EXIT_PATIENCE_S)
 
 
 class Worker:
@@ -70,6 +73,7 @@ class Worker:
         self._funds_asked: dict[str, asyncio.Task[None]] = {}
         self._away_since_s: dict[str, float] = {}
         self._told_of_exits: set[str] = set()
+        self._told_stuck: set[str] = set()
         self._recover_due = False
         self._is_recovering = False
 
@@ -225,6 +229,7 @@ class Worker:
         self._reconciler.watch()
         self._ask_for_funds()
         self._watch_exits()
+        self._watch_stuck_exits()
         if self._store.writer.trouble:  # a record proves that the store takes them again, also where no alert comes
             await announce(self._store, self._clock, AuditAction.STORE_BACK, {})
         await self._recover_if_due()  # the pass after a reload may have met a store that was away again
@@ -254,6 +259,20 @@ class Worker:
             if is_long and exits and account not in self._told_of_exits:
                 self._told_of_exits.add(account)
                 self.raise_alarm(account, f"Account {account}: exits wait and cannot leave ({len(exits)}): {status.message}")
+
+    def _watch_stuck_exits(self) -> None:
+        """Raise an alarm, once for each, over exits at market that rest at the broker: their position is open."""
+        now = self._clock.now()
+        found = [order for account in self._brokers for order in self._store.ledger.open_orders(account)]
+        stuck = [order for order in found if order.intent.reduce_only and is_stuck(order, now, EXIT_PATIENCE)]
+        for order in stuck:
+            if order.cl_ord_id not in self._told_stuck:
+                left = f"{to_text(order.leaves_qty)} {order.intent.symbol}"
+                told = (
+                    f"Exit {order.cl_ord_id} rests at the broker with {left} to close. Send the exit again, or see to it there."
+                )
+                self.raise_alarm(order.intent.account, told)
+        self._told_stuck = {order.cl_ord_id for order in stuck}
 
     def _is_funds_due(self, account: str) -> bool:
         """A broker that was away is looked at when its breaker says so; the look is to ask for the funds."""

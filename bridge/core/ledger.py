@@ -212,7 +212,7 @@ class Ledger:
         lanes = self.orders.open[account]
         if symbol is not None:
             return list(lanes[symbol].values()) if symbol in lanes else []
-        return [order for lane in lanes.values() for order in lane.values()]
+        return [order for lane in list(lanes.values()) for order in list(lane.values())]  # the writer may work meanwhile
 
     def position_qty(self, key: PositionKey) -> Decimal:
         """Signed units held; zero when nothing is known of the key, since positions come from our own fills alone."""

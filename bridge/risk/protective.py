@@ -16,7 +16,7 @@ from bridge.core.protection import Protection, ProtectionStatus, find_passed
 from bridge.core.reasons import Reason
 from bridge.core.signal import Signal
 from bridge.risk.halt import may_send
-from bridge.risk.turns import ends_soon
+from bridge.risk.turns import ends_soon, is_stuck
 from bridge.risk.usage import closable, key_of, price_of
 from bridge.risk.wishes import Wait
 
@@ -66,11 +66,11 @@ def passed_now(ledger: Ledger, one: Protection) -> str:
     return f"The {passed} is passed: the price is {to_text(price)}" if passed else ""
 
 
-def may_close(ledger: Ledger, one: Protection) -> bool:
+def may_close(ledger: Ledger, one: Protection, now: datetime) -> bool:
     """Whether the exit of a position whose stop or target was passed may be raised: nothing else is closing it."""
     if one.status is not ProtectionStatus.CLOSING or not coverable(ledger, one) or _is_halted(ledger, one):
         return False
-    return not is_closing(ledger, one.key)
+    return not is_closing(ledger, one.key, now)
 
 
 def _step_of_order(ledger: Ledger, one: Protection, order: Order, quantity: Decimal, now: datetime) -> Step:
@@ -140,21 +140,23 @@ def _held_by_broker(ledger: Ledger, one: Protection) -> Decimal:
 
 def _is_calm(ledger: Ledger, one: Protection, now: datetime) -> bool:
     """Nobody waits to trade the position, and no entry of the strategy is about to change it."""
-    for alert in ledger.waiting.by_symbol.get(one.key.symbol, {}).values():
+    for alert in list(ledger.waiting.by_symbol.get(one.key.symbol, {}).values()):
         signal = alert.signal
         if signal.product == one.key.product and one.key.account in signal.accounts and signal.action is not Action.CANCEL:
             return False
     for order in ledger.open_orders(one.key.account, one.key.symbol):
         is_entry = order.intent.side is one.side and key_of(order.intent) == one.key
-        if is_entry and (ends_soon(order) or elapsed(order.updated_at, now) < QUIET):
+        is_new = elapsed(order.updated_at, now) < QUIET or (ends_soon(order) and not is_stuck(order, now))
+        if is_entry and is_new:
             return False
     return True
 
 
-def is_closing(ledger: Ledger, key: PositionKey) -> bool:
-    """Whether an exit of a position is under way, or one waits for its turn."""
+def is_closing(ledger: Ledger, key: PositionKey, now: datetime) -> bool:
+    """Whether an exit of a position is under way, or one waits for its turn. One that the market has left behind is not."""
     orders = ledger.open_orders(key.account, key.symbol)
-    if any(o.intent.product == key.product and o.intent.reduce_only and ends_soon(o) for o in orders):
+    exits = [o for o in orders if o.intent.product == key.product and o.intent.reduce_only and ends_soon(o)]
+    if any(not is_stuck(order, now) for order in exits):
         return True
     signals = [alert.signal for alert in list(ledger.waiting.by_symbol.get(key.symbol, {}).values())]
     return any(s.action is Action.EXIT and s.product == key.product and key.account in s.accounts for s in signals)

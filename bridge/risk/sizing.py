@@ -16,7 +16,7 @@ from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
 from bridge.core.signal import OrderIntent, Signal
 from bridge.risk.protective import make_way
-from bridge.risk.turns import ends_soon, exit_under_way
+from bridge.risk.turns import ends_soon, exit_under_way, is_stuck
 from bridge.risk.usage import closable, missing_units
 from bridge.risk.wishes import Nothing, Reversal, Sized, Wait
 
@@ -31,6 +31,7 @@ class _Wish:
     signal: Signal
     ledger: Ledger
     received_at: datetime
+    now: datetime
     no_wait: bool
     behind: str
     in_one: bool
@@ -50,6 +51,7 @@ def size_signal(
     ledger: Ledger,
     default_quantity: Decimal | None,
     received_at: datetime,
+    now: datetime,
     no_wait: bool = False,
     behind: str = "",
     in_one: bool = True,
@@ -66,6 +68,7 @@ def size_signal(
         signal=signal,
         ledger=ledger,
         received_at=received_at,
+        now=now,
         no_wait=no_wait,
         behind=behind,
         in_one=in_one,
@@ -104,7 +107,8 @@ def _size_exit(wish: _Wish) -> Sized:
     if not wish.no_wait:
         for order in wish.open_orders():
             if ends_soon(order) and not order.intent.reduce_only:
-                return Wait(message=f"An entry is under way ({order.cl_ord_id}); the exit is sized when it has ended.")
+                message = f"An entry is under way ({order.cl_ord_id}); the exit is sized when it has ended."
+                return Wait(message=message, cancel=_if_stuck(wish, order))
     held = wish.ledger.position_qty(wish.key)
     side = Side.SELL if held > 0 else Side.BUY
     if not held or wish.signal.side not in (None, side):
@@ -133,7 +137,8 @@ def _size_target(wish: _Wish) -> Sized:
     if not wish.no_wait:
         for order in wish.open_orders():
             if ends_soon(order):
-                return Wait(message=f"An order is under way ({order.cl_ord_id}); the target is sized when it has ended.")
+                message = f"An order is under way ({order.cl_ord_id}); the target is sized when it has ended."
+                return Wait(message=message, cancel=_if_stuck(wish, order))
     held = wish.ledger.position_qty(wish.key)
     buys, sells = wish.ledger.in_flight(wish.key)
     side = Side.BUY if target > held else Side.SELL
@@ -162,12 +167,20 @@ def _all_gone(wish: _Wish, side: Side) -> Denied | None:
     return Denied(reason=Reason.POSITION_UNSURE, message=f"{hold.message} There is nothing to {what}.")
 
 
+def _if_stuck(wish: _Wish, order: Order) -> tuple[str, ...]:
+    """An order that was to fill at once and rests is withdrawn: what of it has not filled would trade when nobody wants it."""
+    return (order.cl_ord_id,) if is_stuck(order, wish.now) else ()
+
+
 def _find_resting(wish: _Wish, side: Side) -> Wait | None:
-    """Resting orders that would close what is to be closed at market now: the strategy's own are withdrawn for it."""
+    """Resting orders that would close what is to be closed at market now: the strategy's own are withdrawn for it, and exits
+    at market that the market has left behind, whosever they are.
+    """
     if wish.no_wait or wish.signal.ord_type is not OrdType.MARKET:
         return None
-    resting = [order for order in wish.open_orders() if order.intent.side is side and not ends_soon(order)]
-    own = [order for order in resting if order.intent.strategy == wish.signal.strategy]
+    orders = [order for order in wish.open_orders() if order.intent.side is side]
+    resting = [o for o in orders if not ends_soon(o) or is_stuck(o, wish.now) or o.status is OrderStatus.CANCEL_PENDING]
+    own = [order for order in resting if order.intent.strategy == wish.signal.strategy or ends_soon(order)]
     working = tuple(order.cl_ord_id for order in own if order.status in _WITHDRAWABLE)
     if working or any(order.status is OrderStatus.CANCEL_PENDING for order in resting):
         names = ", ".join(order.cl_ord_id for order in resting)

@@ -14,6 +14,7 @@ from bridge.core.enums import Action, MarketPosition, OrdType, TimeInForce
 from bridge.core.ledger import Ledger, newest_key
 from bridge.core.money import ZERO
 from bridge.core.order import Order
+from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
 from bridge.core.signal import Signal
@@ -23,6 +24,10 @@ from bridge.risk.wishes import Wait
 CHAIN_WAIT = timedelta(seconds=2)
 # An alert waits this long for the orders and alerts before it: a market order has ended long before at a broker that works.
 EXIT_WAIT = timedelta(seconds=20)
+
+# Fills at the market take moments, at a slow broker seconds. What the protection of a market order keeps from filling stays
+# open as a limit order, for the rest of the day.
+STUCK_AFTER = timedelta(seconds=10)
 
 _CLOSING = frozenset({Action.EXIT, Action.TARGET})
 # These name orders, not a position, and neither wait for others' turns nor hold them up.
@@ -75,6 +80,12 @@ def ends_soon(order: Order) -> bool:
     if intent.ord_type is OrdType.LIMIT:
         return intent.time_in_force is TimeInForce.IOC
     return not order.is_resting
+
+
+def is_stuck(order: Order, now: datetime, after: timedelta = STUCK_AFTER) -> bool:
+    """True for an order that was to fill at once and works at the broker all the same, for so long without news."""
+    works = order.status in (OrderStatus.PLACED, OrderStatus.PARTIAL)
+    return works and ends_soon(order) and elapsed(order.updated_at, now) >= after
 
 
 def withdrawn_by(ledger: Ledger, cancel: Alert) -> list[Alert]:

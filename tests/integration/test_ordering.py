@@ -611,3 +611,55 @@ def test_a_cancel_withdraws_the_half_of_a_reversal_that_was_to_open(tmp_path: Pa
         assert len(rig.orders(alert_id)) == 1
 
     tell(tmp_path, story, in_one=False)
+
+
+# -- market orders that rest --------------------------------------------------------------------------------------------
+
+
+def test_what_a_market_entry_did_not_fill_is_withdrawn_before_the_exit(tmp_path: Path) -> None:
+    """Kite keeps it open as a limit order: it would open anew what the exit has closed."""
+
+    async def story(rig: Rig) -> None:
+        alert_id = await rig.accept(action="buy", quantity="100")
+        entry = await rig.order_in(alert_id, "PLACED")
+        await rig.broker.fill(entry.tag, 40)
+        rig.clock.jump(seconds=11)
+        rig.broker.fill_px = D(790)
+        exit_id = await rig.accept(action="exit")
+        assert (await rig.ended(exit_id)).code == "FILLED"
+        assert (await rig.ended(alert_id)).code == "PARTLY_FILLED"
+        assert [str(order.order_qty) for order in rig.orders(exit_id)] == ["40"]
+        assert rig.quantity() == 0
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("wish", [{"action": "exit"}, {"target": "0"}], ids=["exit", "target"])
+def test_an_exit_that_the_market_has_left_behind_is_withdrawn_for_the_next_one(tmp_path: Path, wish: dict[str, str]) -> None:
+    """Its rest lies above the market as a limit order, and counted as closing all there is."""
+
+    async def story(rig: Rig) -> None:
+        await hold(rig, 10)
+        first = await rig.order_in(await rig.accept(action="exit"), "PLACED")
+        await rig.broker.fill(first.tag, 4)
+        assert (await rig.ended(await rig.accept(action="exit", note="at once"))).code == "EXIT_IN_FLIGHT"
+        rig.clock.jump(seconds=29)
+        await rig.bridge.worker.tick()
+        assert rig.alarms() == []
+        rig.clock.jump(seconds=1)
+        told = await until(rig.alarms, "the alarm")
+        await rig.bridge.worker.tick()
+        assert (
+            told
+            == rig.alarms()
+            == [
+                f"Exit {first.cl_ord_id} rests at the broker with 6 NSE:SBIN to close. Send the exit again, or see to it there."
+            ]
+        )
+        rig.broker.fill_px = D(780)
+        second = await rig.accept(**wish, note="later")
+        assert (await rig.ended(second)).code == "FILLED"
+        assert [str(order.order_qty) for order in rig.orders(second)] == ["6"]
+        assert rig.quantity() == 0
+
+    tell(tmp_path, story)

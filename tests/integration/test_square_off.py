@@ -118,6 +118,22 @@ async def pass_some_ticks(rig: Rig) -> None:
     await asyncio.sleep(0.1)
 
 
+def test_an_exit_that_the_market_has_left_behind_is_replaced_by_the_next_try(tmp_path: Path) -> None:
+    """What the protection of a market order kept from filling rests, and closes nothing by itself."""
+
+    async def story(rig: Rig) -> None:
+        await buy(rig)
+        left = await rig.order_in(await rig.accept(action="exit"), OrderStatus.PLACED)
+        await rig.broker.fill(left.tag, 4)
+        jump_to(rig, end_of(rig) + timedelta(seconds=1))
+        await until(lambda: exits(rig), "the exit")
+        assert exits(rig)[0].intent.order_qty == 6
+        assert (await rig.ended(left.intent.alert_id)).code == "PARTLY_FILLED"
+        await fill_exit(rig)
+
+    tell(tmp_path, story)
+
+
 def test_at_its_moment_mis_orders_go_and_mis_positions_are_closed(tmp_path: Path) -> None:
     """Resting entries and exits are withdrawn first; what is not MIS stays; new MIS entries are denied with the time."""
 

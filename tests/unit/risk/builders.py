@@ -180,6 +180,7 @@ class World:
             "ledger": self.ledger,
             "default_quantity": None,
             "received_at": NOW,
+            "now": NOW,
         }
         return size_signal(**{**fields, **changes})
 

@@ -272,6 +272,7 @@ class Desk:
             signal=signal,
             instrument=make_instrument(step.symbol),
             ledger=self.ledger,
+            now=self.now,
             default_quantity=D(10),
             received_at=self.now,
             no_wait=step.no_wait,

@@ -152,10 +152,13 @@ def test_nothing_new_rests_while_an_alert_waits_for_the_position(signal: Signal,
 
 
 def test_an_entry_under_way_is_waited_for() -> None:
-    """One at market to its end, a resting one until it has been quiet for five seconds."""
+    """One at market until it is over or rests all the same, a resting one until it has been quiet for five seconds."""
     world = Guarded()
-    world.order(make_intent(5))
+    order = world.order(make_intent(5))
+    world.ledger.orders.set(order.cl_ord_id, evolve(order, updated_at=LATER - timedelta(seconds=9)))
     assert world.step() is Step.NOTHING
+    world.ledger.orders.set(order.cl_ord_id, evolve(order, updated_at=LATER - timedelta(seconds=10)))
+    assert world.step() is Step.ORDER
     world = Guarded()
     order = world.order(make_intent(5, ord_type=OrdType.LIMIT, price=D(99)))
     assert world.step() is Step.ORDER
@@ -196,16 +199,16 @@ def test_what_is_watched_or_closed_is_over_with_its_position(status: ProtectionS
 def test_a_passed_level_is_closed_while_nothing_else_closes_the_position() -> None:
     """Neither an order at market nor an exit that waits, of this position; not under a halt, nor without anything to close."""
     one = protection(status=S.CLOSING)
-    assert may_close(Guarded().ledger, one)
-    assert not may_close(Guarded().ledger, protection())
-    assert not may_close(Guarded(0).ledger, one)
+    assert may_close(Guarded().ledger, one, NOW)
+    assert not may_close(Guarded().ledger, protection(), NOW)
+    assert not may_close(Guarded(0).ledger, one, NOW)
     world = Guarded()
     world.halt(TradingMode.HALTED)
-    assert not may_close(world.ledger, one)
+    assert not may_close(world.ledger, one, NOW)
     world.halt(TradingMode.REDUCING)
-    assert may_close(world.ledger, one)
+    assert may_close(world.ledger, one, NOW)
     world.order(make_intent(4, Side.SELL, reduce_only=True))
-    assert not may_close(world.ledger, one)
+    assert not may_close(world.ledger, one, NOW)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +222,7 @@ def test_an_exit_that_waits_for_its_turn_closes_the_position(signal: Signal, wai
     """Of this account and product."""
     world = Guarded()
     world.wait(signal)
-    assert is_closing(world.ledger, KEY) is waits
+    assert is_closing(world.ledger, KEY, NOW) is waits
 
 
 # -- how much -----------------------------------------------------------------------------------------------------------
