@@ -74,13 +74,14 @@ def follow(run: Run | None, at: float) -> Run:
 class Past:
     """What earlier looks into the account came to; `suspects` are differences of the last look alone.
 
-    `uncancelled` are orders whose cancel was asked for, and that work.
+    `uncancelled` are orders whose cancel was asked for, and that work; `fired` are protections whose order rests unfilled.
     """
 
     late: Run | None = None
     flat: Run | None = None
     missing: Mapping[str, Run] = field(default_factory=dict)
     uncancelled: Mapping[str, Run] = field(default_factory=dict)
+    fired: Mapping[str, Run] = field(default_factory=dict)
     suspects: Mapping[str, Differences] = field(default_factory=dict)
 
 
@@ -353,12 +354,14 @@ def judge(
     stuck = {rows.order.cl_ord_id: follow(past.uncancelled.get(rows.order.cl_ord_id), at) for rows in own if _is_stuck(rows)}
     again = [rows for rows in own if _is_stuck(rows) and stuck[rows.order.cl_ord_id].lasts(at, CANCEL_LOOKS)]
     zombies = [rows for rows in own if _is_zombie(rows)]
+    fired = {rows.order.cl_ord_id: follow(past.fired.get(rows.order.cl_ord_id), at) for rows in own if _has_fired(rows)}
     alarms = [*_double_alarms(doubles), *_zombie_alarms(zombies, read), *_stuck_alarms(again)]
     alarms += _missing_alarms(lasting, read) if read.rows else []
     alarms += [_unseen_alarm(order) for order in over if _may_hide(order)]
+    alarms += [_fired_alarm(rows) for rows in own if _has_fired(rows) and fired[rows.order.cl_ord_id].lasts(at)]
     if late_run is not None and late_run.lasts(at) and (fault or read.unread or not read.rows):
         alarms.append(Alarm(key=("late", account), message=f"{account}: {late}"))
-    is_young = any(_is_young(rows, read) for rows in zombies)
+    is_young = any(_is_young(rows, read) for rows in zombies) or any(not run.lasts(at) for run in fired.values())
     is_unsure = bool(
         judged.skipped or judged.suspects or over or is_young or (problem and not (late_run and late_run.lasts(at)))
     )
@@ -368,6 +371,7 @@ def judge(
             late=late_run,
             flat=flat_run,
             missing=runs,
+            fired=fired,
             uncancelled={name: run for name, run in stuck.items() if not run.lasts(at, CANCEL_LOOKS)},
             suspects=judged.suspects,
         ),
@@ -439,6 +443,24 @@ def ask_key(order: Order) -> tuple[str, ...]:
     if order.status is OrderStatus.REPLACE_PENDING:
         return ("modify", order.cl_ord_id, str(order.replaces))
     return ("cancel", order.cl_ord_id)
+
+
+def _has_fired(rows: OwnRows) -> bool:
+    """A stop or target whose trigger was met, and whose order works: a row of one that waits has nothing to say."""
+    row = rows.followed
+    is_open = row is not None and not row.status.is_closed and not rows.order.status.is_closed
+    return is_open and rows.order.is_protection and row is not None and bool(row.message)
+
+
+def _fired_alarm(rows: OwnRows) -> Alarm:
+    order = rows.order
+    left = f"{to_text(order.leaves_qty)} {order.intent.symbol}"
+    return Alarm(
+        key=("fired", order.cl_ord_id),
+        cl_ord_id=order.cl_ord_id,
+        message=f"The protection {order.cl_ord_id} was triggered, and its order rests with {left} to close: the market may be "
+        "beyond its limit. An exit withdraws it and closes at market.",
+    )
 
 
 def _id_of(rows: OwnRows) -> str:

@@ -161,6 +161,26 @@ def test_an_exit_that_meets_a_triggered_protection_never_sells_twice(tmp_path: P
     tell(tmp_path, story)
 
 
+def test_a_triggered_order_that_the_market_has_left_behind_is_an_alarm(tmp_path: Path) -> None:
+    """Its position is open, and nothing that the bridge does by itself closes it."""
+
+    async def story(it: Guarded) -> None:
+        await it.enter()
+        await it.protected(10)
+        await it.rig.bridge.reconciler.compare(ACCOUNT)
+        assert it.unprotected() == []
+        it.desk.price("780")
+        await until(lambda: len(it.at_kite()) == 2, "the triggered order")
+        await it.rig.bridge.reconciler.compare(ACCOUNT)
+        assert it.unprotected() == []  # it may fill in a moment
+        for _ in range(3):
+            it.rig.clock.jump(seconds=16)
+            await it.rig.bridge.reconciler.compare(ACCOUNT)
+        assert "was triggered, and its order rests with 10 NSE:SBIN to close" in await it.alarm()
+
+    tell(tmp_path, story)
+
+
 TAKEN = ["drop_after", "400_timed_out_after", "502_after", "503_after", "no_content_type", "json_list"]
 NOT_TAKEN = ["drop_before", "400_timed_out_before", "504_before", "429"]
 
