@@ -126,7 +126,7 @@ MUTANTS: tuple[Mutant, ...] = (
         falls=("P2", "P4"),
         broken=lambda: mock.patch.object(gtt, "is_same", return_value=False),
     ),
-    Mutant(name="leaves a protection behind", falls=("P4",), broken=_leave_it_resting),
+    Mutant(name="leaves a protection behind", falls=("P2", "P4"), broken=_leave_it_resting),
 )
 # Not broken, but with a minute that is used up sooner: four hundred orders would take a test too long.
 MINUTE = 20

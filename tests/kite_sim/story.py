@@ -133,6 +133,8 @@ class World:
             self.do(step)
             self.log_in_if_out()
         self.end()
+        self.check()  # before books that differ make the exit last long
+        self._until(self.unclosed, plans.PRICES, "exit")
         self.check()
 
     def check(self) -> None:
@@ -237,7 +239,7 @@ class World:
         self.desk.server.do(lambda box: box.set_price(SBIN, Decimal(price)))
 
     def end(self) -> None:
-        """Faults are over. What is asked for is done, then what rests is cancelled, then what is held is closed."""
+        """Faults are over. What is asked for is done, then what rests is cancelled; what is held stays, and its protection."""
         left = self.desk.server.do(lambda box: box.faults.show())
         self.counts["faults"] = self._planned - sum(sum(kinds.values()) for kinds in left.values())
         self.desk.server.do(lambda box: box.faults.clear())
@@ -245,8 +247,6 @@ class World:
         self._until(self.unsettled, CALM, "")
         self._until(self.unended, plans.PRICES, "cancel")
         self.counts["protected"] = len(read_books(self).active_triggers)
-        self.check()  # before books that differ make the exit last long
-        self._until(self.unclosed, plans.PRICES, "exit")
 
     def _until(self, missing: Callable[[], str], prices: Sequence[str], action: str) -> None:
         """Let time pass, at these prices while an order works there, with an alert of this action every five rounds."""

@@ -15,7 +15,7 @@ QUICK = 16
 AT_ONCE = 6
 TRIES = 10
 # What never comes to its end is told sooner than in a whole story.
-ROUNDS = 30
+ROUNDS = 16
 BUY = Step(kind=ALERT, values={"action": "buy", "quantity": "12"})
 WAIT, QUIET = Step(kind=PAUSE, s=1), Step(kind=SETTLE)
 
