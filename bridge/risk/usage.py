@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from itertools import chain
 
+from bridge.core.clock import market_day
 from bridge.core.enums import OrdType, Product, Side
 from bridge.core.ledger import Ledger
 from bridge.core.market import Mark
@@ -33,7 +34,8 @@ def missing_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     """Units of the position that an order of `side` would close and that the broker does not have.
 
     Of a delivery product an order that would sell them is rejected as a whole. Where a position can be short it would open one,
-    but a difference just found may be the broker's delay, and an exit must go: only what a person has accepted is taken off.
+    but a difference just found may be the broker's delay, and an exit must go: only what a person has accepted is taken off,
+    and what the broker lacks of an intraday position (MIS) of an earlier day, which it has squared off.
     """
     hold = ledger.holds.values.get((key.account, key.symbol))
     if hold is None:
@@ -41,8 +43,17 @@ def missing_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     lacking = -hold.differences.get(key.product, ZERO) * side.opposite.sign
     if not Product(key.product).may_short:
         return max(ZERO, lacking) if side is Side.SELL else ZERO
-    closes = ledger.position_qty(key) * side.opposite.sign if hold.accepted_by else ZERO
+    is_certain = bool(hold.accepted_by) or _is_of_before(ledger, key)
+    closes = ledger.position_qty(key) * side.opposite.sign if is_certain else ZERO
     return max(ZERO, min(lacking, closes))
+
+
+def _is_of_before(ledger: Ledger, key: PositionKey) -> bool:
+    """Whether an intraday position was opened on a day that is over."""
+    trade, day = ledger.trades.values.get(key), ledger.days.values.get(key.account)
+    if key.product != Product.MIS or trade is None or day is None:
+        return False
+    return market_day(trade.opened_at) < day.day
 
 
 def closable(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:

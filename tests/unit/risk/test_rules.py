@@ -12,9 +12,11 @@ from bridge.core.errors import InvariantError
 from bridge.core.hold import Gap, Hold, make_hold
 from bridge.core.market import SessionState
 from bridge.core.offer import EVERYTHING, PLAIN
+from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
 from bridge.core.scope import GLOBAL, account_scope, strategy_scope
 from bridge.core.signal import OrderIntent
+from bridge.core.trade import Trade, TradeStatus
 from bridge.risk.context import Case
 from bridge.risk.engine import ENTRY_RULES, EXIT_RULES
 from bridge.risk.rules import money
@@ -282,6 +284,26 @@ def test_exit_of_what_a_person_has_closed_by_hand_and_accepted_is_denied(signal,
     world = World().hold(ours)
     world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(ours), theirs=D(theirs)),), "anna"))
     denied(world.size(signal), Reason.POSITION_UNSURE)
+
+
+@pytest.mark.parametrize(
+    ("product", "days", "theirs", "left"), [("MIS", 1, 0, 0), ("MIS", 1, 4, 4), ("MIS", 0, 0, 10), ("NRML", 1, 0, 10)]
+)
+def test_exit_takes_no_more_than_the_broker_has_of_an_intraday_position_of_an_earlier_day(product, days, theirs, left):
+    """The broker has squared it off when the bridge could not, be it that nobody was logged in."""
+    world = World().hold(10, product=Product(product))
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product=product, ours=D(10), theirs=D(theirs)),)))
+    key, opened_at = PositionKey(ACCOUNT, SYMBOL, product), NOW - timedelta(days=days)
+    trade = Trade(
+        trade_id="T", key=key, strategy=STRATEGY, side=Side.BUY, status=TradeStatus.OPEN, opened_at=opened_at, multiplier=D(1)
+    )
+    world.ledger.trades.set(key, trade)
+    wish = world.size(make_signal(Action.EXIT, product=Product(product)))
+    if left:
+        assert isinstance(wish, OrderIntent)
+        assert wish.order_qty == left
+    else:
+        denied(wish, Reason.POSITION_UNSURE)
 
 
 @given(st.integers(-20, 20), st.integers(-20, 20), st.integers(-20, 20), st.booleans())
