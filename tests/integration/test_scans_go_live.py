@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def test_a_definition_goes_live_trades_there_and_is_disabled(floor: Floor) -> No
     before = floor.clock.now()
     approved = ask(floor, "/up/approve", {"version": version})
     assert (approved["approved"], approved["approved_by"]) == (True, "api")
-    assert before.isoformat() <= approved["approved_at"] <= floor.clock.now().isoformat()
+    at = datetime.fromisoformat(approved["approved_at"])  # in whole milliseconds
+    assert before - timedelta(milliseconds=1) < at <= floor.clock.now()
     assert ask(floor, "/up/deploy", {"deployment": "live"})["accounts"] == [LIVE]
     assert floor.at_kite() == []
     ask(floor, "/up/enable")

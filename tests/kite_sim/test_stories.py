@@ -11,7 +11,7 @@ from tests.kite_sim.mutants import MUTANTS
 from tests.kite_sim.plan import ALERT, FAULTS, HALT, HAND, KILL, PAUSE, PRICE, SETTLE, Plan, Step
 from tests.kite_sim.story import tell
 
-QUICK = 16
+QUICK = 10
 AT_ONCE = 6
 TRIES = 10
 # What never comes to its end is told sooner than in a whole story.

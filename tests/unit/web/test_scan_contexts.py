@@ -30,7 +30,7 @@ def view(record: DefinitionRecord, *accounts: str) -> DefinitionView:
         (APPROVED, ["Enable", "Go live", "Delete"]),
         (replace(APPROVED, enabled=True), ["Disable", "Go live"]),
         (replace(APPROVED, deployment=Deployment.LIVE), ["Enable", "To paper", "Delete"]),
-        (replace(RECORD, deployment=Deployment.LIVE), ["Enable", "To paper", "Delete"]),
+        (replace(RECORD, deployment=Deployment.LIVE), ["To paper", "Delete"]),
     ],
 )
 def test_the_buttons_are_those_that_its_state_allows(record: DefinitionRecord, labels: list[str]) -> None:
