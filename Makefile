@@ -48,7 +48,7 @@ type: setup ## Check types (mypy, strict)
 	@$(BIN)/mypy
 
 test: setup ## Run the tests (pytest, random order)
-	@$(BIN)/python -m pytest -n auto --maxprocesses $(MAX_WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses $(MAX_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 sim: setup ## Attack the promises in SEEDS simulated worlds; REPLAY=seed tells one
 	@$(BIN)/python -m tests.simulation $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS)) $(ARGS)

@@ -17,6 +17,12 @@ settings.register_profile(
 settings.load_profile("bridge")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The acceptance tests first: the longest files are there, and one that begins last is waited for alone."""
+    items.sort(key=lambda item: "acceptance" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def fresh_log() -> Iterator[None]:
     """The log goes to the standard error of the test that logs, and not to that of one which is over."""
