@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from kiteconnect.exceptions import NetworkException
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from bridge.core.limits import LIMIT_NAMES
 from tests.support.clocks import NOON
@@ -90,8 +92,9 @@ class Day:
         assert " ".join(way["message"].split()) in shown
         return way
 
+    @retry(retry=retry_if_exception_type(NetworkException), wait=wait_fixed(0.3), stop=stop_after_attempt(20), reraise=True)
     def status(self, order: dict[str, Any]) -> str:
-        """What Kite's own book says of an order."""
+        """What Kite's own book says of an order; the bridge's reads may have used up the second's."""
         client = self.venue.client(self._sessions()[-1])
         try:
             return str(client.order_history(order["broker_order_id"])[-1]["status"])

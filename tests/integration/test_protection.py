@@ -243,7 +243,9 @@ def test_two_entries_that_fill_by_turns_never_use_an_order_twice(tmp_path: Path)
         newer = await enter(rig, 3)
         await covered(rig)
         for _ in range(2):
+            before = rig.quantity()
             await trade_at(rig, "820")
+            await until(lambda before=before: rig.quantity() > before, "the next part")
             await covered(rig)
         made = [step.cl_ord_id for alert in (older, newer) for step in rig.steps(alert) if step.step == "order_new"]
         assert len(made) == len(set(made)) > 4
