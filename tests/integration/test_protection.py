@@ -199,6 +199,13 @@ async def covered(rig: Rig) -> Order:
     return await resting(rig, int(rig.quantity()))
 
 
+async def grow(rig: Rig) -> None:
+    """The market fills another part of what rests."""
+    before = rig.quantity()
+    await trade_at(rig, "820")
+    await until(lambda: rig.quantity() > before, "the next part")
+
+
 HALVES = {"paper": {"broker": "paper", "session": "always", "fill_ratio": "0.5", "slippage_bps": "0", "charges": False}}
 
 
@@ -243,9 +250,7 @@ def test_two_entries_that_fill_by_turns_never_use_an_order_twice(tmp_path: Path)
         newer = await enter(rig, 3)
         await covered(rig)
         for _ in range(2):
-            before = rig.quantity()
-            await trade_at(rig, "820")
-            await until(lambda before=before: rig.quantity() > before, "the next part")
+            await grow(rig)
             await covered(rig)
         made = [step.cl_ord_id for alert in (older, newer) for step in rig.steps(alert) if step.step == "order_new"]
         assert len(made) == len(set(made)) > 4
