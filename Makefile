@@ -13,7 +13,7 @@ ARGS ?=
 # Stories of the simulation, from seed 0 on; and one seed to be told from beginning to end.
 SEEDS ?= 1000
 REPLAY ?=
-# More workers than this fight over the disk: each has servers and databases of its own.
+# Of workers there is one more than cores, since many tests wait; beyond this they fight over the disk: each has servers of its own.
 MAX_WORKERS ?= 4
 
 # --custom-compile-command: the header names this target and no path or index of the machine that ran it.

@@ -17,6 +17,11 @@ settings.register_profile(
 settings.load_profile("bridge")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for a process, a clock or a disk."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The acceptance tests first: the longest files are there, and one that begins last is waited for alone."""

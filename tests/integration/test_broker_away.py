@@ -162,7 +162,9 @@ def test_when_it_comes_back_everything_goes_once(tmp_path: Path, how: str) -> No
                 rig.broker.execute(order.tag, Decimal(1), Decimal(800))
             await rig.bridge.desk.reconcile(by="test")
         elif how != NOT_SENT:
-            rig.clock.jump(seconds=6)  # absent for long enough
+            reads = rig.broker.reads
+            await until(lambda: rig.broker.reads > reads + 4, "looks into the book")
+            rig.clock.jump(seconds=11)  # absent for long enough
         for alert_id in alerts:
             assert (await rig.ended(alert_id)).code == "FILLED"
         assert rig.quantity() == 12

@@ -192,6 +192,7 @@ def test_a_trigger_whose_answer_is_lost_is_there_once(tmp_path: Path, fault: str
     async def story(it: Guarded) -> None:
         it.desk.faults("triggers", **{fault if not fault[0].isdigit() else f"_{fault}": 1})
         await it.enter()
+        await until(it.resting, "its trigger")
         await it.settle_doubts()
         await it.protected(10)
         assert len(it.desk.server.do(lambda box: box.gtts.rows)) == 1

@@ -17,6 +17,7 @@ import requests
 from kiteconnect import KiteConnect, KiteTicker
 from kiteconnect import exceptions as kite_errors
 
+from bridge.brokers.kite.ticker import in_reactor, start_reactor
 from bridge.sandbox.kite.faults import Knobs
 from bridge.sandbox.kite.websocket import BINARY, CLOSE, PING, PONG, TEXT
 from tests.support.clocks import RunningClock, StillClock
@@ -564,7 +565,7 @@ def test_postbacks_are_posted_with_their_checksum(desk):
 def test_the_vendors_ticker_hears_ticks_and_orders(desk):
     """Subscribed in full; a silent stream says nothing; a broken one is joined again and subscribed anew.
 
-    One test for all of it: the reactor behind the ticker starts once in a process.
+    One test for all of it: the reactor behind the ticker starts once in a process, and takes orders from its own thread alone.
     """
     token = desk.box.market.listed[SBIN].token
     ticks: list[dict[str, Any]] = []
@@ -586,7 +587,8 @@ def test_the_vendors_ticker_hears_ticks_and_orders(desk):
     ticker.on_message = lambda _ws, payload, is_binary: beats.append(payload) if is_binary and len(payload) == 1 else None
     ticker.on_error = lambda _ws, code, reason: errors.append((code, reason))
     desk.turn(heartbeat_ms=50)
-    ticker.connect(threaded=True)
+    start_reactor()
+    in_reactor(ticker.connect)
     wait_for(lambda: [tick for tick in ticks if tick["mode"] == "full"], "a full tick")
     wait_for(lambda: beats, "a heartbeat")
 
@@ -613,5 +615,5 @@ def test_the_vendors_ticker_hears_ticks_and_orders(desk):
 
     desk.http.delete("/sandbox/session")
     wait_for(lambda: any("403" in str(reason) for _, reason in errors), "the dead token to be turned away")
-    ticker.close()
+    in_reactor(ticker.close)
     wait_for(lambda: desk.http.get("/sandbox/stats").json()["listeners"] == 0, "the ticker to go")

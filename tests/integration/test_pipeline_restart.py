@@ -112,7 +112,7 @@ def test_an_order_that_was_being_sent_is_looked_up_after_the_restart(tmp_path: P
             reads = rig.broker.reads
             await until(lambda: rig.broker.reads > reads + 4, "looks into the book")
             assert len(rig.broker.sent) == 1
-            rig.clock.jump(seconds=6)
+            rig.clock.jump(seconds=11)
         assert (await rig.ended(alert_id)).code == "FILLED"
         assert rig.quantity() == 5
         assert len(rig.broker.sent) == (1 if arrived else 2)
@@ -138,7 +138,7 @@ def test_an_order_in_doubt_is_still_in_doubt_after_the_restart_and_is_settled(tm
         if how == LOST:
             reads = rig.broker.reads
             await until(lambda: rig.broker.reads > reads + 4, "looks into the book")
-            rig.clock.jump(seconds=6)
+            rig.clock.jump(seconds=11)
         order = await rig.order_in(alert_id, "PLACED")
         await rig.broker.fill(order.tag, 5, 800)
         assert (await rig.ended(alert_id)).code == "FILLED"
@@ -365,7 +365,7 @@ def test_an_alert_whose_commit_was_not_answered_is_told_unavailable_and_carried_
         await rig.order_in(again.alert_id, "IN_DOUBT")
         reads = rig.broker.reads
         await until(lambda: rig.broker.reads > reads + 4, "looks into the book")
-        rig.clock.jump(seconds=6)
+        rig.clock.jump(seconds=11)
         assert (await rig.ended(again.alert_id)).code == "FILLED"
         assert len(rig.broker.rows) == 1
         assert rig.quantity() == 5
@@ -400,7 +400,7 @@ def test_an_alert_that_got_its_order_in_a_commit_that_was_not_answered_gets_no_s
         reads = rig.broker.reads
         await until(lambda: rig.broker.reads > reads + 4, "looks into the book")
         rig.broker.fill_px = Decimal(800)
-        rig.clock.jump(seconds=6)
+        rig.clock.jump(seconds=11)
         view = await rig.ended(follower)
         assert (view.disposition, view.code) == ("done", "FILLED")
         assert [row.tag for row in rig.broker.rows.values() if row.side is follow.intent.side] == [follow.tag]

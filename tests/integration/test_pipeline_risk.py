@@ -20,7 +20,7 @@ from bridge.store.tx import Tx
 from tests.integration.test_pipeline_flows import tell, tell_on_paper
 from tests.support.rigs import NO_CHARGES, Rig
 from tests.support.samples import SBIN
-from tests.support.scripted_broker import HANG
+from tests.support.scripted_broker import SLOW
 from tests.support.waiting import until
 
 
@@ -229,7 +229,7 @@ def test_an_answer_that_comes_late_does_not_end_a_later_send(tmp_path: Path) -> 
     """What an earlier send came to says nothing of an order that is on its way a second time."""
 
     async def story(rig: Rig) -> None:
-        rig.broker.answers.append(HANG)
+        rig.broker.answers.append(SLOW)
         order = await rig.order_in(await rig.accept(action="buy", quantity="10"), "PENDING")
         earlier = replace(order, sends=order.sends - 1)
         not_sent = Outcome(kind=OutcomeKind.NOT_SENT, message="refused connection")
@@ -237,5 +237,6 @@ def test_an_answer_that_comes_late_does_not_end_a_later_send(tmp_path: Path) -> 
         assert rig.ledger.orders.get(order.cl_ord_id).status == "PENDING"
         await rig.bridge.store.write(lambda tx: rig.bridge.pipeline.apply_outcome(tx, order, not_sent, rig.clock.now()))
         assert rig.ledger.orders.get(order.cl_ord_id).status == "NEW"
+        rig.broker.released.set()
 
     tell(tmp_path, story)

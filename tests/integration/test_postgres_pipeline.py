@@ -88,7 +88,7 @@ def test_sessions_cut_under_load_lose_and_double_nothing(tmp_path: Path, postgre
                 await until(partial(has_grown, acknowledged, cut * 25), "load")
                 await asyncio.to_thread(postgres_box.end_sessions, postgres_url)
             await asyncio.gather(*senders)
-            rig.clock.jump(seconds=7)
+            rig.clock.jump(seconds=11)
 
             async def all_ended() -> bool:
                 rows = look(postgres_url, "SELECT COUNT(*) FROM alerts WHERE disposition IS NULL")

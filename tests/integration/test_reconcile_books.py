@@ -305,7 +305,7 @@ def test_a_book_without_an_acknowledged_order_settles_no_doubt(tmp_path: Path) -
         for _ in range(3):
             reads = rig.broker.reads
             await until(lambda reads=reads: rig.broker.reads > reads + 5, "looks")  # type: ignore[misc]
-            rig.clock.jump(seconds=6)
+            rig.clock.jump(seconds=11)
         assert (await rig.order_in(alert_id, "IN_DOUBT")).sends == 1
         rig.broker.hidden.clear()
         reads = rig.broker.reads
@@ -313,12 +313,12 @@ def test_a_book_without_an_acknowledged_order_settles_no_doubt(tmp_path: Path) -
         rig.broker.hidden.add(known.tag)  # late once more: the whole looks before prove nothing of those after
         reads = rig.broker.reads
         await until(lambda: rig.broker.reads > reads + 2, "looks")
-        rig.clock.jump(seconds=6)
+        rig.clock.jump(seconds=11)
         rig.broker.hidden.clear()
         reads = rig.broker.reads
         await until(lambda: rig.broker.reads > reads + 5, "looks into the whole book")
         assert (await rig.order_in(alert_id, "IN_DOUBT")).sends == 1
-        rig.clock.jump(seconds=6)
+        rig.clock.jump(seconds=11)
         await until(lambda: len(rig.broker.sent) == 3, "the second send")
 
     tell(tmp_path, story)
@@ -441,7 +441,7 @@ def test_an_empty_list_of_positions_settles_no_doubt_of_an_earlier_day(tmp_path:
         async def settle_time() -> None:
             reads = rig.broker.reads
             await until(lambda: rig.broker.reads > reads + 5, "looks")
-            rig.clock.jump(seconds=6)
+            rig.clock.jump(seconds=11)
 
         for _ in range(2):
             await settle_time()
@@ -623,7 +623,7 @@ def test_an_accepted_difference_is_agreement_for_a_doubt_of_an_earlier_day(tmp_p
         rig.clock.jump(days=1)
         reads = rig.broker.reads
         await until(lambda: rig.broker.reads > reads + 5, "looks")
-        rig.clock.jump(seconds=6)
+        rig.clock.jump(seconds=11)
         assert (await rig.ended(alert_id)).code == "STALE_BEFORE_SEND"
 
     tell(tmp_path, story)
@@ -805,9 +805,9 @@ def test_an_order_that_was_refused_and_works_all_the_same_is_looked_for_at_once(
         rig.broker.answers.append(REFUSE_BUT_THERE)
         order = await rig.order_in(await rig.accept(action="buy", quantity="5", **LIMIT), "REJECTED")
         rig.broker.execute(order.tag, Decimal(2), Decimal(700))
-        rig.clock.jump(seconds=6)
+        rig.clock.jump(seconds=11)
         await until(lambda: rig.quantity() == 2, "the fill")
-        rig.clock.jump(seconds=6)
+        rig.clock.jump(seconds=11)
         await until(lambda: any("still works at the broker" in told for told in rig.alarms()), "the alarm")
 
     tell(tmp_path, story)

@@ -369,7 +369,7 @@ def test_a_broker_that_answers_nothing_is_one_alarm_and_not_two(tmp_path: Path, 
         rig.broker.readable = False
         for _ in range(OPEN_AFTER):
             failed = rig.broker.calls.count("funds")
-            rig.clock.jump(seconds=6)
+            rig.clock.jump(seconds=11)
             await until(lambda failed=failed: rig.broker.calls.count("funds") > failed, "the funds")  # type: ignore[misc]
         await until(lambda: rig.bridge.guarded["paper"].state is BreakerState.OPEN, "the breaker to open")
         reads = rig.broker.reads

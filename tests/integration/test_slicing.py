@@ -141,6 +141,9 @@ def test_a_crash_between_two_parts_sends_the_others_once(tmp_path: Path) -> None
         broker = rig.broker
         broker.answers.clear()
         async with running(ScriptedBridge(again, clock, books={"paper": broker}, max_in_flight=1), clock) as rig:
+            reads = broker.reads
+            await until(lambda: broker.reads > reads + 4, "looks into the book")
+            clock.jump(seconds=11)  # absent for long enough
             await until(lambda: len(broker.rows) == 4, "all four at the broker")
             for tag in list(broker.rows):
                 await broker.fill(tag, broker.rows[tag].order_qty, Decimal("812.5"))

@@ -240,8 +240,9 @@ CUT_OFF = b"HTTP/1.1 200 X\r\ncontent-length: 50\r\n\r\n{"
 
 
 @pytest.mark.parametrize("answer", [CUT_OFF, http(b"", 503)])
-def test_orders_that_the_venue_does_not_answer_open_the_breaker(answer: bytes) -> None:
+def test_orders_that_the_venue_does_not_answer_open_the_breaker(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The link has noted the lost contact before the guard counts: that must not keep it from counting."""
+    monkeypatch.setattr(link, "COMMAND_S", 0.3)
     alarms: list[str] = []
 
     async def story(broker: VenueBroker) -> None:
