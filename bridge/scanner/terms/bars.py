@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+Places = NDArray[np.intp]  # of symbols
+NO_PLACES: Places = np.empty(0, dtype=np.intp)
 
 FIELDS = ("open", "high", "low", "close", "volume")
 

@@ -125,8 +125,8 @@ class Engine:
         """Who has a bar, who is stale, and the bar itself where there is one."""
         moment = self._moment
         finite = np.isfinite(np.add.reduce(fields, 0))  # as a sum is, if no part of it is infinite or unknown
-        moment.absent = (~finite).nonzero()[0].tolist()
-        if not moment.absent:
+        moment.absent = (~finite).nonzero()[0]
+        if not len(moment.absent):
             np.copyto(moment.fields, fields)
             moment.present = None
             if self._fresh:

@@ -1,11 +1,10 @@
 """Moment: what every computation of one step may know, and the memory that a step changes."""
 
-from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
 
-from bridge.scanner.terms.bars import BoolArray, FloatArray
+from bridge.scanner.terms.bars import NO_PLACES, BoolArray, FloatArray
 from bridge.scanner.terms.ring import Ring
 
 NEVER = 2**40  # age of a symbol that has had no bar
@@ -23,7 +22,7 @@ class Moment:
         self.fields = np.full((5, symbols), np.nan)
         self.ages = np.full(symbols, NEVER, dtype=np.int64)
         self.present: BoolArray | None = None
-        self.absent: Sequence[int] = ()
+        self.absent = NO_PLACES
         self.live: BoolArray | None = None
         self.counted: BoolArray | None = None
         self.day: date | None = None

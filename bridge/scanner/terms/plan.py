@@ -147,7 +147,7 @@ class Plan:
         def push_known() -> None:
             known = ~np.isnan(row)
             moves = known if moment.present is None else known & moment.present
-            ring.push(row, moves, (~moves).nonzero()[0].tolist())
+            ring.push(row, moves, (~moves).nonzero()[0])
 
         return push_known if known_only else push
 

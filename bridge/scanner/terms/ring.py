@@ -1,10 +1,8 @@
 """Ring: the last rows of one series, each written twice, so that every window lies in memory in one piece, oldest first."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from bridge.scanner.terms.bars import BoolArray, FloatArray
+from bridge.scanner.terms.bars import NO_PLACES, BoolArray, FloatArray, Places
 
 
 class Ring:
@@ -18,7 +16,7 @@ class Ring:
         self._twice = np.full((2, self._capacity, symbols), np.nan)
         self._flat = self._twice.reshape(2 * self._capacity, symbols)
         self._slots = [self._twice[:, slot] for slot in range(self._capacity)]
-        self._held: Sequence[int] = ()  # columns that stood still in the latest push
+        self._held = NO_PLACES  # columns that stood still in the latest push
         self.head = 0
 
     def windows(self, rows: int, skip: int = 0) -> list[FloatArray]:
@@ -30,7 +28,7 @@ class Ring:
         """For each head, the row `back` rows before the newest."""
         return [self._flat[head + self._capacity - back] for head in range(self._capacity)]
 
-    def push(self, row: FloatArray, moves: BoolArray | None, held: Sequence[int]) -> None:
+    def push(self, row: FloatArray, moves: BoolArray | None, held: Places) -> None:
         """Append `row` for the symbols that move, None: for all; `held` are those that do not."""
         self.head = (self.head + 1) % self._capacity
         self._held = held
@@ -43,10 +41,9 @@ class Ring:
         self._turn(-1)
 
     def _turn(self, by: int) -> None:
-        if self._held:  # symbol by symbol would read every line of memory once for each
-            held = np.array(self._held)
-            kept = self._twice[0].take(held, axis=1)
-            self._twice[:, :, held] = np.concatenate((kept[-by:], kept[:-by]))
+        if len(self._held):  # symbol by symbol would read every line of memory once for each
+            kept = self._twice[0].take(self._held, axis=1)
+            self._twice[:, :, self._held] = np.concatenate((kept[-by:], kept[:-by]))
 
     def save(self) -> FloatArray:
         """What is in it: rows from the oldest to the newest."""
