@@ -80,16 +80,16 @@ class Planner:
         return self._definitions.read(record)
 
     def _key(self, definition: Definition, accounts: Sequence[str], day: date) -> GroupKey:
-        """Its universe of the day, and what it holds of others, so that they can be left."""
-        members = tuple(definition.symbols) or tuple(self._universe(definition.universe, day))
+        """Its universe of the day, and what it holds of others, so that they can be left; in order of name, as in a replay."""
+        members = frozenset(definition.symbols or self._universe(definition.universe, day))
         held = [
             key.symbol
             for account in accounts
             for key, position in list(self._ledger.positions.held[account].items())
             if position.by_strategy.get(definition.strategy) and key.product == self._products[definition.strategy]
         ]
-        left = [symbol for symbol in sorted(set(held)) if symbol not in members]
-        return GroupKey(definition.interval, (*members, *left), ((date.min, frozenset(left)),) if left else ())
+        left = frozenset(held) - members
+        return GroupKey(definition.interval, tuple(sorted(members | left)), ((date.min, left),) if left else ())
 
     def _setting(self, key: GroupKey, members: Sequence[Member]) -> Setting:
         tokens, lots, out = dict[int, str](), {}, {}

@@ -35,7 +35,7 @@ _SPARE_DAYS = 10
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """What definitions share an engine by."""
+    """What definitions share an engine by. Symbols are in order of name, which decides between equals wherever they do."""
 
     interval: Interval
     symbols: tuple[str, ...]
@@ -124,7 +124,7 @@ def make_groups(
     """The groups of definitions. `symbols_of` tells who is ever in a definition's universe, `outside_of` who is not when."""
     found: dict[GroupKey, list[Definition]] = {}
     for definition in definitions:
-        key = GroupKey(definition.interval, tuple(symbols_of(definition)), outside_of(definition))
+        key = GroupKey(definition.interval, tuple(sorted(symbols_of(definition))), outside_of(definition))
         found.setdefault(key, []).append(definition)
     return [Group(key, members, untrusted.get(key.interval, _NONE)) for key, members in found.items()]
 

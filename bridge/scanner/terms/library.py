@@ -250,7 +250,7 @@ def pct(x: Operand, mask: Term | None = None) -> Term:
 
 
 def top(x: Operand, n: int, mask: Term | None = None) -> Term:
-    """Is it among the `n` largest? Equals go by the order of symbols, so that there are never more than `n`."""
+    """Is it among the `n` largest? Equals go by the order of their names, so that there are never more than `n`."""
     return _across("top", x, mask, length(n))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bridge.core.bar import Interval
@@ -50,7 +50,7 @@ def stored(folder: Path, found: dict[str, Series], interval: Interval = Interval
 
 
 def wished(closes: dict[str, np.ndarray], members: dict[date, tuple[str, ...]]) -> list[tuple[date, str, Action]]:
-    """A literal reading of the definition of days: at each day's open, exits by rank and then entries of the best."""
+    """A literal reading of the definition of days: at each day's open, exits by name and then entries of the best."""
     told, held = [], set[str]()
     for place, day in enumerate(DAYS[3:], start=3):
         change = {name: 100 * (close[place - 1] / close[place - 3] - 1) for name, close in closes.items()}
@@ -72,6 +72,7 @@ def wished(closes: dict[str, np.ndarray], members: dict[date, tuple[str, ...]]) 
         st.tuples(st.integers(0, len(DAYS) - 1), st.sets(st.sampled_from(NAMES), min_size=2)), min_size=1, max_size=6
     ),
 )
+@example(seed=55, lists=[(0, {NAMES[0], NAMES[3]}), (1, {NAMES[0], NAMES[2]}), (27, set(NAMES))])  # two leave on one day
 def test_each_day_has_its_own_members(tmp_path_factory, seed, lists):
     """Who leaves and joins, and back: what is wished is what a literal reading of the rules wishes."""
     folder = tmp_path_factory.mktemp("days")
