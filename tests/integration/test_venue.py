@@ -43,10 +43,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedVenue]:
 
 @pytest.fixture
 def venue(shared: ServedVenue) -> ServedVenue:
-    """The venue of all stories, without faults; each story has an account of its own there."""
+    """The venue of all stories, without faults, SBIN at 800; each story has an account of its own there."""
     shared.start()
     shared.ask("POST", "/login")
     shared.ask("DELETE", "/faults")
+    shared.price("800")
     return shared
 
 
@@ -330,7 +331,6 @@ def test_reports_missed_while_the_venue_was_restarted_arrive(
 def test_what_happened_at_the_venue_while_the_bridge_was_away_arrives(tmp_path: Path, venue: ServedVenue) -> None:
     """A resting order fills between two lives of the bridge."""
     kept: list[str] = []
-    venue.price("800")
 
     async def before(it: Traded) -> None:
         kept.append(await it.rig.accept(action="buy", quantity="3", order_type="LIMIT", price="700"))
@@ -362,7 +362,6 @@ def test_a_bridge_starts_without_its_venue_and_trades_once_that_is_there(tmp_pat
 
 def test_nothing_that_was_acknowledged_is_lost_with_the_venue(tmp_path: Path, venue: ServedVenue) -> None:
     """An order is on disk before it is answered; prices and accounts come back too."""
-    venue.price("800")
     order = {"tag": "KEPT", "symbol": "NSE:SBIN", "side": "BUY", "product": "MIS", "order_qty": "7"}
     ident = venue.ask("POST", "/v1/kept/orders", order)["order_id"]
     before = {what: venue.ask("GET", f"/v1/kept/{what}") for what in ("orders", "positions")}
@@ -395,7 +394,6 @@ def test_reports_are_delivered_until_they_are_taken(tmp_path: Path, venue: Serve
         await until(lambda: [report.tag for report in taken if report.exec_id] == ["T1", "T2"], "both executions")
         await broker.stop()
 
-    venue.price("800")
     play(story)
 
 
@@ -403,7 +401,6 @@ def test_a_reader_that_fell_too_far_behind_reads_the_book(
     tmp_path: Path, venue: ServedVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A number that is no longer kept, or one that was never given, is a gap as a new run is."""
-    venue.price("800")
     order = {"tag": "GAP", "symbol": "NSE:SBIN", "side": "BUY", "product": "MIS", "order_qty": "7"}
     venue.ask("POST", "/v1/gap/orders", order)
     taken: list[Report] = []
