@@ -12,7 +12,7 @@ from typing import Protocol
 from bridge.brokers.base import BrokerStatus
 from bridge.closing import own_signal, strategy_of
 from bridge.core.clock import IST, Clock, market_day
-from bridge.core.enums import Action, OrdType, Product, Source, TimeInForce, Variety
+from bridge.core.enums import Action, OrdType, Product, Side, Source, TimeInForce, Variety
 from bridge.core.instrument import Instrument
 from bridge.core.ledger import Ledger
 from bridge.core.market import SessionQuestion, SessionState
@@ -22,6 +22,7 @@ from bridge.core.reasons import AuditAction
 from bridge.pipeline import Pipeline
 from bridge.risk.protective import is_closing
 from bridge.risk.turns import EXIT_WAIT, ends_soon
+from bridge.risk.usage import lacking_units, missing_units
 from bridge.store.store import Store
 from bridge.store.tx import Tx
 from bridge.withdrawals import Unwanted, withdrawable
@@ -94,7 +95,8 @@ class SquareOff:
             end = self._end_of(key.account, key.symbol, now)
             if end is None or now < end or not self._takes_exits(key, now):
                 continue
-            if not is_closing(self._store.ledger, key, now) and not self._is_in_the_way(key):
+            is_open = missing_units(self._store.ledger, key, _closing_side(position)) < abs(position.quantity)
+            if is_open and not is_closing(self._store.ledger, key, now) and not self._is_in_the_way(key):
                 await self._close(key, position, end, now)
 
     async def _close(self, key: PositionKey, position: Position, end: datetime, now: datetime) -> None:
@@ -106,7 +108,7 @@ class SquareOff:
         name = f"{key.account} {key.symbol} {self._day} {(minutes + 1).bit_length() - 1}"
         if name in self._done:
             return
-        if obstacle := self._obstacle(key):
+        if obstacle := self._obstacle(key, _closing_side(position)):
             self._done.add(name)
             self._raise_alarm(key.account, f"MIS position {_told(key, position)} is not squared off by the bridge: {obstacle}")
             return
@@ -150,12 +152,17 @@ class SquareOff:
         mine = [order for order in orders if order.intent.product == key.product and not order.is_protection]
         return any(not ends_soon(order) for order in mine)
 
-    def _obstacle(self, key: PositionKey) -> str:
+    def _obstacle(self, key: PositionKey, side: Side) -> str:
         """Why an exit of ours could do harm: it might open what the broker has closed already."""
-        if (key.account, key.symbol) in self._store.ledger.holds.values:
+        ledger = self._store.ledger
+        if lacking_units(ledger, key, side) > missing_units(ledger, key, side):
             return "the broker's position and ours differ; look there, and close it by hand."
         status = self._brokers[key.account].status()
         return "" if status.connected else f"{status.message or 'the broker is away'}; the broker may close it at a fee."
+
+
+def _closing_side(position: Position) -> Side:
+    return Side.SELL if position.quantity > 0 else Side.BUY
 
 
 def _told(key: PositionKey, position: Position) -> str:

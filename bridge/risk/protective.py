@@ -17,7 +17,7 @@ from bridge.core.reasons import Reason
 from bridge.core.signal import Signal
 from bridge.risk.halt import may_send
 from bridge.risk.turns import ends_soon, is_stuck
-from bridge.risk.usage import closable, key_of, price_of
+from bridge.risk.usage import closable, key_of, price_of, traded_elsewhere
 from bridge.risk.wishes import Wait
 
 # A resting entry that fills in parts is protected once it has been quiet for so long, not anew with every part.
@@ -132,9 +132,7 @@ def _held_by_broker(ledger: Ledger, one: Protection) -> Decimal:
     gaps = (gap for gap in (hold.gaps if hold is not None else ()) if gap.product == one.key.product)
     theirs = next((gap.theirs for gap in gaps), None)
     if theirs is None:
-        rows = ledger.external.values.get(one.key.account, ())
-        elsewhere = (r.cum_qty * r.side.sign for r in rows if (r.symbol, r.product) == (one.key.symbol, one.key.product))
-        theirs = ledger.position_qty(one.key) + sum(elsewhere, ZERO)
+        theirs = ledger.position_qty(one.key) + traded_elsewhere(ledger, one.key)
     return theirs * one.side.sign
 
 

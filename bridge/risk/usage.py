@@ -34,18 +34,30 @@ def missing_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     """Units of the position that an order of `side` would close and that the broker does not have.
 
     Of a delivery product an order that would sell them is rejected as a whole. Where a position can be short it would open one,
-    but a difference just found may be the broker's delay, and an exit must go: only what a person has accepted is taken off,
-    and what the broker lacks of an intraday position (MIS) of an earlier day, which it has squared off.
+    but a difference just found may be the broker's delay, and an exit must go: taken off is what a person has accepted, what
+    orders placed elsewhere have closed by the broker's own book, and what it lacks of an intraday position (MIS) of an earlier
+    day, which it has squared off.
     """
-    hold = ledger.holds.values.get((key.account, key.symbol))
-    if hold is None:
+    lacking = lacking_units(ledger, key, side)
+    if not lacking:
         return ZERO
-    lacking = -hold.differences.get(key.product, ZERO) * side.opposite.sign
     if not Product(key.product).may_short:
-        return max(ZERO, lacking) if side is Side.SELL else ZERO
-    is_certain = bool(hold.accepted_by) or _is_of_before(ledger, key)
-    closes = ledger.position_qty(key) * side.opposite.sign if is_certain else ZERO
-    return max(ZERO, min(lacking, closes))
+        return lacking if side is Side.SELL else ZERO
+    held = ledger.position_qty(key) * side.opposite.sign
+    is_certain = bool(ledger.holds.values[key.account, key.symbol].accepted_by) or _is_of_before(ledger, key)
+    return max(ZERO, min(lacking, held, lacking if is_certain else traded_elsewhere(ledger, key) * side.sign))
+
+
+def lacking_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
+    """Units that the broker has less than we, of the position that an order of `side` would close; certain or not."""
+    hold = ledger.holds.values.get((key.account, key.symbol))
+    return ZERO if hold is None else max(ZERO, -hold.differences.get(key.product, ZERO) * side.opposite.sign)
+
+
+def traded_elsewhere(ledger: Ledger, key: PositionKey) -> Decimal:
+    """Signed units by which orders that are not ours have moved a position today, by the broker's book as it was last read."""
+    rows = ledger.external.values.get(key.account, ())
+    return sum((row.cum_qty * row.side.sign for row in rows if (row.symbol, row.product) == (key.symbol, key.product)), ZERO)
 
 
 def _is_of_before(ledger: Ledger, key: PositionKey) -> bool:

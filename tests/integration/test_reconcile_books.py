@@ -586,6 +586,23 @@ def test_an_acceptance_outlives_a_restart_and_ends_with_the_difference(tmp_path:
     tell_twice(tmp_path, before, after)
 
 
+def test_an_exit_counts_what_was_closed_in_the_brokers_app(tmp_path: Path) -> None:
+    """The book shows the order that closed it, so nobody has to say so first; selling it again would open a short."""
+
+    async def story(rig: Rig) -> None:
+        await bought(rig)
+        rig.broker.trade_by_hand(SBIN, Product.MIS, Side.SELL, Decimal(6))
+        await look(rig)
+        rig.broker.fill_px = Decimal(800)
+        assert (await rig.ended(await rig.accept(action="exit"))).code == "FILLED"
+        assert [order.intent.order_qty for order in rig.broker.sent[1:]] == [4]
+        await look(rig, after_s=6)
+        assert (await rig.ended(await rig.accept(action="exit", note="again"))).code == "POSITION_UNSURE"
+        assert len(rig.broker.sent) == 2
+
+    tell(tmp_path, story)
+
+
 def test_what_cannot_be_accepted_is_refused_by_name(tmp_path: Path) -> None:
     """No difference, another account, or another difference than the person was shown."""
 

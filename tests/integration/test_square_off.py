@@ -11,7 +11,7 @@ import pytest
 from tenacity import wait_fixed
 
 from bridge.core.clock import IST
-from bridge.core.enums import OrdType, Product
+from bridge.core.enums import OrdType, Product, Side
 from bridge.core.order_states import OrderStatus
 from bridge.settings import Settings
 from tests.support.clocks import RunningClock
@@ -311,6 +311,40 @@ def test_a_position_that_differs_is_left_to_a_person(tmp_path: Path) -> None:
         await pass_some_ticks(rig)
         assert exits(rig) == []
         assert len([alarm for alarm in rig.alarms() if "not squared off" in alarm]) == 1
+
+    tell(tmp_path, story)
+
+
+def test_what_a_person_has_accepted_as_closed_is_left_out(tmp_path: Path) -> None:
+    """Six of ten were sold by hand, and somebody said so: the other four are closed, and nothing is opened."""
+
+    async def story(rig: Rig) -> None:
+        await buy(rig)
+        rig.broker.held[SBIN, "MIS"] = Decimal(4)
+        await rig.bridge.desk.reconcile(by="test")
+        await rig.bridge.desk.accept_drift(SBIN, None, by="anna")
+        jump_to(rig, end_of(rig))
+        await until(lambda: exits(rig), "the exit")
+        assert [order.intent.order_qty for order in exits(rig)] == [4]
+        assert not [alarm for alarm in rig.alarms() if "not squared off" in alarm]
+
+    tell(tmp_path, story)
+
+
+def test_what_was_closed_elsewhere_is_not_closed_again(tmp_path: Path) -> None:
+    """The broker's book shows who sold: there is nothing left to square off, and nobody is alarmed over it."""
+
+    async def story(rig: Rig) -> None:
+        await buy(rig)
+        rig.broker.trade_by_hand(SBIN, Product.MIS, Side.SELL, Decimal(10))
+        await rig.bridge.desk.reconcile(by="test")
+        rig.clock.jump(seconds=31)  # an empty list of positions is believed when it stays
+        await rig.bridge.desk.reconcile(by="test")
+        assert rig.ledger.holds.values
+        jump_to(rig, end_of(rig))
+        await pass_some_ticks(rig)
+        assert exits(rig) == []
+        assert not [alarm for alarm in rig.alarms() if "squared off" in alarm or "square-off" in alarm]
 
     tell(tmp_path, story)
 

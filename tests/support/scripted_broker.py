@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from bridge.brokers.base import CALL_TIMEOUT_S, BookUnreadableError, BrokerStatus, Capabilities, ReportSink
 from bridge.core.clock import Clock
-from bridge.core.enums import OutcomeKind, Product, ReportKind
+from bridge.core.enums import OrdType, OutcomeKind, Product, ReportKind, Side
 from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
@@ -221,6 +221,16 @@ class ScriptedBroker:
         )  # fmt: skip
         self.rows[order.tag] = row
         return row
+
+    def trade_by_hand(self, symbol: str, product: Product, side: Side, qty: Decimal) -> None:
+        """Somebody trades in the broker's app: a row of the book without a tag, and the position."""
+        row = BookRow(
+            broker_order_id=f"HAND{len(self.others)}", tag="", symbol=symbol, side=side, product=product,
+            ord_type=OrdType.MARKET, order_qty=qty, cum_qty=qty, status=OrderStatus.FILLED, message="",
+            updated_at=self._clock.now(),
+        )  # fmt: skip
+        self.others.append(row)
+        self.held[symbol, product] = self.held.get((symbol, product), ZERO) + side.sign * qty
 
     def change(self, order: Order) -> None:
         """The order in the book gets the terms that are asked for, unless it has ended."""
