@@ -17,7 +17,7 @@ from bridge.core.reasons import Reason
 from bridge.core.signal import Signal
 from bridge.risk.halt import may_send
 from bridge.risk.turns import ends_soon, is_stuck
-from bridge.risk.usage import closable, key_of, price_of, traded_elsewhere
+from bridge.risk.usage import closable, key_of, lacking_units, price_of, traded_elsewhere
 from bridge.risk.wishes import Wait
 
 # A resting entry that fills in parts is protected once it has been quiet for so long, not anew with every part.
@@ -99,8 +99,7 @@ def resting_order(ledger: Ledger, one: Protection) -> Order | None:
 def coverable(ledger: Ledger, one: Protection) -> Decimal:
     """Units that may rest: the strategy's share, of what the broker holds less what other orders close."""
     own = resting_order(ledger, one)
-    missing = max(ZERO, ledger.position_qty(one.key) * one.side.sign - _held_by_broker(ledger, one))
-    room = -_reach_without(ledger, one, own) - missing
+    room = -_reach_without(ledger, one, own) - _missing(ledger, one)
     return max(ZERO, min(_share(ledger, one), room))
 
 
@@ -120,20 +119,17 @@ def _share(ledger: Ledger, one: Protection) -> Decimal:
     return max(ZERO, position.by_strategy.get(one.strategy, ZERO) * one.side.sign)
 
 
-def _held_by_broker(ledger: Ledger, one: Protection) -> Decimal:
-    """Units that the broker holds where that is known to differ from ours, as after a trade by hand; else ours.
+def _missing(ledger: Ledger, one: Protection) -> Decimal:
+    """Units that the broker has less than we, certain or not: what waits can wait for the truth, and never opens.
 
-    A difference of positions is judged slowly; what was traded elsewhere today counts as soon as it is seen. Products that
-    cannot be short are left out: the broker keeps them from opening, and lists them elsewhere from the next day on.
+    A difference of positions is judged slowly; what was traded elsewhere today counts as soon as it is seen, but for a product
+    that cannot be short: a person may sell other shares than ours.
     """
-    if not Product(one.key.product).may_short:
-        return ledger.position_qty(one.key) * one.side.sign
     hold = ledger.holds.get((one.key.account, one.key.symbol))
-    gaps = (gap for gap in (hold.gaps if hold is not None else ()) if gap.product == one.key.product)
-    theirs = next((gap.theirs for gap in gaps), None)
-    if theirs is None:
-        theirs = ledger.position_qty(one.key) + traded_elsewhere(ledger, one.key)
-    return theirs * one.side.sign
+    if hold is None or one.key.product not in hold.differences:
+        closed = traded_elsewhere(ledger, one.key) * one.side.opposite.sign
+        return max(ZERO, closed) if Product(one.key.product).may_short else ZERO
+    return lacking_units(ledger, one.key, one.side.opposite)
 
 
 def _is_calm(ledger: Ledger, one: Protection, now: datetime) -> bool:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core.alert import Alert
@@ -24,6 +24,7 @@ from bridge.core.signal import OrderIntent, Signal
 from bridge.core.values import evolve
 from bridge.risk.engine import approve_protection
 from bridge.risk.protective import Step, coverable, is_closing, make_way, may_close, next_step, passed_now
+from bridge.risk.usage import closable
 from bridge.risk.wishes import Wait
 from tests.unit.risk.builders import ACCOUNT, NOW, OTHER, STRATEGY, SYMBOL, D, World, make_intent, make_signal
 
@@ -225,6 +226,14 @@ def test_an_exit_that_waits_for_its_turn_closes_the_position(signal: Signal, wai
     assert is_closing(world.ledger, KEY, NOW) is waits
 
 
+def elsewhere(units: int, product: Product = Product.MIS) -> BookRow:
+    """An order in the broker's book that is not ours, with what it has traded, signed."""
+    return BookRow(
+        broker_order_id="X", tag="", symbol=SYMBOL, side=Side.BUY if units > 0 else Side.SELL, product=product,
+        ord_type=OrdType.LIMIT, order_qty=D(20), cum_qty=D(abs(units)), status=OrderStatus.PARTIAL, message="", updated_at=NOW,
+    )  # fmt: skip
+
+
 # -- how much -----------------------------------------------------------------------------------------------------------
 
 
@@ -241,16 +250,21 @@ def test_other_exits_count_as_used() -> None:
 def test_what_the_broker_no_longer_holds_is_not_covered() -> None:
     """By a difference that was found, and by what was traded elsewhere before one is."""
     world = Guarded()
-    row = BookRow(
-        broker_order_id="X", tag="", symbol=SYMBOL, side=Side.SELL, product=Product.MIS, ord_type=OrdType.LIMIT,
-        order_qty=D(10), cum_qty=D(4), status=OrderStatus.PARTIAL, message="", updated_at=NOW,
-    )  # fmt: skip
+    row = elsewhere(-4)
     world.ledger.external.set(ACCOUNT, (row, evolve(row, symbol=OTHER), evolve(row, product=Product.CNC)))
     assert coverable(world.ledger, protection()) == 6
     world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(3)),)))
     assert coverable(world.ledger, protection()) == 3
     world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(-3)),)))
     assert coverable(world.ledger, protection()) == 0
+
+
+@pytest.mark.parametrize(("ours", "covered"), [(15, 12), (10, 7), (5, 2), (3, 0), (2, 0)])
+def test_what_the_broker_has_less_stays_less_while_both_sides_trade_on(ours: int, covered: int) -> None:
+    """The numbers of a difference are of the look that found it; three fewer stay three fewer."""
+    world = World().hold(ours)
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(7)),)))
+    assert coverable(world.ledger, protection()) == covered
 
 
 def test_two_strategies_never_cover_more_than_the_broker_holds() -> None:
@@ -263,24 +277,39 @@ def test_two_strategies_never_cover_more_than_the_broker_holds() -> None:
     assert coverable(world.ledger, others) == 1
 
 
-def test_delivery_that_is_listed_elsewhere_stays_covered() -> None:
-    """From the next day on shares are holdings, and no position at the broker."""
-    world = World().hold(10, product=Product.CNC)
-    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="CNC", ours=D(10), theirs=D(0)),)))
-    assert coverable(world.ledger, protection(key=PositionKey(ACCOUNT, SYMBOL, Product.CNC))) == 10
+def test_of_delivered_shares_those_that_are_gone_are_not_covered() -> None:
+    """A sale by hand alone does not say so: it may be of others, which the bridge never bought."""
+    world, one = World().hold(10, product=Product.CNC), protection(key=PositionKey(ACCOUNT, SYMBOL, Product.CNC))
+    world.ledger.external.set(ACCOUNT, (elsewhere(-4, Product.CNC),))
+    assert coverable(world.ledger, one) == 10
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="CNC", ours=D(10), theirs=D(6)),)))
+    assert coverable(world.ledger, one) == 6
 
 
+@settings(max_examples=500)
 @given(
-    st.integers(-20, 20), st.integers(-20, 20), st.lists(st.tuples(st.integers(1, 20), st.sampled_from(Side)), max_size=3),
-    st.sampled_from(Side),
+    held=st.integers(-20, 20), share=st.integers(-20, 20), side=st.sampled_from(Side),
+    others=st.lists(st.tuples(st.integers(1, 20), st.sampled_from(Side)), max_size=3),
+    product=st.sampled_from([Product.MIS, Product.CNC]), then=st.integers(-20, 20), more=st.integers(-12, 12),
+    accepted=st.booleans(), by_hand=st.integers(-12, 12),
 )  # fmt: skip
-def test_what_rests_never_opens(held: int, share: int, others: list[tuple[int, Side]], side: Side) -> None:
-    """With every other open order of its side filled and none of the other, the position keeps its side."""
-    world = World().hold(held, shares={STRATEGY: D(share), "other": D(held - share)})
+def test_what_rests_never_opens(
+    *, held: int, share: int, side: Side, others: list[tuple[int, Side]], product: Product, then: int, more: int,
+    accepted: bool, by_hand: int,
+) -> None:  # fmt: skip
+    """With every other open order of its side filled and none of the other, the position keeps its side; here and there."""
+    world = World().hold(held, shares={STRATEGY: D(share), "other": D(held - share)}, product=product)
     for qty, other in others:
-        world.order(make_intent(qty, other, ord_type=OrdType.LIMIT, price=D(110)))
-    one = protection(side=side)
+        world.order(make_intent(qty, other, ord_type=OrdType.LIMIT, price=D(110), product=product))
+    if more:
+        gap = Gap(product=product, ours=D(then), theirs=D(then + more))
+        world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (gap,), "anna" if accepted else ""))
+    if by_hand:
+        world.ledger.external.set(ACCOUNT, (elsewhere(by_hand, product),))
+    one = protection(side=side, key=PositionKey(ACCOUNT, SYMBOL, product))
     quantity = coverable(world.ledger, one)
+    assert quantity <= closable(world.ledger, one.key, side.opposite)  # else it is not approved
+    assert not quantity or (held + more) * side.sign >= quantity
     closing = sum(qty for qty, other in others if other is not side)
     assert 0 <= quantity <= max(0, share * side.sign)
     assert not quantity or held * side.sign - closing - quantity >= 0
