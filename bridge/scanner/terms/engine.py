@@ -1,7 +1,5 @@
 """Engine: computes a set of terms for all symbols, one closed bar after the other; history and live by the same step."""
 
-import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -161,30 +159,3 @@ class Engine:
         for recursion in self._plan.recursions:
             recursion.forget()
         self._mark_live()
-
-    # --- kept on disk -------------------------------------------------------------------------------------------------
-
-    def snapshot(self) -> bytes:
-        """The whole state, to go on from later by `restore` in an engine of the same terms and symbols."""
-        moment, file = self._moment, io.BytesIO()
-        arrays = [moment.ages, moment.fields, *moment.kept, *(ring.save() for ring in moment.rings)]
-        day = self._last_day.isoformat() if self._last_day else ""
-        np.savez(file, np.array([self._identity(), day]), *arrays)
-        return file.getvalue()
-
-    def restore(self, snapshot: bytes) -> None:
-        """Go on from a snapshot; raises TermError for one of other terms or symbols."""
-        with np.load(io.BytesIO(snapshot), allow_pickle=False) as arrays:
-            identity, day = (str(each) for each in arrays["arr_0"])
-            if identity != self._identity():
-                raise TermError("the snapshot is of other terms or another number of symbols")
-            loaded = [arrays[f"arr_{number}"] for number in range(1, len(arrays.files))]
-        moment, kept = self._moment, len(self._moment.kept)
-        self._put_back(loaded[2 : 2 + kept], loaded[0], loaded[1])
-        for ring, rows in zip(moment.rings, loaded[2 + kept :], strict=True):
-            ring.load(rows)
-        self._last_day = moment.day = date.fromisoformat(day) if day else None
-
-    def _identity(self) -> str:
-        told = "\n".join(str(term) for term in self.terms)
-        return hashlib.sha256(f"{self.symbols} {self._stale_after}\n{told}".encode()).hexdigest()

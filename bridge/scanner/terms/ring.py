@@ -44,12 +44,3 @@ class Ring:
         if len(self._held):  # symbol by symbol would read every line of memory once for each
             kept = self._twice[0].take(self._held, axis=1)
             self._twice[:, :, self._held] = np.concatenate((kept[-by:], kept[:-by]))
-
-    def save(self) -> FloatArray:
-        """What is in it: rows from the oldest to the newest."""
-        return np.roll(self._twice[0], -self.head - 1, axis=0)
-
-    def load(self, rows: FloatArray) -> None:
-        """Put back what `save` gave."""
-        self.head = self._capacity - 1
-        self._twice[:] = rows

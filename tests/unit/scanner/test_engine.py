@@ -45,13 +45,13 @@ def engine_for(bars: Bars) -> Engine:
 @FEW
 @given(HISTORIES, st.data())
 def test_step_by_step_equals_at_once(drawn, data):
-    """Warmed up to any row and stepped on, with peeks and restarts in between: the same bits."""
+    """Warmed up to any row and stepped on, with peeks in between: the same bits."""
     bars = history(drawn)
     at_once = readings(engine_for(bars), bars)
     start = data.draw(st.integers(0, len(bars)), label="start")
     engine = engine_for(bars)
     engine.warm(bars.part(0, start))
-    peeks, restarts = (data.draw(st.sets(st.integers(0, len(bars)), max_size=4), label=name) for name in ("peeks", "restarts"))
+    peeks = data.draw(st.sets(st.integers(0, len(bars)), max_size=4), label="peeks")
     for row in range(start, len(bars)):
         before = engine.read().values
         if row in peeks:
@@ -59,10 +59,6 @@ def test_step_by_step_equals_at_once(drawn, data):
             engine.peek(Bar(forming.fields, bars.days[row] + timedelta(days=data.draw(st.integers(0, 40)))))
             assert same_bits(engine.read().values, before)
             assert same_bits(engine.peek(bars[row]).values, at_once[row])
-        if row in restarts:
-            kept, engine = engine.snapshot(), engine_for(bars)
-            engine.restore(kept)
-            assert same_bits(engine.read().values, before)
         engine.step(bars[row])
         assert same_bits(engine.read().values, at_once[row])
 
@@ -160,8 +156,6 @@ def test_a_peek_is_provisional():
         (lambda: Engine([t.close], 2).step(walk(1, 1, 3)[0]), "shape"),
         (lambda: Engine([t.month_end(t.close, 1)], 2).step(walk(1, 1, 2)[0]), "their day"),
         (lambda: Engine([MIDDLE(t.high, t.low)], 2), "no factor is registered as 'middle'"),
-        (lambda: Engine([t.close], 2).restore(Engine([t.open], 2).snapshot()), "other terms"),
-        (lambda: Engine([t.close], 2).restore(Engine([t.close], 3).snapshot()), "other terms"),
         (lambda: Engine([Term("bogus")], 2), "nothing computes 'bogus'"),
         (lambda: FACTORS.add("middle", lookback=2, compute=lambda x: x[-1]), "new name"),
         (MIDDLE, "at least one term"),
