@@ -329,7 +329,8 @@ class World:
         await asyncio.sleep(60)
         self.market.unstick()
         orders = self.current().bridge.store.ledger.orders.values.values()
-        resting = sorted({(o.intent.strategy, o.intent.symbol) for o in orders if o.is_resting and o.status in AT_VENUE})
+        working = (*AT_VENUE, OrderStatus.REPLACE_PENDING)
+        resting = sorted({(o.intent.strategy, o.intent.symbol) for o in orders if o.is_resting and o.status in working})
         for strategy, symbol in resting:
             self._fire(strategy, symbol, action="cancel", n="end")
         try:
@@ -349,12 +350,12 @@ class World:
         self.senders.fire(PlannedAlert(at_s=0, fields={"strategy": strategy, "symbol": symbol, **fields}))
 
     def _is_quiet(self) -> bool:
-        """Every delivery is answered, every alert and every order has ended."""
+        """Every delivery is answered, every alert and every order has ended, or rests to protect and has told its fills."""
         ledger = self.current().bridge.store.ledger
         orders = ledger.orders.values.values()
         is_answered = all(task.done() for task in self._tasks)
         has_ended = all(o.status.is_closed or (o.is_protection and o.status in AT_VENUE) for o in orders)
-        return is_answered and not ledger.alerts.values and has_ended and not self._loose_ends()
+        return is_answered and not ledger.alerts.values and has_ended and not self._loose_ends() and not self._untold()
 
     def _loose_ends(self) -> list[str]:
         """Positions that are to be protected or closed and are not, and what the end of the day has left; not where a person
@@ -367,10 +368,18 @@ class World:
         venues = self.market.venues
         return [f"{key.account} {key.symbol}" for key in open_keys if key.symbol not in venues[key.account].by_hand]
 
+    def _untold(self) -> list[str]:
+        """Protections of which the venue has filled more than it has told yet."""
+        told = {o.tag: o.cum_qty for o in self.current().bridge.store.ledger.orders.values.values() if o.is_protection}
+        rows = [row for venue in self.market.venues.values() for row in venue.rows if row.tag in told]
+        return [f"{row.tag} fills" for row in rows if row.cum_qty > told[row.tag]]
+
     def _open_ones(self) -> str:
         ledger = self.current().bridge.store.ledger
         orders = [f"{o.tag} {o.status}" for o in ledger.orders.values.values() if not o.status.is_closed]
-        return f"{len(ledger.alerts.values)} alerts ({', '.join(orders + self._loose_ends()) or 'no order open'})"
+        return (
+            f"{len(ledger.alerts.values)} alerts ({', '.join(orders + self._loose_ends() + self._untold()) or 'no order open'})"
+        )
 
     async def _until(self, what: Callable[[], bool], limit_s: float, told: str) -> None:
         await asyncio.sleep(0.5)
