@@ -38,11 +38,16 @@ def missing_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     orders placed elsewhere have closed by the broker's own book, and what it lacks of an intraday position (MIS) of an earlier
     day, which it has squared off.
     """
+    if not Product(key.product).may_short:
+        return lacking_units(ledger, key, side) if side is Side.SELL else ZERO
+    return closed_units(ledger, key, side)
+
+
+def closed_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
+    """Units of the position that were certainly closed at the broker, by orders of `side` or an expiry, and are open here."""
     lacking = lacking_units(ledger, key, side)
     if not lacking:
         return ZERO
-    if not Product(key.product).may_short:
-        return lacking if side is Side.SELL else ZERO
     held = ledger.position_qty(key) * side.opposite.sign
     is_certain = bool(ledger.holds.values[key.account, key.symbol].accepted_by) or _is_of_before(ledger, key)
     return max(ZERO, min(lacking, held, lacking if is_certain else traded_elsewhere(ledger, key) * side.sign))
@@ -259,7 +264,17 @@ def open_book(
             book.count_order(dearest_terms(order, marks.get(other.symbol)), order.leaves_qty, marks.get(other.symbol), own)
     for position in ledger.positions.held[account].values():
         held = position.quantity if strategy is None else position.by_strategy.get(strategy, ZERO)
+        held = _still_held(ledger, position, held)
         if held:
             book.count_position(position, held, marks.get(position.key.symbol))
     book.close()
     return book
+
+
+def _still_held(ledger: Ledger, position: Position, held: Decimal) -> Decimal:
+    """Of `held` signed units of a position, those that the broker may have too."""
+    if (position.key.account, position.key.symbol) not in ledger.holds.values:
+        return held
+    side = Side.SELL if position.quantity > 0 else Side.BUY
+    left = abs(position.quantity) - closed_units(ledger, position.key, side)
+    return min(held, left) if held > 0 else max(held, -left)

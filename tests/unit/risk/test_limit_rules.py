@@ -8,6 +8,7 @@ import pytest
 
 from bridge.core.clock import market_day
 from bridge.core.enums import OrdType, Product, Side
+from bridge.core.hold import Gap, make_hold
 from bridge.core.limits import CAREFUL, OFF, Limits
 from bridge.core.market import NO_RULING, Ruling
 from bridge.core.reasons import Reason
@@ -337,6 +338,49 @@ def test_open_positions_count_held_and_being_entered_once_each():
 def test_adding_to_an_open_position_opens_no_other():
     """Enlarging what is held does not count twice."""
     approved(World().hold(10).check(entry(), limits(max_open_positions=1)))
+
+
+# --- what the broker has no more --------------------------------------------------------------------------------------
+
+
+def lacking(world, units, accepted_by=""):
+    """The broker has so many of ten OTHER, and a comparison has told so."""
+    gap = Gap(product="NRML", ours=D(10), theirs=D(units))
+    world.ledger.holds.set((ACCOUNT, OTHER), make_hold(OTHER, (gap,), accepted_by))
+    return world
+
+
+@pytest.mark.parametrize(
+    ("price", "named", "reason"),
+    [
+        (None, {"max_exposure": "1000"}, Reason.NO_PRICE), (None, {"max_daily_loss": "5000"}, Reason.NO_PRICE),
+        (100, {"max_exposure": "1000"}, Reason.MAX_EXPOSURE), (None, {"max_open_positions": 1}, Reason.MAX_OPEN_POSITIONS),
+    ],
+)  # fmt: skip
+def test_a_contract_that_expired_counts_until_somebody_accepts_that_it_is_gone(price, named, reason):
+    """It has no price any more, so that every sum with it is unknown; a difference alone may be the broker's delay."""
+    world = World().hold(10, symbol=OTHER, product=Product.NRML).mark(OTHER, price)
+    for found in (world, lacking(world, 0)):
+        denied(found.check(entry(), limits(**named)), reason)
+    approved(lacking(world, 0, "anna").check(entry(), limits(**named)))
+
+
+def test_what_is_accepted_as_gone_in_part_counts_for_the_rest():
+    """Of ten units six were closed by hand, and somebody said so."""
+    world = lacking(World().hold(10, symbol=OTHER, product=Product.NRML), 4, "anna")
+    approved(world.check(entry(), limits(max_exposure="1400")))
+    denied(world.check(entry(), limits(max_exposure="1399")), Reason.MAX_EXPOSURE)
+    denied(world.check(entry(), limits(max_open_positions=1)), Reason.MAX_OPEN_POSITIONS)
+    shared = lacking(World().hold(10, symbol=OTHER, product=Product.NRML, shares={STRATEGY: D(7), "other": D(3)}), 4, "anna")
+    approved(of_strategy(shared, entry(), limits(max_exposure="1400")))
+    denied(of_strategy(shared, entry(), limits(max_exposure="1399")), Reason.MAX_EXPOSURE)
+
+
+def test_what_the_broker_has_more_is_not_ours_to_count():
+    """Somebody bought five by hand: the limits are over what the bridge trades."""
+    world = lacking(World().hold(10, symbol=OTHER, product=Product.NRML), 15, "anna")
+    approved(world.check(entry(), limits(max_exposure="2000")))
+    denied(world.check(entry(), limits(max_exposure="1999")), Reason.MAX_EXPOSURE)
 
 
 # --- orders per time ------------------------------------------------------------------------------------------------
