@@ -205,6 +205,8 @@ class Protector:
     def _order(self, tx: Tx, one: Protection, now: datetime) -> None:
         """Make the order that rests, and put it into its lane as the exit that it is."""
         quantity = coverable(tx.ledger, one)
+        if not quantity:  # another that was due with it has taken what there was
+            return
         try:
             legs = self._make_legs(one, quantity)
         except PassedError as error:

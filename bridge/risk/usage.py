@@ -62,7 +62,8 @@ def lacking_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
 def traded_elsewhere(ledger: Ledger, key: PositionKey) -> Decimal:
     """Signed units by which orders that are not ours have moved a position today, by the broker's book as it was last read."""
     rows = ledger.external.values.get(key.account, ())
-    return sum((row.cum_qty * row.side.sign for row in rows if (row.symbol, row.product) == (key.symbol, key.product)), ZERO)
+    strange = (row for row in rows if row.tag not in ledger.orders.by_tag)  # a second order of one of ours is booked as ours
+    return sum((row.cum_qty * row.side.sign for row in strange if (row.symbol, row.product) == (key.symbol, key.product)), ZERO)
 
 
 def _is_of_before(ledger: Ledger, key: PositionKey) -> bool:
@@ -194,18 +195,24 @@ class Book:
             self._lines.setdefault(intent.symbol, []).append(line)
         line.add_order(intent.side, leaves, price)
 
-    def count_position(self, position: Position, held: Decimal, mark: Mark | None) -> None:
-        """Count `held` units of a position; a strategy holds its share of it."""
-        self.open_positions += 1
+    def count_position(self, position: Position, held: Decimal, there: Decimal, mark: Mark | None) -> None:
+        """Count `held` units of a position, of which `there` may be at the broker too; a strategy holds its share of it.
+
+        What is gone there is no exposure, and its paper result stays in the day's, where no fill has booked another.
+        """
         line = self._line_of(position.key.symbol, position.key.product)
         if line is not None:
-            line.held, line.multiplier = held, position.multiplier
+            line.held, line.multiplier = there, position.multiplier
         price = price_of(mark)
+        if price is not None:
+            self.held.append((position, held, price))
+        if not there:
+            return
+        self.open_positions += 1
         if price is None:
             self.unmarked = position.key.symbol
-            return
-        self.held.append((position, held, price))
-        self.exposure += abs(held) * price * position.multiplier
+        else:
+            self.exposure += abs(there) * price * position.multiplier
 
     def close(self) -> None:
         """Add up what the orders may add to the positions, once all are counted."""
@@ -264,17 +271,17 @@ def open_book(
             book.count_order(dearest_terms(order, marks.get(other.symbol)), order.leaves_qty, marks.get(other.symbol), own)
     for position in ledger.positions.held[account].values():
         held = position.quantity if strategy is None else position.by_strategy.get(strategy, ZERO)
-        held = _still_held(ledger, position, held)
         if held:
-            book.count_position(position, held, marks.get(position.key.symbol))
+            book.count_position(position, held, _there(ledger, position, held), marks.get(position.key.symbol))
     book.close()
     return book
 
 
-def _still_held(ledger: Ledger, position: Position, held: Decimal) -> Decimal:
+def _there(ledger: Ledger, position: Position, held: Decimal) -> Decimal:
     """Of `held` signed units of a position, those that the broker may have too."""
-    if (position.key.account, position.key.symbol) not in ledger.holds.values:
+    if held * position.quantity <= 0 or (position.key.account, position.key.symbol) not in ledger.holds.values:
         return held
     side = Side.SELL if position.quantity > 0 else Side.BUY
-    left = abs(position.quantity) - closed_units(ledger, position.key, side)
+    against = sum((abs(share) for share in position.by_strategy.values() if share * held < 0), ZERO)
+    left = abs(position.quantity) - closed_units(ledger, position.key, side) + against
     return min(held, left) if held > 0 else max(held, -left)

@@ -376,6 +376,28 @@ def test_what_is_accepted_as_gone_in_part_counts_for_the_rest():
     denied(of_strategy(shared, entry(), limits(max_exposure="1399")), Reason.MAX_EXPOSURE)
 
 
+@pytest.mark.parametrize(
+    ("paid", "opening", "realized", "loss"),
+    [(150, -500, 0, 0), (150, -500, -300, 300), (50, 500, 0, 0), (50, 500, -300, 300), (140, 0, 0, 400)],
+)
+def test_the_days_loss_is_the_same_when_what_is_gone_is_accepted(paid, opening, realized, loss):
+    """Its paper result was carried into the day, or it is of the day, and no fill has booked another; the mark is 100."""
+    for accepted_by in ("", "anna"):
+        world = World().hold(10, symbol=OTHER, product=Product.NRML, avg=paid)
+        lacking(world.day(opening_unrealized=D(opening), realized_pnl=D(realized)), 0, accepted_by)
+        approved(world.check(entry(), limits(max_daily_loss=str(loss + 1))))
+        if loss:
+            denied(world.check(entry(), limits(max_daily_loss=str(loss))), Reason.MAX_DAILY_LOSS)
+
+
+def test_of_strategies_on_opposite_sides_the_one_may_have_what_the_other_takes_back():
+    """Fifteen less five, of which eight are gone: seven of the fifteen may be there, and all of the five."""
+    shares = {STRATEGY: D(15), "other": D(-5)}
+    world = lacking(World().hold(10, symbol=OTHER, product=Product.NRML, shares=shares), 2, "anna")
+    approved(of_strategy(world, entry(), limits(max_exposure="1700")))
+    denied(of_strategy(world, entry(), limits(max_exposure="1699")), Reason.MAX_EXPOSURE)
+
+
 def test_what_the_broker_has_more_is_not_ours_to_count():
     """Somebody bought five by hand: the limits are over what the bridge trades."""
     world = lacking(World().hold(10, symbol=OTHER, product=Product.NRML), 15, "anna")

@@ -286,6 +286,19 @@ def test_of_delivered_shares_those_that_are_gone_are_not_covered() -> None:
     assert coverable(world.ledger, one) == 6
 
 
+def test_what_rests_for_delivered_shares_is_left_while_they_may_be_late_in_the_list() -> None:
+    """Between a position of today and a holding of tomorrow; what a person has accepted as gone is withdrawn."""
+    world = Guarded()
+    world.hold(10, product=Product.CNC)
+    order = world.rest(product=Product.CNC)
+    one = resting(order, key=PositionKey(ACCOUNT, SYMBOL, Product.CNC))
+    gap = Gap(product="CNC", ours=D(10), theirs=D(0))
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (gap,)))
+    assert (coverable(world.ledger, one), coverable(world.ledger, evolve(one, order_id=None))) == (D(10), D(0))
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (gap,), "anna"))
+    assert (coverable(world.ledger, one), world.step(one)) == (D(0), Step.WITHDRAW)
+
+
 @settings(max_examples=500)
 @given(
     held=st.integers(-20, 20), share=st.integers(-20, 20), side=st.sampled_from(Side),
