@@ -11,7 +11,7 @@ from bridge.core.clock import to_us
 from bridge.core.day import Day
 from bridge.core.definition import DefinitionRecord, DefinitionVersion
 from bridge.core.enums import Action
-from bridge.core.hold import Hold
+from bridge.core.hold import Elsewhere, Hold
 from bridge.core.ids import make_cl_ord_id
 from bridge.core.login import BrokerSession
 from bridge.core.market import Mark
@@ -168,7 +168,8 @@ class Ledger:
     turn has not come, the opening half of their reversal is still due, or a fault put them off. `newest` is the latest exit or
     target that was processed, by its own time, of each strategy, symbol and product. `closings` is the latest one received of
     each position, and `cancels` the latest cancel of each account, strategy and symbol, both carried out. `external` are
-    orders at the broker that are not ours, by account, as last seen, and `holdings` the shares there from days before;
+    orders at the broker that are not ours, by account, as last seen, `elsewhere` what they have traded, and `holdings` the
+    shares there from days before;
     `told` is what has been alarmed about and need not be told again. `told_to` is the number of the latest audit record that
     each notification channel is through with. `last_fill_s` is when each account's last fill was booked, `filled_s` the same
     by account and symbol; they only ever make a broker's word count as too old, so nothing has to take them back. Monotonic,
@@ -197,6 +198,7 @@ class Ledger:
         self.cancels: Shelf[tuple[str, str, str], Alert] = Shelf("cancels", volatile=True)
         self.funds: Shelf[str, Funds] = Shelf("funds", volatile=True)
         self.external: Shelf[str, tuple[BookRow, ...]] = Shelf("external", volatile=True)
+        self.elsewhere: Shelf[str, Elsewhere] = Shelf("elsewhere", volatile=True)
         self.holdings: Shelf[str, tuple[Holding, ...]] = Shelf("holdings", volatile=True)
         self.told: Shelf[tuple[str, ...], str] = Shelf("told", volatile=True)
         self.last_fill_s: dict[str, float] = {}

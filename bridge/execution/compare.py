@@ -5,14 +5,14 @@ whole: an answer that lacks what this broker has acknowledged today is late, not
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bridge.core.clock import elapsed, market_day
 from bridge.core.enums import Side, Variety
-from bridge.core.hold import Gap, Hold, find_gaps, make_hold
+from bridge.core.hold import Elsewhere, Gap, Hold, explain, find_gaps, make_hold
 from bridge.core.ledger import Ledger
 from bridge.core.money import to_text
 from bridge.core.order import Order
@@ -99,7 +99,7 @@ class Findings:
     """What is to be done after a look, and what the next one must know.
 
     `problem` says why the answer is not whole; `found` are new differences, `moved` known ones whose numbers went on together.
-    `uncancelled` are orders to ask the cancel of again.
+    `uncancelled` are orders to ask the cancel of again. `elsewhere` is None until positions have been compared once.
     """
 
     problem: str
@@ -112,6 +112,7 @@ class Findings:
     found: Mapping[str, Hold]
     moved: Mapping[str, Hold]
     cleared: tuple[str, ...]
+    elsewhere: Elsewhere | None
     is_unsure: bool
 
     @property
@@ -288,17 +289,32 @@ class _Judged:
     found: dict[str, Hold] = field(default_factory=dict)
     moved: dict[str, Hold] = field(default_factory=dict)
     cleared: list[str] = field(default_factory=list)
+    uncompared: set[str] = field(default_factory=set)  # symbols
     suspects: dict[str, Differences] = field(default_factory=dict)
     skipped: bool = False
 
 
-def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: Past) -> _Judged:
+def traded_elsewhere(read: Read, own: Sequence[OwnRows]) -> dict[tuple[str, str], Decimal]:
+    """Signed units that orders which are not ours have traded, by symbol and product, those that come to none left out.
+
+    A second order under a tag of ours is ours: its fills are booked.
+    """
+    tags, found = {rows.order.tag for rows in own}, defaultdict[tuple[str, str], Decimal](Decimal)
+    for row in read.rows:
+        if row.tag not in tags:
+            found[row.symbol, row.product] += row.cum_qty * row.side.sign
+    return {key: quantity for key, quantity in found.items() if quantity}
+
+
+def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: Past, elsewhere: Elsewhere) -> _Judged:
     """Compare every instrument, in order of name.
 
     Where a send is unanswered, or a fill was booked since the read began, nothing can be said. Where an order works or a fill
     is only moments old, the two answers may be of different moments: only what two looks in a row find is believed.
+    `elsewhere` is what was traded there up to this look.
     """
     judged, account = _Judged(), read.account
+    is_first = account not in ledger.elsewhere.values
     ours = quantities_of(ledger, account)
     theirs = their_quantities(read, ours)
     holds = {symbol: hold for (name, symbol), hold in list(ledger.holds.values.items()) if name == account}
@@ -309,22 +325,43 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
     for symbol in sorted({*ours, *theirs, *holds}):
         is_unsaid = bool(sent[symbol] & UNACKNOWLEDGED) or has_moved(ledger, account, symbol, read.began_s)
         if is_unsaid:
+            judged.uncompared.add(symbol)
             judged.skipped = judged.skipped or bool(find_gaps(ours.get(symbol, {}), theirs.get(symbol, {})))
             continue
-        gaps = find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
-        hold, now = holds.get(symbol), make_hold(symbol, gaps)
+        hold = holds.get(symbol)
+        gaps = tuple(
+            explain(gap, hold, elsewhere.since(symbol, gap.product), is_first=is_first)
+            for gap in find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
+        )
+        now = make_hold(symbol, gaps)
         if now.differences == (hold.differences if hold else {}) and (gaps or hold is None):
             if hold is not None and hold.gaps != gaps:
                 judged.moved[symbol] = make_hold(symbol, gaps, hold.accepted_by)
             continue
         is_lively = bool(sent[symbol]) or has_moved(ledger, account, symbol, read.began_s - LAG.total_seconds())
         if is_lively and past.suspects.get(symbol) != now.differences:
+            judged.uncompared.add(symbol)
             judged.suspects[symbol] = now.differences
         elif gaps:
             judged.found[symbol] = now
         else:
             judged.cleared.append(symbol)
     return judged
+
+
+def _elsewhere(ledger: Ledger, read: Read, own: Sequence[OwnRows], *, late: bool) -> Elsewhere:
+    """What was traded elsewhere up to this look and up to the last that compared; a late book takes nothing back."""
+    known, today = ledger.elsewhere.values.get(read.account), market_day(read.began)
+    if known is None or known.day != today:
+        return Elsewhere(day=today, traded=traded_elsewhere(read, own))
+    return known if late else replace(known, traded=traded_elsewhere(read, own))
+
+
+def _compared(elsewhere: Elsewhere, uncompared: Collection[str]) -> Elsewhere:
+    """The same once positions were compared, but for those of some symbols."""
+    new = {key: quantity for key, quantity in elsewhere.traded.items() if key[0] not in uncompared}
+    old = {key: quantity for key, quantity in elsewhere.compared.items() if key[0] in uncompared}
+    return replace(elsewhere, compared=new | old)
 
 
 # -- the whole look ---------------------------------------------------------------------------------------------------
@@ -348,7 +385,9 @@ def judge(
     is_told = read.positions is not None
     may_judge = is_told and (late_run is None or late_run.lasts(at)) and (flat_run is None or flat_run.lasts(at, looks=2))
     over = [order for order in lasting if not is_of_today(order, read.began)] if may_judge and not late else []
-    judged = _judge_positions(ledger, read, orders, past) if may_judge else _Judged()
+    elsewhere = _elsewhere(ledger, read, own, late=bool(late))
+    judged = _judge_positions(ledger, read, orders, past, elsewhere) if may_judge else _Judged()
+    begun = elsewhere if account in ledger.elsewhere.values else None
     problem = late or ("The broker lists no position, and some were opened today." if hides and not may_judge else "")
     doubles = tuple((rows.order, rows.ids) for rows in own if len(rows.ids) > 1)
     stuck = {rows.order.cl_ord_id: follow(past.uncancelled.get(rows.order.cl_ord_id), at) for rows in own if _is_stuck(rows)}
@@ -383,6 +422,7 @@ def judge(
         found=judged.found,
         moved=judged.moved,
         cleared=tuple(judged.cleared),
+        elsewhere=_compared(elsewhere, judged.uncompared) if may_judge else begun,
         is_unsure=is_unsure,
     )
 

@@ -13,7 +13,7 @@ from bridge.core.clock import IST, Clock, market_day
 from bridge.core.enums import ReportKind
 from bridge.core.errors import DuplicateError, InvariantError, StoreError
 from bridge.core.events import AskReady
-from bridge.core.hold import Gap, Hold
+from bridge.core.hold import Elsewhere, Gap, Hold
 from bridge.core.ledger import Ledger
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
@@ -300,6 +300,7 @@ class Reconciler:
             or findings.moved
             or findings.uncancelled
             or findings.external != shown
+            or _is_other(findings.elsewhere, self._ledger.elsewhere.values.get(account))
             or self._has_moved_holdings(read)
             or self._is_calm(account, findings)
         )
@@ -337,6 +338,8 @@ class Reconciler:
         if findings.external != tx.ledger.external.values.get(account, ()):
             tx.put(tx.ledger.external, account, findings.external)
             tx.touch("external")
+        if _is_other(findings.elsewhere, tx.ledger.elsewhere.get(account)):
+            tx.put(tx.ledger.elsewhere, account, findings.elsewhere)
         if self._has_moved_holdings(read):
             tx.put(tx.ledger.holdings, account, holdings_of(read))
             tx.touch("position")
@@ -452,6 +455,13 @@ def _cancel_again(tx: Tx, findings: Findings) -> None:
         current = tx.ledger.orders.get(order.cl_ord_id)
         if current is not None and current.status is OrderStatus.CANCEL_PENDING:
             tx.emit(AskReady(account=order.intent.account, cl_ord_id=order.cl_ord_id))
+
+
+def _is_other(found: Elsewhere | None, known: Elsewhere | None) -> bool:
+    """True when there is anything to remember; a new day without trades is none."""
+    if found is None or known is None:
+        return found is not None
+    return found != known and bool(found.traded or found.compared or known.traded or known.compared)
 
 
 def _put_holds(tx: Tx, account: str, findings: Findings, now: datetime) -> None:

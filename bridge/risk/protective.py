@@ -17,7 +17,7 @@ from bridge.core.reasons import Reason
 from bridge.core.signal import Signal
 from bridge.risk.halt import may_send
 from bridge.risk.turns import ends_soon, is_stuck
-from bridge.risk.usage import closable, closed_units, key_of, lacking_units, price_of, traded_elsewhere
+from bridge.risk.usage import closable, closed_units, key_of, lacking_units, price_of
 from bridge.risk.wishes import Wait
 
 # A resting entry that fills in parts is protected once it has been quiet for so long, not anew with every part.
@@ -122,7 +122,7 @@ def _share(ledger: Ledger, one: Protection) -> Decimal:
 def _missing(ledger: Ledger, one: Protection) -> Decimal:
     """Units that the broker has less than we, certain or not: what waits can wait for the truth, and never opens.
 
-    A difference of positions is judged slowly; what was traded elsewhere today counts as soon as it is seen. Not where
+    A difference of positions is judged slowly; what was traded elsewhere since then counts as soon as it is seen. Not where
     nobody can be short: a person may sell other shares than ours, and what rests for shares that are all gone does no harm,
     so it is left when they may only be late in the list.
     """
@@ -131,10 +131,10 @@ def _missing(ledger: Ledger, one: Protection) -> Decimal:
         lacking = lacking_units(ledger, one.key, side)
         is_late = lacking >= abs(ledger.position_qty(one.key)) and resting_order(ledger, one) is not None
         return closed_units(ledger, one.key, side) if is_late else lacking
-    hold = ledger.holds.get((one.key.account, one.key.symbol))
-    if hold is None or one.key.product not in hold.differences:
-        return max(ZERO, traded_elsewhere(ledger, one.key) * side.sign)
-    return lacking_units(ledger, one.key, side)
+    hold, elsewhere = ledger.holds.get((one.key.account, one.key.symbol)), ledger.elsewhere.get(one.key.account)
+    difference = hold.differences.get(one.key.product, ZERO) if hold is not None else ZERO
+    since = elsewhere.since(one.key.symbol, one.key.product) if elsewhere is not None else ZERO
+    return max(closed_units(ledger, one.key, side), (difference + since) * side.sign)
 
 
 def _is_calm(ledger: Ledger, one: Protection, now: datetime) -> bool:

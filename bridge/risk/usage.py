@@ -49,21 +49,17 @@ def closed_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     if not lacking:
         return ZERO
     held = ledger.position_qty(key) * side.opposite.sign
-    is_certain = bool(ledger.holds.values[key.account, key.symbol].accepted_by) or _is_of_before(ledger, key)
-    return max(ZERO, min(lacking, held, lacking if is_certain else traded_elsewhere(ledger, key) * side.sign))
+    hold = ledger.holds.values[key.account, key.symbol]
+    if hold.accepted_by or _is_of_before(ledger, key):
+        return max(ZERO, min(lacking, held))
+    gap = hold.gap(key.product)
+    return max(ZERO, min(held, gap.explained * side.sign)) if gap is not None else ZERO
 
 
 def lacking_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     """Units that the broker has less than we, of the position that an order of `side` would close; certain or not."""
     hold = ledger.holds.values.get((key.account, key.symbol))
     return ZERO if hold is None else max(ZERO, -hold.differences.get(key.product, ZERO) * side.opposite.sign)
-
-
-def traded_elsewhere(ledger: Ledger, key: PositionKey) -> Decimal:
-    """Signed units by which orders that are not ours have moved a position today, by the broker's book as it was last read."""
-    rows = ledger.external.values.get(key.account, ())
-    strange = (row for row in rows if row.tag not in ledger.orders.by_tag)  # a second order of one of ours is booked as ours
-    return sum((row.cum_qty * row.side.sign for row in strange if (row.symbol, row.product) == (key.symbol, key.product)), ZERO)
 
 
 def _is_of_before(ledger: Ledger, key: PositionKey) -> bool:

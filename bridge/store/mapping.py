@@ -19,7 +19,7 @@ from bridge.core.fill import Fill
 from bridge.core.hold import Gap, Hold
 from bridge.core.login import BrokerSession
 from bridge.core.market import Mark
-from bridge.core.money import to_text
+from bridge.core.money import ZERO, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import Position, PositionKey
@@ -265,14 +265,17 @@ def _decode_token(row: Row) -> tuple[str, TokenRecord]:
 
 
 def _encode_hold(key: tuple[str, str], hold: Hold) -> tuple[Any, ...]:
-    gaps = json.dumps([(gap.product, to_text(gap.ours), to_text(gap.theirs)) for gap in hold.gaps])
+    gaps = json.dumps([(gap.product, *map(to_text, (gap.ours, gap.theirs, gap.explained))) for gap in hold.gaps])
     return (*key, hold.message, gaps, hold.accepted_by)
 
 
 def decode_hold(row: Row) -> tuple[tuple[str, str], Hold]:
     """The hold of a row of `holds`."""
-    gaps = tuple(Gap(product=name, ours=Decimal(ours), theirs=Decimal(theirs)) for name, ours, theirs in json.loads(row[3]))
-    return (row[0], row[1]), Hold(message=row[2], gaps=gaps, accepted_by=row[4])
+    gaps = []
+    for product, *numbers in json.loads(row[3]):
+        ours, theirs, *explained = map(Decimal, numbers)  # the last is of later bridges
+        gaps.append(Gap(product=product, ours=ours, theirs=theirs, explained=explained[0] if explained else ZERO))
+    return (row[0], row[1]), Hold(message=row[2], gaps=tuple(gaps), accepted_by=row[4])
 
 
 def _encode_broker_session(account: str, session: BrokerSession) -> tuple[Any, ...]:

@@ -256,7 +256,7 @@ class MarkRow(SQLModel, table=True):
 class HoldRow(SQLModel, table=True):
     """An instrument whose position at the broker differs from ours; entries wait unless somebody accepted that.
 
-    `gaps` is JSON: product, our quantity and theirs of each product that differs.
+    `gaps` is JSON: product, our quantity, theirs and the explained part of each difference.
     """
 
     __tablename__ = "holds"

@@ -603,6 +603,49 @@ def test_an_exit_counts_what_was_closed_in_the_brokers_app(tmp_path: Path) -> No
     tell(tmp_path, story)
 
 
+def test_what_was_closed_in_the_brokers_app_is_known_after_a_restart(tmp_path: Path) -> None:
+    """It is kept with the difference: the next process may not be able to read the book, and the next day's has it no more."""
+
+    async def before(rig: Rig) -> None:
+        await bought(rig)
+        rig.broker.trade_by_hand(SBIN, Product.MIS, Side.SELL, Decimal(6))
+        await look(rig)
+        rig.broker.book_readable = False
+
+    async def after(rig: Rig) -> None:
+        rig.broker.fill_px = Decimal(800)
+        assert (await rig.ended(await rig.accept(action="exit"))).code == "FILLED"
+        assert [order.intent.order_qty for order in rig.broker.sent[1:]] == [4]
+
+    tell_twice(tmp_path, before, after)
+
+
+def test_a_stop_stays_when_somebody_sells_what_was_his_own(tmp_path: Path) -> None:
+    """The books differed by his ten, and agree when he has sold them: nothing of ours is missing."""
+
+    async def story(rig: Rig) -> None:
+        alert_id = await rig.accept(action="buy", quantity="10", stop_loss={"price": "700"})
+        await rig.broker.fill((await rig.order_in(alert_id, "PLACED")).tag, 10, 800)
+
+        def stops() -> list[str]:
+            return [order.status.value for order in list(rig.ledger.orders.values.values()) if order.is_protection]
+
+        await until(lambda: stops() == ["PLACED"], "the stop")
+        rig.broker.held[SBIN, "MIS"] += 10
+        await look(rig, after_s=6)
+        await look(rig, after_s=6)
+        assert lists(rig)
+        rig.broker.trade_by_hand(SBIN, Product.MIS, Side.SELL, Decimal(10))
+        await look(rig, after_s=6)
+        await look(rig, after_s=6)
+        assert lists(rig) == []
+        for _ in range(3):
+            await rig.bridge.worker.tick()
+        assert stops() == ["PLACED"]
+
+    tell(tmp_path, story)
+
+
 def test_what_cannot_be_accepted_is_refused_by_name(tmp_path: Path) -> None:
     """No difference, another account, or another difference than the person was shown."""
 

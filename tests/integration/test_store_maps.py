@@ -98,7 +98,7 @@ days = st.builds(
     realized_pnl=numbers, charges=amounts, by_strategy=shares,
 )  # fmt: skip
 tokens = st.builds(TokenRecord, token_id=names, claims=texts, created_at=times, expires_at=maybe_times, revoked_at=maybe_times)
-gaps = st.builds(Gap, product=names, ours=numbers, theirs=numbers)
+gaps = st.builds(Gap, product=names, ours=numbers, theirs=numbers, explained=numbers)
 holds = st.builds(Hold, message=texts, gaps=st.lists(gaps, max_size=3).map(tuple), accepted_by=texts)
 marks = st.builds(Mark, symbol=names, price=amounts, at=times, source=names)
 broker_sessions = st.builds(BrokerSession, account=names, sealed=texts, user_id=names, logged_in_at=times, expires_at=times)

@@ -1,7 +1,7 @@
 """The verdict on a look, as a function: from any book and any positions, in any order."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -130,6 +130,136 @@ def test_an_accepted_difference_stays_accepted_just_as_long_as_it_is_the_same(ou
     one = look(later, read_of(theirs))
     for hold in one.found.values():
         assert hold.accepted_by == ""
+
+
+# -- what explains a difference ---------------------------------------------------------------------------------------
+
+SBIN, MIS = "NSE:SBIN", Product.MIS
+
+
+class Looks:
+    """One look after the other into a book in which others trade too; each is performed."""
+
+    def __init__(self, ours: int) -> None:
+        self.ledger = ledger_with({(SBIN, MIS): ours})
+        self.rows: list[BookRow] = []
+        self.at, self.past = 0.0, Past()
+
+    def trade(self, units: int, tag: str = "", product: Product = MIS) -> None:
+        """An order of somebody else is in the book, filled."""
+        side = Side.BUY if units > 0 else Side.SELL
+        row = row_of(make_order(90 + len(self.rows)), f"X{len(self.rows)}", tag=tag, symbol=SBIN, side=side, product=product)
+        self.rows.append(replace(row, cum_qty=Decimal(abs(units)), status=OrderStatus.FILLED))
+
+    def look(self, theirs: int, *, at: datetime = NOON, unread: str = "") -> int:
+        """Have the broker say that it has so many; the explained part of the difference."""
+        self.at += 60
+        read = replace(read_of({(SBIN, MIS): theirs}, *self.rows), began=at, ended=at, unread=unread)
+        found = look(self.ledger, read, self.past, self.at)
+        self.past = found.past
+        for symbol, hold in {**found.found, **found.moved}.items():
+            self.ledger.holds.set(("paper", symbol), hold)
+        for symbol in found.cleared:
+            self.ledger.holds.set(("paper", symbol), None)
+        self.ledger.elsewhere.set("paper", found.elsewhere)
+        known = self.ledger.holds.get(("paper", SBIN))
+        gap = known.gap(MIS) if known is not None else None
+        return 0 if gap is None else int(gap.explained)
+
+    def accept(self) -> None:
+        hold = self.ledger.holds.get(("paper", SBIN))
+        assert hold is not None
+        self.ledger.holds.set(("paper", SBIN), replace(hold, accepted_by="anna"))
+
+    def restart(self) -> None:
+        self.ledger.elsewhere.set("paper", None)
+        self.past = Past()
+
+
+def test_what_orders_placed_elsewhere_have_made_explains_a_difference() -> None:
+    """In either order of appearance, and only as much as they made."""
+    looks = Looks(10)
+    looks.trade(-4)
+    assert looks.look(0) == -4
+    looks.trade(-6, product=Product.NRML)
+    assert looks.look(0) == -4
+    looks.trade(-6)
+    assert looks.look(0) == -10
+    looks.trade(+10)
+    assert looks.look(10) == 0
+    assert not looks.ledger.holds.values
+
+
+def test_a_difference_without_an_order_is_not_explained() -> None:
+    """It may be the broker's delay."""
+    looks = Looks(10)
+    assert [looks.look(theirs) for theirs in (0, 0, 4)] == [0, 0, 0]
+
+
+def test_what_was_compared_and_agreed_explains_nothing_later() -> None:
+    """Somebody sold what was his own: books agreed then, so a later difference is of something else."""
+    looks = Looks(10)
+    looks.look(20)
+    looks.trade(-10)
+    looks.look(10)
+    assert not looks.ledger.holds.values
+    assert looks.ledger.elsewhere.values["paper"].since(SBIN, MIS) == 0
+    assert looks.look(0) == 0
+
+
+def test_what_was_accepted_stays_known_when_the_numbers_move_on() -> None:
+    """Five were accepted as gone, two more are sold by hand: seven are, and nobody has accepted the two."""
+    looks = Looks(10)
+    looks.look(5)
+    looks.accept()
+    looks.trade(-2)
+    assert looks.look(3) == -7
+    assert looks.ledger.holds.values["paper", SBIN].accepted_by == ""
+    assert looks.look(6) == -4  # less differs than was known
+
+
+def test_what_was_explained_stays_so_on_the_next_day_and_after_a_restart() -> None:
+    """The book is of one day, and memory of one process; a difference that stays is the same."""
+    looks = Looks(10)
+    looks.trade(-10)
+    assert looks.look(0) == -10
+    looks.rows = []
+    assert looks.look(0, at=NOON + timedelta(days=1)) == -10
+    looks.restart()
+    assert looks.look(0, at=NOON + timedelta(days=1)) == -10
+    looks.trade(-3)
+    looks.restart()
+    assert looks.look(0, at=NOON + timedelta(days=1)) == -10
+    assert looks.look(-3, at=NOON + timedelta(days=1)) == -10  # counted once, whatever a restart makes of it
+
+
+def test_what_was_traded_while_the_bridge_was_down_is_found_at_its_start() -> None:
+    """Nobody knows since when, so the day counts."""
+    looks = Looks(10)
+    looks.look(10)
+    looks.trade(-10)
+    looks.restart()
+    assert looks.look(0) == -10
+
+
+def test_a_second_order_under_our_own_tag_explains_nothing() -> None:
+    """Its fills are in our books."""
+    looks = Looks(10)
+    order = make_order(1)
+    looks.ledger.orders.set(order.cl_ord_id, order)
+    looks.trade(-10, tag=order.tag)
+    looks.trade(-10, tag=order.tag)
+    assert looks.look(0) == 0
+
+
+def test_a_late_book_takes_back_nothing_of_what_was_traded() -> None:
+    """What it does not show was there before."""
+    looks = Looks(10)
+    looks.trade(-4)
+    looks.look(6)
+    looks.rows = []
+    assert looks.look(6, unread="half of it") == -4
+    assert looks.ledger.elsewhere.values["paper"].traded == {(SBIN, MIS): -4}
 
 
 @given(quantities, quantities, st.sampled_from([OrderStatus.PENDING, OrderStatus.IN_DOUBT]))

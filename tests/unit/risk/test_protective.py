@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core.alert import Alert
+from bridge.core.clock import market_day
 from bridge.core.decision import Denied
 from bridge.core.enums import Action, OrdType, Product, Side, Source, TradingMode
 from bridge.core.errors import InvariantError
-from bridge.core.hold import Gap, make_hold
+from bridge.core.hold import Elsewhere, Gap, make_hold
 from bridge.core.market import Mark
 from bridge.core.order import Order
 from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.protection import Leg, Legs, Level, Protect, Protection, ProtectionStatus
 from bridge.core.reasons import Reason
-from bridge.core.report import BookRow
 from bridge.core.scope import GLOBAL, TradingState
 from bridge.core.signal import OrderIntent, Signal
 from bridge.core.values import evolve
@@ -226,12 +226,10 @@ def test_an_exit_that_waits_for_its_turn_closes_the_position(signal: Signal, wai
     assert is_closing(world.ledger, KEY, NOW) is waits
 
 
-def elsewhere(units: int, product: Product = Product.MIS) -> BookRow:
-    """An order in the broker's book that is not ours, with what it has traded, signed."""
-    return BookRow(
-        broker_order_id="X", tag="", symbol=SYMBOL, side=Side.BUY if units > 0 else Side.SELL, product=product,
-        ord_type=OrdType.LIMIT, order_qty=D(20), cum_qty=D(abs(units)), status=OrderStatus.PARTIAL, message="", updated_at=NOW,
-    )  # fmt: skip
+def elsewhere(units: int, product: Product = Product.MIS, symbol: str = SYMBOL) -> Elsewhere:
+    """Signed units that orders which are not ours have traded since positions were compared."""
+    before, key = D(3), (symbol, product)
+    return Elsewhere(day=market_day(NOW), traded={key: before + units}, compared={key: before})
 
 
 # -- how much -----------------------------------------------------------------------------------------------------------
@@ -250,11 +248,15 @@ def test_other_exits_count_as_used() -> None:
 def test_what_the_broker_no_longer_holds_is_not_covered() -> None:
     """By a difference that was found, and by what was traded elsewhere before one is."""
     world = Guarded()
-    row = elsewhere(-4)
-    world.ledger.external.set(ACCOUNT, (row, evolve(row, symbol=OTHER), evolve(row, product=Product.CNC)))
+    for other in (elsewhere(-4, symbol=OTHER), elsewhere(-4, Product.NRML)):
+        world.ledger.elsewhere.set(ACCOUNT, other)
+        assert coverable(world.ledger, protection()) == 10
+    world.ledger.elsewhere.set(ACCOUNT, elsewhere(-4))
     assert coverable(world.ledger, protection()) == 6
-    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(3)),)))
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(7)),)))
     assert coverable(world.ledger, protection()) == 3
+    world.ledger.elsewhere.set(ACCOUNT, elsewhere(0))
+    assert coverable(world.ledger, protection()) == 7
     world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(10), theirs=D(-3)),)))
     assert coverable(world.ledger, protection()) == 0
 
@@ -280,7 +282,7 @@ def test_two_strategies_never_cover_more_than_the_broker_holds() -> None:
 def test_of_delivered_shares_those_that_are_gone_are_not_covered() -> None:
     """A sale by hand alone does not say so: it may be of others, which the bridge never bought."""
     world, one = World().hold(10, product=Product.CNC), protection(key=PositionKey(ACCOUNT, SYMBOL, Product.CNC))
-    world.ledger.external.set(ACCOUNT, (elsewhere(-4, Product.CNC),))
+    world.ledger.elsewhere.set(ACCOUNT, elsewhere(-4, Product.CNC))
     assert coverable(world.ledger, one) == 10
     world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="CNC", ours=D(10), theirs=D(6)),)))
     assert coverable(world.ledger, one) == 6
@@ -304,25 +306,28 @@ def test_what_rests_for_delivered_shares_is_left_while_they_may_be_late_in_the_l
     held=st.integers(-20, 20), share=st.integers(-20, 20), side=st.sampled_from(Side),
     others=st.lists(st.tuples(st.integers(1, 20), st.sampled_from(Side)), max_size=3),
     product=st.sampled_from([Product.MIS, Product.CNC]), then=st.integers(-20, 20), more=st.integers(-12, 12),
-    accepted=st.booleans(), by_hand=st.integers(-12, 12),
+    accepted=st.booleans(), by_hand=st.integers(-12, 12), known=st.integers(-12, 12),
 )  # fmt: skip
 def test_what_rests_never_opens(
     *, held: int, share: int, side: Side, others: list[tuple[int, Side]], product: Product, then: int, more: int,
-    accepted: bool, by_hand: int,
+    accepted: bool, by_hand: int, known: int,
 ) -> None:  # fmt: skip
     """With every other open order of its side filled and none of the other, the position keeps its side; here and there."""
     world = World().hold(held, shares={STRATEGY: D(share), "other": D(held - share)}, product=product)
     for qty, other in others:
         world.order(make_intent(qty, other, ord_type=OrdType.LIMIT, price=D(110), product=product))
     if more:
-        gap = Gap(product=product, ours=D(then), theirs=D(then + more))
+        gap = Gap(
+            product=product, ours=D(then), theirs=D(then + more), explained=D(min(max(known, min(0, more)), max(0, more)))
+        )
         world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (gap,), "anna" if accepted else ""))
     if by_hand:
-        world.ledger.external.set(ACCOUNT, (elsewhere(by_hand, product),))
+        world.ledger.elsewhere.set(ACCOUNT, elsewhere(by_hand, product))
     one = protection(side=side, key=PositionKey(ACCOUNT, SYMBOL, product))
     quantity = coverable(world.ledger, one)
     assert quantity <= closable(world.ledger, one.key, side.opposite)  # else it is not approved
-    assert not quantity or (held + more) * side.sign >= quantity
+    there = held + more + (by_hand if product.may_short else 0)
+    assert not quantity or there * side.sign >= quantity
     closing = sum(qty for qty, other in others if other is not side)
     assert 0 <= quantity <= max(0, share * side.sign)
     assert not quantity or held * side.sign - closing - quantity >= 0

@@ -12,10 +12,8 @@ from bridge.core.errors import InvariantError
 from bridge.core.hold import Gap, Hold, make_hold
 from bridge.core.market import SessionState
 from bridge.core.offer import EVERYTHING, PLAIN
-from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
-from bridge.core.report import BookRow
 from bridge.core.scope import GLOBAL, account_scope, strategy_scope
 from bridge.core.signal import OrderIntent
 from bridge.core.trade import Trade, TradeStatus
@@ -267,42 +265,30 @@ def test_exit_of_a_product_that_can_be_short_is_not_held_back_by_a_difference():
     approved(world.check(an_exit()))
 
 
-def traded_by_hand(units: int, product: str = "MIS", number: str = "1") -> BookRow:
-    """A row of the broker's book that is not ours: signed units that were traded."""
-    return BookRow(
-        broker_order_id=number, tag="", symbol=SYMBOL, side=Side.BUY if units > 0 else Side.SELL, product=Product(product),
-        ord_type=OrdType.MARKET, order_qty=D(abs(units)), cum_qty=D(abs(units)), status=OrderStatus.FILLED, message="",
-        updated_at=NOW,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("signal", [make_signal(Action.EXIT), make_signal(Action.TARGET, target=D(0))], ids=["exit", "target"])
 @pytest.mark.parametrize(
-    ("ours", "theirs", "by_hand", "left"),
-    [
-        (10, 7, [-3], 7), (-10, -7, [3], 7), (10, 0, [-4], 6), (10, 6, [-10], 6), (10, 7, [-5, 2], 7),
-        (10, 7, [3], 10), (10, 7, [-3, 3], 10), (10, 12, [2], 10), (10, 10, [-3], 10),
-    ],
-)  # fmt: skip
-def test_exit_is_capped_by_what_was_closed_elsewhere_by_the_brokers_own_book(signal, ours, theirs, by_hand, left):
-    """A difference alone may be delay; one that orders placed elsewhere explain is none, as far as they explain it."""
+    ("ours", "theirs", "explained", "left"),
+    [(10, 7, -3, 7), (-10, -7, 3, 7), (10, 0, -4, 6), (10, 3, 0, 10), (10, 12, 2, 10), (-10, -12, -2, 10)],
+)
+def test_exit_is_capped_by_what_explains_the_difference(signal, ours, theirs, explained, left):
+    """A difference alone may be delay; what the broker's book shows to have been closed elsewhere is none."""
     world = World().hold(ours)
-    if ours != theirs:
-        world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(ours), theirs=D(theirs)),)))
-    rows = [traded_by_hand(units, number=str(number)) for number, units in enumerate(by_hand)]
-    world.ledger.external.set(ACCOUNT, (*rows, traded_by_hand(-10, "NRML", "other")))
+    gap = Gap(product="MIS", ours=D(ours), theirs=D(theirs), explained=D(explained))
+    world.ledger.holds.set(
+        (ACCOUNT, SYMBOL), make_hold(SYMBOL, (gap, Gap(product="NRML", ours=D(9), theirs=D(0), explained=D(-9))))
+    )
     wish = world.size(signal)
     assert isinstance(wish, OrderIntent)
     assert (wish.order_qty, wish.reduce_only) == (left, True)
     approved(world.check(wish))
 
 
-@pytest.mark.parametrize(("ours", "theirs", "by_hand"), [(10, 0, -10), (-10, 0, 10), (10, -5, -15)])
-def test_exit_of_what_was_closed_elsewhere_is_denied(ours, theirs, by_hand):
+@pytest.mark.parametrize(("ours", "theirs"), [(10, 0), (-10, 0), (10, -5)])
+def test_exit_of_what_was_closed_elsewhere_is_denied(ours, theirs):
     """It would open the opposite position."""
     world = World().hold(ours)
-    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (Gap(product="MIS", ours=D(ours), theirs=D(theirs)),)))
-    world.ledger.external.set(ACCOUNT, (traded_by_hand(by_hand),))
+    gap = Gap(product="MIS", ours=D(ours), theirs=D(theirs), explained=D(theirs - ours))
+    world.ledger.holds.set((ACCOUNT, SYMBOL), make_hold(SYMBOL, (gap,)))
     denied(world.size(make_signal(Action.EXIT)), Reason.POSITION_UNSURE)
 
 
