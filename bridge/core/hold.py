@@ -1,7 +1,7 @@
 """Hold: an instrument in which nothing is opened, because the broker's position and ours differ."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from bridge.core.money import ZERO, to_text
@@ -48,29 +48,52 @@ class Hold:
 class Elsewhere:
     """What orders that are not ours have traded on a market day (`day`), in signed units by symbol and product.
 
-    `traded` is as the broker's book told it last, `compared` as of the last look at which positions were compared.
+    `orders` has it by the broker's ids, as the book told it last of each; `traded` are the sums, `settled` the part of them
+    that the comparison of positions is through with, and `unseen` the symbols that this process has not compared yet.
     """
 
     day: int
+    orders: Mapping[str, tuple[str, str, Decimal]] = field(default_factory=dict)
     traded: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
-    compared: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    settled: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
 
-    def since(self, symbol: str, product: str) -> Decimal:
-        """What was traded since positions were compared."""
-        return self.traded.get((symbol, product), ZERO) - self.compared.get((symbol, product), ZERO)
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        """What there may be anything to tell of."""
+        return {*self.traded, *self.settled}
+
+    def pending(self, symbol: str, product: str) -> Decimal:
+        """What was traded and has not shown in the positions yet, as far as is known."""
+        return self.traded.get((symbol, product), ZERO) - self.settled.get((symbol, product), ZERO)
 
 
-def explain(gap: Gap, hold: Hold | None, traded: Decimal, *, is_first: bool) -> Gap:
-    """The gap with what explains it: as much as was known of it before (`hold`), and what was `traded` elsewhere since.
+def explain(hold: Hold | None, product: str, difference: Decimal, pending: Decimal) -> tuple[Decimal, Decimal]:
+    """The explained part of a difference, and how much of what was traded elsewhere (`pending`) has shown in it.
 
-    With the first look of a process nobody knows since when: a difference that is the same as before is explained as before.
+    Shown is what the difference has moved by since `hold`, and what stood in it unexplained: positions may be told before or
+    after the orders that moved them.
     """
-    before, known = None if hold is None else hold.gap(gap.product), traded
-    if before is not None and hold is not None:
-        known = before.difference if hold.accepted_by else before.explained
-        if not is_first or before.difference != gap.difference:
-            known += traded
-    return replace(gap, explained=min(max(known, min(ZERO, gap.difference)), max(ZERO, gap.difference)))
+    before = None if hold is None else hold.gap(product)
+    old, known = (ZERO, ZERO) if before is None else (before.difference, before.explained)
+    if hold is not None and hold.accepted_by:
+        known = old
+    moved = _part(difference - old, pending)
+    shown = moved + _part(difference - known - moved, pending - moved)
+    return _part(known + shown, difference), shown
+
+
+def explain_first(hold: Hold | None, product: str, difference: Decimal, traded: Decimal) -> Decimal:
+    """The same at the first look of a process, which does not know what of the day's trades has shown before: the larger of
+    what was known and what the day explains, since both may tell of the same orders.
+    """
+    known, _shown = explain(hold, product, difference, ZERO)
+    return max(known, _part(traded, difference), key=abs)
+
+
+def _part(wanted: Decimal, whole: Decimal) -> Decimal:
+    """As much of `wanted` as lies between nothing and `whole`."""
+    return min(max(wanted, min(ZERO, whole)), max(ZERO, whole))
 
 
 def find_gaps(ours: Mapping[str, Decimal], theirs: Mapping[str, Decimal]) -> tuple[Gap, ...]:

@@ -5,16 +5,16 @@ whole: an answer that lacks what this broker has acknowledged today is late, not
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bridge.core.clock import elapsed, market_day
 from bridge.core.enums import Side, Variety
-from bridge.core.hold import Elsewhere, Gap, Hold, explain, find_gaps, make_hold
+from bridge.core.hold import Elsewhere, Gap, Hold, explain, explain_first, find_gaps, make_hold
 from bridge.core.ledger import Ledger
-from bridge.core.money import to_text
+from bridge.core.money import ZERO, to_text
 from bridge.core.order import Order
 from bridge.core.order_states import UNACKNOWLEDGED, OrderStatus
 from bridge.core.report import BookRow, BrokerPosition, Holding
@@ -289,21 +289,16 @@ class _Judged:
     found: dict[str, Hold] = field(default_factory=dict)
     moved: dict[str, Hold] = field(default_factory=dict)
     cleared: list[str] = field(default_factory=list)
-    uncompared: set[str] = field(default_factory=set)  # symbols
+    settled: dict[tuple[str, str], Decimal] = field(default_factory=dict)  # of what was compared
+    unseen: set[str] = field(default_factory=set)  # symbols that this process has not compared yet
+
+    def settle(self, symbol: str, settled: Mapping[tuple[str, str], Decimal]) -> None:
+        """An instrument is compared, and so much of what was traded elsewhere needs no more explaining."""
+        self.settled.update(settled)
+        self.unseen.discard(symbol)
+
     suspects: dict[str, Differences] = field(default_factory=dict)
     skipped: bool = False
-
-
-def traded_elsewhere(read: Read, own: Sequence[OwnRows]) -> dict[tuple[str, str], Decimal]:
-    """Signed units that orders which are not ours have traded, by symbol and product, those that come to none left out.
-
-    A second order under a tag of ours is ours: its fills are booked.
-    """
-    tags, found = {rows.order.tag for rows in own}, defaultdict[tuple[str, str], Decimal](Decimal)
-    for row in read.rows:
-        if row.tag not in tags:
-            found[row.symbol, row.product] += row.cum_qty * row.side.sign
-    return {key: quantity for key, quantity in found.items() if quantity}
 
 
 def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: Past, elsewhere: Elsewhere) -> _Judged:
@@ -314,7 +309,7 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
     `elsewhere` is what was traded there up to this look.
     """
     judged, account = _Judged(), read.account
-    is_first = account not in ledger.elsewhere.values
+    last = ledger.elsewhere.values.get(account)
     ours = quantities_of(ledger, account)
     theirs = their_quantities(read, ours)
     holds = {symbol: hold for (name, symbol), hold in list(ledger.holds.values.items()) if name == account}
@@ -322,46 +317,77 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
     for order in orders:
         if order.status is not OrderStatus.NEW:
             sent[order.intent.symbol].add(order.status)
-    for symbol in sorted({*ours, *theirs, *holds}):
+    symbols = {*ours, *theirs, *holds, *(symbol for symbol, _product in elsewhere.keys)}
+    judged.unseen = symbols if last is None else symbols & last.unseen
+    for symbol in sorted(symbols):
         is_unsaid = bool(sent[symbol] & UNACKNOWLEDGED) or has_moved(ledger, account, symbol, read.began_s)
         if is_unsaid:
-            judged.uncompared.add(symbol)
             judged.skipped = judged.skipped or bool(find_gaps(ours.get(symbol, {}), theirs.get(symbol, {})))
             continue
         hold = holds.get(symbol)
-        gaps = tuple(
-            explain(gap, hold, elsewhere.since(symbol, gap.product), is_first=is_first)
-            for gap in find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
-        )
+        found = find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
+        gaps, settled = _explained(symbol, found, hold, elsewhere, None if symbol in judged.unseen else last)
         now = make_hold(symbol, gaps)
         if now.differences == (hold.differences if hold else {}) and (gaps or hold is None):
             if hold is not None and hold.gaps != gaps:
                 judged.moved[symbol] = make_hold(symbol, gaps, hold.accepted_by)
+            judged.settle(symbol, settled)
             continue
         is_lively = bool(sent[symbol]) or has_moved(ledger, account, symbol, read.began_s - LAG.total_seconds())
         if is_lively and past.suspects.get(symbol) != now.differences:
-            judged.uncompared.add(symbol)
             judged.suspects[symbol] = now.differences
-        elif gaps:
+            continue
+        judged.settle(symbol, settled)
+        if gaps:
             judged.found[symbol] = now
         else:
             judged.cleared.append(symbol)
     return judged
 
 
-def _elsewhere(ledger: Ledger, read: Read, own: Sequence[OwnRows], *, late: bool) -> Elsewhere:
-    """What was traded elsewhere up to this look and up to the last that compared; a late book takes nothing back."""
-    known, today = ledger.elsewhere.values.get(read.account), market_day(read.began)
-    if known is None or known.day != today:
-        return Elsewhere(day=today, traded=traded_elsewhere(read, own))
-    return known if late else replace(known, traded=traded_elsewhere(read, own))
+def _explained(
+    symbol: str, gaps: Sequence[Gap], hold: Hold | None, elsewhere: Elsewhere, last: Elsewhere | None
+) -> tuple[tuple[Gap, ...], dict[tuple[str, str], Decimal]]:
+    """The gaps with what explains them, and what of the trades elsewhere is settled by this comparison.
+
+    What has shown is settled, and so is what shows in nothing for two looks in a row. `last` is as the look before left it,
+    None where this process has not compared the instrument yet.
+    """
+    now, before = {gap.product: gap for gap in gaps}, {} if hold is None else hold.differences
+    settled = {}
+    for product in sorted({*now, *before, *(name for place, name in elsewhere.keys if place == symbol)}):
+        key, gap = (symbol, product), now.get(product)
+        difference, traded = ZERO if gap is None else gap.difference, elsewhere.traded.get((symbol, product), ZERO)
+        explained, shown = explain(hold, product, difference, elsewhere.pending(*key))
+        is_same = difference == before.get(product, ZERO)
+        is_still = is_same and last is not None and last.day == elsewhere.day and last.traded.get(key, ZERO) == traded
+        if last is None:
+            explained = explain_first(hold, product, difference, traded)
+        settled[key] = traded if last is None or is_still else elsewhere.settled.get(key, ZERO) + shown
+        if gap is not None:
+            now[product] = replace(gap, explained=explained)
+    return tuple(now[gap.product] for gap in gaps), settled
 
 
-def _compared(elsewhere: Elsewhere, uncompared: Collection[str]) -> Elsewhere:
-    """The same once positions were compared, but for those of some symbols."""
-    new = {key: quantity for key, quantity in elsewhere.traded.items() if key[0] not in uncompared}
-    old = {key: quantity for key, quantity in elsewhere.compared.items() if key[0] in uncompared}
-    return replace(elsewhere, compared=new | old)
+def _elsewhere(ledger: Ledger, read: Read, own: Sequence[OwnRows]) -> Elsewhere:
+    """What was traded elsewhere up to this look, and what of it is settled so far.
+
+    A book that lacks what it had takes nothing back. At night it is still that of the day before, whose orders count no more.
+    A second order under a tag of ours is ours: its fills are booked.
+    """
+    today, tags = market_day(read.began), {rows.order.tag for rows in own}
+    begun = ledger.elsewhere.values.get(read.account) or Elsewhere(day=today)
+    if begun.day != today:
+        begun = Elsewhere(day=today, unseen=begun.unseen)
+    told = {
+        row.broker_order_id: (row.symbol, str(row.product), row.cum_qty * row.side.sign)
+        for row in read.rows
+        if row.cum_qty and row.tag not in tags and market_day(row.updated_at) >= today
+    }
+    orders, traded = {**begun.orders, **told}, defaultdict[tuple[str, str], Decimal](Decimal)
+    for symbol, product, quantity in orders.values():
+        traded[symbol, product] += quantity
+    return replace(begun, orders=orders, traded={key: quantity for key, quantity in traded.items() if quantity})
 
 
 # -- the whole look ---------------------------------------------------------------------------------------------------
@@ -385,9 +411,12 @@ def judge(
     is_told = read.positions is not None
     may_judge = is_told and (late_run is None or late_run.lasts(at)) and (flat_run is None or flat_run.lasts(at, looks=2))
     over = [order for order in lasting if not is_of_today(order, read.began)] if may_judge and not late else []
-    elsewhere = _elsewhere(ledger, read, own, late=bool(late))
+    elsewhere = _elsewhere(ledger, read, own)
     judged = _judge_positions(ledger, read, orders, past, elsewhere) if may_judge else _Judged()
-    begun = elsewhere if account in ledger.elsewhere.values else None
+    if may_judge:
+        settled = {**elsewhere.settled, **judged.settled}
+        settled = {key: quantity for key, quantity in settled.items() if quantity}
+        elsewhere = replace(elsewhere, settled=settled, unseen=frozenset(judged.unseen))
     problem = late or ("The broker lists no position, and some were opened today." if hides and not may_judge else "")
     doubles = tuple((rows.order, rows.ids) for rows in own if len(rows.ids) > 1)
     stuck = {rows.order.cl_ord_id: follow(past.uncancelled.get(rows.order.cl_ord_id), at) for rows in own if _is_stuck(rows)}
@@ -422,7 +451,7 @@ def judge(
         found=judged.found,
         moved=judged.moved,
         cleared=tuple(judged.cleared),
-        elsewhere=_compared(elsewhere, judged.uncompared) if may_judge else begun,
+        elsewhere=elsewhere if may_judge or account in ledger.elsewhere.values else None,
         is_unsure=is_unsure,
     )
 

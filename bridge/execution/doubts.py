@@ -5,10 +5,11 @@ book of a later day says nothing of an order that could work only on its own day
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bridge.core.hold import Gap, Hold, make_hold
+from bridge.core.hold import Gap, Hold, explain, make_hold
+from bridge.core.money import ZERO
 from bridge.core.order import Order
 from bridge.core.order_states import OrderEventKind, OrderStatus
 from bridge.core.reasons import AuditAction
@@ -74,6 +75,7 @@ def settle_absent(tx: Tx, doubted: Order, read: Read, steps: BookSteps, now: dat
     if has_moved(tx.ledger, intent.account, intent.symbol, read.began_s):
         return  # the positions read are behind ours by now
     gaps, hold = gaps_of(tx.ledger, read, intent.symbol), tx.ledger.holds.get((intent.account, intent.symbol))
+    gaps = tuple(replace(gap, explained=explain(hold, gap.product, gap.difference, ZERO)[0]) for gap in gaps)
     drift = make_hold(intent.symbol, gaps)
     if not gaps or (hold is not None and hold.accepted_by and hold.differences == drift.differences):
         _send_again(tx, order, "its day is over, and positions show that it did nothing", now)

@@ -461,7 +461,7 @@ def _is_other(found: Elsewhere | None, known: Elsewhere | None) -> bool:
     """True when there is anything to remember; a new day without trades is none."""
     if found is None or known is None:
         return found is not None
-    return found != known and bool(found.traded or found.compared or known.traded or known.compared)
+    return found != known and bool(found.traded or found.settled or known.traded or known.settled)
 
 
 def _put_holds(tx: Tx, account: str, findings: Findings, now: datetime) -> None:

@@ -122,7 +122,7 @@ def _share(ledger: Ledger, one: Protection) -> Decimal:
 def _missing(ledger: Ledger, one: Protection) -> Decimal:
     """Units that the broker has less than we, certain or not: what waits can wait for the truth, and never opens.
 
-    A difference of positions is judged slowly; what was traded elsewhere since then counts as soon as it is seen. Not where
+    A difference of positions is judged slowly; what was traded elsewhere counts as soon as it is seen. Not where
     nobody can be short: a person may sell other shares than ours, and what rests for shares that are all gone does no harm,
     so it is left when they may only be late in the list.
     """
@@ -133,8 +133,8 @@ def _missing(ledger: Ledger, one: Protection) -> Decimal:
         return closed_units(ledger, one.key, side) if is_late else lacking
     hold, elsewhere = ledger.holds.get((one.key.account, one.key.symbol)), ledger.elsewhere.get(one.key.account)
     difference = hold.differences.get(one.key.product, ZERO) if hold is not None else ZERO
-    since = elsewhere.since(one.key.symbol, one.key.product) if elsewhere is not None else ZERO
-    return max(closed_units(ledger, one.key, side), (difference + since) * side.sign)
+    pending = elsewhere.pending(one.key.symbol, one.key.product) if elsewhere is not None else ZERO
+    return max(closed_units(ledger, one.key, side), (difference + pending) * side.sign)
 
 
 def _is_calm(ledger: Ledger, one: Protection, now: datetime) -> bool:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,12 +144,14 @@ class Looks:
     def __init__(self, ours: int) -> None:
         self.ledger = ledger_with({(SBIN, MIS): ours})
         self.rows: list[BookRow] = []
+        self.traded = 0
         self.at, self.past = 0.0, Past()
 
     def trade(self, units: int, tag: str = "", product: Product = MIS) -> None:
         """An order of somebody else is in the book, filled."""
         side = Side.BUY if units > 0 else Side.SELL
-        row = row_of(make_order(90 + len(self.rows)), f"X{len(self.rows)}", tag=tag, symbol=SBIN, side=side, product=product)
+        self.traded += 1
+        row = row_of(make_order(90 + self.traded), f"X{self.traded}", tag=tag, symbol=SBIN, side=side, product=product)
         self.rows.append(replace(row, cum_qty=Decimal(abs(units)), status=OrderStatus.FILLED))
 
     def look(self, theirs: int, *, at: datetime = NOON, unread: str = "") -> int:
@@ -170,6 +173,9 @@ class Looks:
         hold = self.ledger.holds.get(("paper", SBIN))
         assert hold is not None
         self.ledger.holds.set(("paper", SBIN), replace(hold, accepted_by="anna"))
+
+    def pending(self) -> int:
+        return int(self.ledger.elsewhere.values["paper"].pending(SBIN, MIS))
 
     def restart(self) -> None:
         self.ledger.elsewhere.set("paper", None)
@@ -203,8 +209,49 @@ def test_what_was_compared_and_agreed_explains_nothing_later() -> None:
     looks.trade(-10)
     looks.look(10)
     assert not looks.ledger.holds.values
-    assert looks.ledger.elsewhere.values["paper"].since(SBIN, MIS) == 0
+    assert looks.pending() == 0
     assert looks.look(0) == 0
+
+
+def test_positions_that_trail_the_book_are_explained_when_they_come() -> None:
+    """The order is told first, its position a look later, and that in two parts."""
+    looks = Looks(10)
+    looks.look(10)
+    looks.trade(-5)
+    looks.trade(-5)
+    assert (looks.look(10), looks.pending()) == (0, -10)
+    assert (looks.look(5), looks.pending()) == (-5, -5)
+    assert (looks.look(0), looks.pending()) == (-10, 0)
+
+
+def test_what_shows_in_nothing_for_two_looks_is_no_longer_waited_for() -> None:
+    """It was of something else, as of shares that lie in the account from before."""
+    looks = Looks(10)
+    looks.look(10)
+    looks.trade(-5)
+    assert (looks.look(10), looks.pending()) == (0, -5)
+    assert (looks.look(10), looks.pending()) == (0, 0)
+    assert looks.look(5) == 0
+
+
+def test_delay_and_a_trade_by_hand_together_are_told_apart() -> None:
+    """Six of ten are late in the list, four were sold."""
+    looks = Looks(10)
+    looks.look(10)
+    looks.trade(-4)
+    assert looks.look(0) == -4
+    assert looks.look(0) == -4
+    assert looks.look(6) == -4
+
+
+def test_at_night_the_book_of_the_day_before_explains_nothing_anew() -> None:
+    """It is shown for some hours after midnight."""
+    looks = Looks(10)
+    looks.look(20)
+    looks.trade(-10)
+    looks.look(10)
+    assert (looks.look(10, at=NOON + timedelta(hours=16)), looks.pending()) == (0, 0)
+    assert looks.look(0, at=NOON + timedelta(hours=17)) == 0
 
 
 def test_what_was_accepted_stays_known_when_the_numbers_move_on() -> None:
@@ -252,14 +299,50 @@ def test_a_second_order_under_our_own_tag_explains_nothing() -> None:
     assert looks.look(0) == 0
 
 
-def test_a_late_book_takes_back_nothing_of_what_was_traded() -> None:
-    """What it does not show was there before."""
+def test_a_book_that_lacks_what_it_had_takes_nothing_back() -> None:
+    """What it does not show was there before; what it shows counts, also where positions cannot be read."""
     looks = Looks(10)
+    looks.look(10)
     looks.trade(-4)
     looks.look(6)
     looks.rows = []
-    assert looks.look(6, unread="half of it") == -4
-    assert looks.ledger.elsewhere.values["paper"].traded == {(SBIN, MIS): -4}
+    assert [looks.look(6), looks.look(6)] == [-4, -4]
+    looks.trade(-6)
+    looks.look(6, unread="positions")
+    assert looks.pending() == -6
+    looks.rows = []
+    assert looks.look(0) == -10
+
+
+@pytest.mark.parametrize(
+    ("sold", "before", "later", "after", "explained"),
+    [(0, 10, 0, 10, 0), (4, 6, 0, 6, -4), (4, 6, 0, 2, -4), (4, 6, 6, 0, -10), (0, 0, 10, 0, -10), (0, 10, 10, 0, -10)],
+)
+def test_at_a_restart_the_day_and_what_was_known_are_not_added_up(
+    sold: int, before: int, later: int, after: int, explained: int
+) -> None:
+    """Both may tell of the same orders; `later` is sold while nobody looks."""
+    looks = Looks(10)
+    looks.look(10)
+    looks.trade(-sold)
+    looks.look(before)
+    looks.restart()
+    looks.trade(-later)
+    assert looks.look(after) == explained
+
+
+def test_an_instrument_that_the_first_look_passes_by_is_first_compared_later() -> None:
+    """Its send is unanswered; what was explained is not added up again then."""
+    looks = Looks(10)
+    looks.look(10)
+    looks.trade(-4)
+    assert looks.look(4) == -4
+    looks.restart()
+    order = acknowledged(5, symbol=SBIN, status=OrderStatus.PENDING)
+    looks.ledger.orders.set(order.cl_ord_id, order)
+    looks.look(4)
+    looks.ledger.orders.set(order.cl_ord_id, None)
+    assert [looks.look(4), looks.look(4)] == [-4, -4]
 
 
 @given(quantities, quantities, st.sampled_from([OrderStatus.PENDING, OrderStatus.IN_DOUBT]))

@@ -87,6 +87,16 @@ def test_only_an_accepted_difference_counts_as_agreement(tmp_path, accepted_by):
     ]
 
 
+def test_what_was_accepted_stays_explained_when_another_difference_is_found(tmp_path):
+    """Five were known to be more there; of the seven it is two of which nobody knows."""
+    old = in_doubt(sent_at=NOON - DAY)
+    hold = make_hold(SBIN, find_gaps({}, {"MIS": Decimal(5)}), "anna")
+    settled(tmp_path, old, old, read_of(7), lambda store: store.ledger.holds.set(("paper", SBIN), hold))
+    assert look(f"sqlite:///{tmp_path / 'bridge.db'}", "SELECT gaps, accepted_by FROM holds") == [
+        ('[["MIS", "0", "7", "5"]]', "")
+    ]
+
+
 def test_positions_that_a_fill_has_overtaken_settle_nothing(tmp_path):
     """Booked since they were read: the next read will have it."""
     old = in_doubt(sent_at=NOON - DAY)

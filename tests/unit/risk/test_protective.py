@@ -227,9 +227,9 @@ def test_an_exit_that_waits_for_its_turn_closes_the_position(signal: Signal, wai
 
 
 def elsewhere(units: int, product: Product = Product.MIS, symbol: str = SYMBOL) -> Elsewhere:
-    """Signed units that orders which are not ours have traded since positions were compared."""
+    """Signed units that orders which are not ours have traded and that no comparison of positions has shown."""
     before, key = D(3), (symbol, product)
-    return Elsewhere(day=market_day(NOW), traded={key: before + units}, compared={key: before})
+    return Elsewhere(day=market_day(NOW), traded={key: before + units}, settled={key: before})
 
 
 # -- how much -----------------------------------------------------------------------------------------------------------
