@@ -291,14 +291,13 @@ class _Judged:
     cleared: list[str] = field(default_factory=list)
     settled: dict[tuple[str, str], Decimal] = field(default_factory=dict)  # of what was compared
     unseen: set[str] = field(default_factory=set)  # symbols that this process has not compared yet
-
-    def settle(self, symbol: str, settled: Mapping[tuple[str, str], Decimal]) -> None:
-        """An instrument is compared, and so much of what was traded elsewhere needs no more explaining."""
-        self.settled.update(settled)
-        self.unseen.discard(symbol)
-
     suspects: dict[str, Differences] = field(default_factory=dict)
     skipped: bool = False
+
+    def settle(self, symbol: str, settled: Mapping[tuple[str, str], Decimal]) -> None:
+        """An instrument is compared, and so much of what was traded elsewhere has no difference to explain any more."""
+        self.settled.update(settled)
+        self.unseen.discard(symbol)
 
 
 def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: Past, elsewhere: Elsewhere) -> _Judged:
@@ -318,7 +317,7 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
         if order.status is not OrderStatus.NEW:
             sent[order.intent.symbol].add(order.status)
     symbols = {*ours, *theirs, *holds, *(symbol for symbol, _product in elsewhere.keys)}
-    judged.unseen = symbols if last is None else symbols & last.unseen
+    judged.unseen = set(symbols) if last is None else symbols & last.unseen
     for symbol in sorted(symbols):
         is_unsaid = bool(sent[symbol] & UNACKNOWLEDGED) or has_moved(ledger, account, symbol, read.began_s)
         if is_unsaid:
