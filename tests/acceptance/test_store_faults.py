@@ -215,7 +215,10 @@ HOUR = 3600
 
 
 class Faked(Served):
-    """A bridge that lives in a time of its own, which can be set while it runs; what it sleeps and waits is real."""
+    """A bridge that lives in a time of its own, which can be set while it runs; what it sleeps and waits is real.
+
+    It begins at noon in India, so that a jump by hours meets the same day whenever the test is run.
+    """
 
     def __init__(self, folder: Path, **values: Any) -> None:
         self.file = folder / "clock"
@@ -225,7 +228,7 @@ class Faked(Served):
             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
         }  # fmt: skip
         super().__init__(folder, env=env, **values)
-        self.jump(0)
+        self.jump(to_ist(self, 12, 0, 0))
 
     def jump(self, by_s: int) -> None:
         """Set the clock, from one instant to the next."""
