@@ -95,7 +95,7 @@ class SquareOff:
             end = self._end_of(key.account, key.symbol, now)
             if end is None or now < end or not self._takes_exits(key, now):
                 continue
-            is_open = missing_units(self._store.ledger, key, _closing_side(position)) < abs(position.quantity)
+            is_open = missing_units(self._store.ledger, key, position.closing_side) < abs(position.quantity)
             if is_open and not is_closing(self._store.ledger, key, now) and not self._is_in_the_way(key):
                 await self._close(key, position, end, now)
 
@@ -108,7 +108,7 @@ class SquareOff:
         name = f"{key.account} {key.symbol} {self._day} {(minutes + 1).bit_length() - 1}"
         if name in self._done:
             return
-        if obstacle := self._obstacle(key, _closing_side(position)):
+        if obstacle := self._obstacle(key, position.closing_side):
             self._done.add(name)
             self._raise_alarm(key.account, f"MIS position {_told(key, position)} is not squared off by the bridge: {obstacle}")
             return
@@ -159,10 +159,6 @@ class SquareOff:
             return "the broker's position and ours differ; look there, and close it by hand."
         status = self._brokers[key.account].status()
         return "" if status.connected else f"{status.message or 'the broker is away'}; the broker may close it at a fee."
-
-
-def _closing_side(position: Position) -> Side:
-    return Side.SELL if position.quantity > 0 else Side.BUY
 
 
 def _told(key: PositionKey, position: Position) -> str:

@@ -38,6 +38,16 @@ class Hold:
         """What differs in one product; None when it agrees."""
         return next((gap for gap in self.gaps if gap.product == product), None)
 
+    def difference(self, product: str) -> Decimal:
+        """What the broker has more than we of one product."""
+        gap = self.gap(product)
+        return ZERO if gap is None else gap.difference
+
+    def certain(self, product: str) -> Decimal:
+        """The part of that which is no delay of the broker's: all of it where a person has accepted it, else the explained."""
+        gap = self.gap(product)
+        return ZERO if gap is None else gap.difference if self.accepted_by else gap.explained
+
     @property
     def differences(self) -> dict[str, Decimal]:
         """The difference by product; both sides may trade on without changing it."""
@@ -74,10 +84,7 @@ def explain(hold: Hold | None, product: str, difference: Decimal, pending: Decim
     Shown is what the difference has moved by since `hold`, and what stood in it unexplained: positions may be told before or
     after the orders that moved them.
     """
-    before = None if hold is None else hold.gap(product)
-    old, known = (ZERO, ZERO) if before is None else (before.difference, before.explained)
-    if hold is not None and hold.accepted_by:
-        known = old
+    old, known = (ZERO, ZERO) if hold is None else (hold.difference(product), hold.certain(product))
     moved = _part(difference - old, pending)
     shown = moved + _part(difference - known - moved, pending - moved)
     return _part(known + shown, difference), shown

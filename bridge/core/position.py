@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from bridge.core.enums import Side
 from bridge.core.fill import Fill
 from bridge.core.money import ONE, ZERO, average
 from bridge.core.values import evolve
@@ -39,6 +40,11 @@ class Position:
     def avg_px(self) -> Decimal:
         """Mean entry price of what is held; zero when flat."""
         return average(self.cost, self.quantity)
+
+    @property
+    def closing_side(self) -> Side:
+        """The side of an order that closes it."""
+        return Side.SELL if self.quantity > 0 else Side.BUY
 
     def unrealized_pnl(self, mark_px: Decimal) -> Decimal:
         """Profit if all of it were closed at `mark_px`, before charges."""

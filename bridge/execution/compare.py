@@ -320,12 +320,12 @@ def _judge_positions(ledger: Ledger, read: Read, orders: Sequence[Order], past: 
     judged.unseen = set(symbols) if last is None else symbols & last.unseen
     for symbol in sorted(symbols):
         is_unsaid = bool(sent[symbol] & UNACKNOWLEDGED) or has_moved(ledger, account, symbol, read.began_s)
+        gaps = find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
         if is_unsaid:
-            judged.skipped = judged.skipped or bool(find_gaps(ours.get(symbol, {}), theirs.get(symbol, {})))
+            judged.skipped = judged.skipped or bool(gaps)
             continue
         hold = holds.get(symbol)
-        found = find_gaps(ours.get(symbol, {}), theirs.get(symbol, {}))
-        gaps, settled = _explained(symbol, found, hold, elsewhere, None if symbol in judged.unseen else last)
+        gaps, settled = _explained(symbol, gaps, hold, elsewhere, None if symbol in judged.unseen else last)
         now = make_hold(symbol, gaps)
         if now.differences == (hold.differences if hold else {}) and (gaps or hold is None):
             if hold is not None and hold.gaps != gaps:

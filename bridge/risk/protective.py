@@ -132,7 +132,7 @@ def _missing(ledger: Ledger, one: Protection) -> Decimal:
         is_late = lacking >= abs(ledger.position_qty(one.key)) and resting_order(ledger, one) is not None
         return closed_units(ledger, one.key, side) if is_late else lacking
     hold, elsewhere = ledger.holds.get((one.key.account, one.key.symbol)), ledger.elsewhere.get(one.key.account)
-    difference = hold.differences.get(one.key.product, ZERO) if hold is not None else ZERO
+    difference = hold.difference(one.key.product) if hold is not None else ZERO
     pending = elsewhere.pending(one.key.symbol, one.key.product) if elsewhere is not None else ZERO
     return max(closed_units(ledger, one.key, side), (difference + pending) * side.sign)
 

@@ -45,21 +45,17 @@ def missing_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
 
 def closed_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     """Units of the position that were certainly closed at the broker, by orders of `side` or an expiry, and are open here."""
-    lacking = lacking_units(ledger, key, side)
-    if not lacking:
+    hold = ledger.holds.values.get((key.account, key.symbol))
+    if hold is None:
         return ZERO
-    held = ledger.position_qty(key) * side.opposite.sign
-    hold = ledger.holds.values[key.account, key.symbol]
-    if hold.accepted_by or _is_of_before(ledger, key):
-        return max(ZERO, min(lacking, held))
-    gap = hold.gap(key.product)
-    return max(ZERO, min(held, gap.explained * side.sign)) if gap is not None else ZERO
+    certain = hold.difference(key.product) if _is_of_before(ledger, key) else hold.certain(key.product)
+    return max(ZERO, min(ledger.position_qty(key) * side.opposite.sign, certain * side.sign))
 
 
 def lacking_units(ledger: Ledger, key: PositionKey, side: Side) -> Decimal:
     """Units that the broker has less than we, of the position that an order of `side` would close; certain or not."""
     hold = ledger.holds.values.get((key.account, key.symbol))
-    return ZERO if hold is None else max(ZERO, -hold.differences.get(key.product, ZERO) * side.opposite.sign)
+    return ZERO if hold is None else max(ZERO, hold.difference(key.product) * side.sign)
 
 
 def _is_of_before(ledger: Ledger, key: PositionKey) -> bool:
@@ -277,7 +273,6 @@ def _there(ledger: Ledger, position: Position, held: Decimal) -> Decimal:
     """Of `held` signed units of a position, those that the broker may have too."""
     if held * position.quantity <= 0 or (position.key.account, position.key.symbol) not in ledger.holds.values:
         return held
-    side = Side.SELL if position.quantity > 0 else Side.BUY
     against = sum((abs(share) for share in position.by_strategy.values() if share * held < 0), ZERO)
-    left = abs(position.quantity) - closed_units(ledger, position.key, side) + against
+    left = abs(position.quantity) - closed_units(ledger, position.key, position.closing_side) + against
     return min(held, left) if held > 0 else max(held, -left)
