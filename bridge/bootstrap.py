@@ -114,7 +114,7 @@ class Bridge(KiteWiring, ExitWiring):
             name: self._make_broker(name, account) for name, account in settings.accounts.items()
         }
         self.throttles = {
-            name: Throttle(account.orders_per_second, kite.wait_s if (kite := self._kites.get(name)) else None)
+            name: Throttle(account.orders_per_second, kite.take if (kite := self._kites.get(name)) else None)
             for name, account in settings.accounts.items()
         }
         news = GuardNews(on_breaker=self._on_breaker, on_alarm=self._alarm_of_account, on_fault=self.on_fault)
@@ -419,7 +419,7 @@ class Bridge(KiteWiring, ExitWiring):
         sent |= {order.tag: (order.intent.account, order.sent_at) for order in self.store.ledger.orders.values.values()}
         for tag, (account, sent_at) in sent.items():
             if sent_at is not None and account in self.throttles:
-                self.throttles[account].remember(sent_at)
+                self.throttles[account].recall(sent_at, now)
                 if account in self._kites:
                     self._kites[account].count.remember(tag, sent_at, now)
         for order in self.store.ledger.orders.values.values():

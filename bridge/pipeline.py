@@ -440,7 +440,7 @@ class Pipeline:
                 return self._withdraw(tx, order, OrderEventKind.CANCELLED, flat, now)
             if left < intent.order_qty:
                 order = shrink(tx, order, left, now, f"Only {to_text(left)} are left to close.")
-        wait_s = self._accounts[intent.account].throttle.take(now)
+        wait_s = self._accounts[intent.account].throttle.take(now, "" if order.is_protection else order.tag)
         if wait_s:
             return Grant(order=order, wait_s=wait_s)
         return Grant(order=record(tx, order, OrderEventKind.SENDING, now))

@@ -183,9 +183,9 @@ class KiteBroker:
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
-    def wait_s(self, now: datetime) -> float:
-        """Seconds for which no further order may leave, because the minute is used up; for the lane's throttle."""
-        wait_s = self.count.wait_s(now)
+    def take(self, tag: str, now: datetime) -> float:
+        """Take a place in the minute for an order, or the seconds until there is one; for the lane's throttle."""
+        wait_s = self.count.take(tag, now)
         if wait_s:
             self.poke("the minute is used up")
         return wait_s
@@ -197,7 +197,7 @@ class KiteBroker:
             return Outcome(kind=OutcomeKind.NOT_SENT, message=self._tokens.why())
         if order.is_protection:
             return await self._place_trigger(order)
-        full = self.count.why_full(now)
+        full = self.count.why_full(order.tag, now)
         if full:
             return Outcome(kind=OutcomeKind.REFUSED, message=full)
         try:
@@ -365,7 +365,7 @@ class KiteBroker:
             if number % ROWS_PER_TURN == 0:
                 await asyncio.sleep(0)
         self._seen = now_seen
-        self.count.note_book((seen.placed for seen in now_seen.values()), self._clock.now())
+        self.count.note_book(((ident, *seen.placed) for ident, seen in now_seen.items()), self._clock.now())
         rows = [(seen.told, seen.row) for seen in now_seen.values() if seen.row is not None]
         legs = [leg for told, row in rows if told.get("variety") == "iceberg" and (leg := read_leg(told, row)) is not None]
         whole, self._newest_legs = merge_legs([row for _told, row in rows], legs)

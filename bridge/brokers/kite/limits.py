@@ -15,17 +15,29 @@ MAX_REPLACES = 25
 
 
 class OrderCount:
-    """Orders of the present minute and day: those in the broker's book, and those sent that are not in it (yet).
+    """Orders of the present minute and day: those that the broker's book ever had, and those sent that are not in it (yet).
 
     A placement that was refused counts and has no row; one that was turned away by a 429 or never left does not.
     """
 
     def __init__(self) -> None:
+        self._seen: set[str] = set()
         self._seen_in: Counter[int] = Counter()
-        self._seen_today = 0
         self._sent: dict[str, int] = {}
         self._sent_in: Counter[int] = Counter()
         self._day = 0
+
+    def take(self, tag: str, now: datetime) -> float:
+        """Count an order that is to leave: 0 when it may, else the seconds until the minute that is used up is over.
+
+        It counts from here on, not from its leaving: others may be granted in between.
+        """
+        minute = _minute(now)
+        own = self._sent.get(tag) == minute
+        if self._used(minute) - own >= PER_MINUTE:
+            return _left_s(now)
+        self.note_sent(tag, now)
+        return 0
 
     def note_sent(self, tag: str, at: datetime) -> None:
         """An order is about to leave."""
@@ -46,29 +58,27 @@ class OrderCount:
         if minute is not None:
             self._sent_in[minute] -= 1
 
-    def note_book(self, placed: Iterable[tuple[str, datetime]], now: datetime) -> None:
-        """All orders that the book has, each with its tag and when it was placed."""
+    def note_book(self, placed: Iterable[tuple[str, str, datetime]], now: datetime) -> None:
+        """Orders that the book has, each with its id, its tag and when it was placed; an older book may come after a newer."""
         self._turn_to(now)
-        seen: Counter[int] = Counter()
-        today = 0
-        for tag, at in placed:
+        for ident, tag, at in placed:
             if market_day(at) == self._day:
-                seen[_minute(at)] += 1
-                today += 1
                 self.forget(tag)
-        self._seen_in, self._seen_today = seen, today
+                if ident not in self._seen:
+                    self._seen.add(ident)
+                    self._seen_in[_minute(at)] += 1
 
     def wait_s(self, now: datetime) -> float:
         """Seconds until the next minute when this one is used up; 0 while it is not. Changes nothing: any thread may ask."""
-        minute = _minute(now)
-        if self._seen_in[minute] + self._sent_in[minute] < PER_MINUTE:
-            return 0
-        return max((minute + 1) * 60 - now.timestamp(), 0) or 1
+        return 0 if self._used(_minute(now)) < PER_MINUTE else _left_s(now)
 
-    def why_full(self, now: datetime) -> str:
-        """The sentence for a day that is used up; empty while it is not."""
+    def _used(self, minute: int) -> int:
+        return self._seen_in[minute] + self._sent_in[minute]
+
+    def why_full(self, tag: str, now: datetime) -> str:
+        """The sentence for a day that is used up without this order; empty while it is not."""
         self._turn_to(now)
-        used = self._seen_today + len(self._sent)
+        used = len(self._seen) + len(self._sent) - (tag in self._sent)
         if used < PER_DAY:
             return ""
         return f"Kite takes {PER_DAY:,} orders a day and account, wherever they are placed, and {used:,} are used up."
@@ -76,12 +86,16 @@ class OrderCount:
     def _turn_to(self, now: datetime) -> None:
         day = market_day(now)
         if day != self._day:
-            self._day, self._seen_today = day, 0
-            self._seen_in, self._sent_in, self._sent = Counter(), Counter(), {}
+            self._day = day
+            self._seen, self._seen_in, self._sent_in, self._sent = set(), Counter(), Counter(), {}
 
 
 def _minute(at: datetime) -> int:
     return int(at.timestamp()) // 60
+
+
+def _left_s(now: datetime) -> float:
+    return max((_minute(now) + 1) * 60 - now.timestamp(), 0) or 1
 
 
 class Pace:
