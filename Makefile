@@ -21,6 +21,8 @@ LOCK_OPTIONS := --quiet --upgrade --universal --generate-hashes --python-version
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+# Where it is set, each of the hundreds of processes of a test run would compile the bridge anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
