@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One bridge for all tests of this file; each test uses tokens and alerts of its own."""
-    with Served(tmp_path_factory.mktemp("contract"), config=CONFIG) as served:
+    with Served(tmp_path_factory.mktemp("contract"), config=CONFIG, fresh=True) as served:
         yield served
 
 

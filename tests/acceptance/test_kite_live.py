@@ -215,13 +215,13 @@ def test_a_bridge_without_a_kite_account_never_imports_the_vendors_client(tmp_pa
     """A whole life of it, with an order and its page; one with such an account shows that the look finds it."""
     heavy = ("kiteconnect", "twisted", "autobahn", "requests")
     times = {"PYTHONPROFILEIMPORTTIME": "1"}
-    with Served(tmp_path / "paper", env=times) as server:
+    with Served(tmp_path / "paper", env=times, fresh=True) as server:
         server.done(str(server.mint()["token"]), action="buy", quantity="1")
         assert server.http.get("/").status_code == 200
     assert imported(server.log, heavy) == set()
     account = {"broker": "kite", "api_key": "x", "api_secret": "y", "root": "http://127.0.0.1:9", "updates": "poll"}
     config = {"accounts": {ACCOUNT: account}, "strategies": {"demo": {"accounts": [ACCOUNT]}}, "risk": {"profile": "careful"}}
-    with Served(tmp_path / "live", env=times, config=config) as server:
+    with Served(tmp_path / "live", env=times, config=config, fresh=True) as server:
         pass
     assert imported(server.log, heavy) == set(heavy)
 

@@ -30,12 +30,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"stories at a time (default {AT_ONCE})")
     parser.add_argument("--replay", type=int, metavar="SEED", help="tell this one story from beginning to end")
     arguments = parser.parse_args(words)
-    with Lives() as lives:
-        if arguments.replay is not None:
-            return replay(arguments.replay, lives)
-        start = FRESH + random.SystemRandom().randrange(10**9)
-        seeds = [*range(arguments.first, arguments.first + arguments.seeds), *range(start, start + arguments.fresh)]
-        return tell_all(seeds, lives, arguments.at_once)
+    lives = Lives()
+    if arguments.replay is not None:
+        return replay(arguments.replay, lives)
+    start = FRESH + random.SystemRandom().randrange(10**9)
+    seeds = [*range(arguments.first, arguments.first + arguments.seeds), *range(start, start + arguments.fresh)]
+    return tell_all(seeds, lives, arguments.at_once)
 
 
 def tell_all(seeds: list[int], lives: Lives, at_once: int) -> int:

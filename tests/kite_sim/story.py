@@ -1,9 +1,7 @@
 """A story: one plan told with a loopback Kite of its own and a bridge that is killed, and what must hold afterwards."""
 
 import json
-import os
 import shutil
-import signal
 import tempfile
 import time
 from collections import Counter
@@ -22,11 +20,12 @@ from bridge.core.limits import LIMIT_NAMES
 from tests.kite_sim import plan as plans
 from tests.kite_sim.books import read_books
 from tests.kite_sim.check import check_all
-from tests.kite_sim.life import CLOCK, CONFIG, LOG, Lives, SharedClock, is_alive
+from tests.kite_sim.life import CLOCK, CONFIG, LOG, Lives, SharedClock
 from tests.kite_sim.plan import Plan, Step
 from tests.kite_sim.resting import check_cover, check_withdrawn
 from tests.support.clocks import NOON
 from tests.support.kite import Desk, open_desk
+from tests.support.nursery import Forked
 from tests.support.rigs import instruments_csv
 from tests.support.samples import SBIN
 from tests.support.server import rows_of
@@ -101,7 +100,7 @@ class World:
         self.halts: list[tuple[datetime, datetime | None]] = []
         self.counts: Counter[str] = Counter()
         self._lives = lives
-        self._pid = 0
+        self._process: Forked | None = None
         self._token = self._alert_token = ""
         self._planned = 0
         self._http = httpx.Client()
@@ -315,7 +314,7 @@ class World:
 
     def start(self) -> None:
         """A new process on the same folder; where it listens is told to Kite as well."""
-        self._pid = self._lives.start(self.folder)
+        self._process = self._lives.start(self.folder)
         found = self.wait(self._where, "the bridge to start")
         self._http.close()
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{found['port']}", timeout=20, trust_env=False)
@@ -328,26 +327,29 @@ class World:
             found: dict[str, Any] = json.loads((self.data / "bridge.lock").read_text())
         except (OSError, ValueError):
             return {}
-        return found if found.get("pid") == self._pid and "port" in found else {}
+        assert self._process is not None
+        return found if found.get("pid") == self._process.pid and "port" in found else {}
 
     def kill(self) -> None:
         """kill -9."""
-        os.kill(self._pid, signal.SIGKILL)
-        pid, self._pid = self._pid, 0
-        self.wait(lambda: not is_alive(pid), "the killed bridge to be gone")
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(WAIT_S)
+        self._process = None
         self.counts["kills"] += 1
 
     def close(self) -> None:
         """Leave no process behind."""
-        if self._pid and is_alive(self._pid):
-            os.kill(self._pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(WAIT_S)
         self._http.close()
 
     def wait(self, what: Callable[[], Any], told: str) -> Any:
         """The first true answer of `what`; BrokenError when it does not come, or the bridge ends by itself."""
         ends = time.monotonic() + WAIT_S
         while not (found := what()):
-            if self._pid and not is_alive(self._pid):
+            if self._process is not None and self._process.poll() is not None:
                 raise BrokenError("the bridge ended by itself")
             if time.monotonic() > ends:
                 raise BrokenError(f"waited in vain for {told}")

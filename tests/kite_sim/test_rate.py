@@ -1,7 +1,6 @@
 """Orders in a calendar second, counted at the loopback Kite by the clock that both sides have, also across kill -9."""
 
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -14,12 +13,6 @@ from tests.kite_sim.story import World, open_world
 CALM = Plan(seed=0, updates="poll", knobs={"enforce_limits": True, "delay_ms": 40}, steps=())
 # Time enough for a bridge that forgot the limit to go beyond it.
 MEANWHILE_S = 0.4
-
-
-@pytest.fixture(scope="module")
-def lives() -> Iterator[Lives]:
-    with Lives() as lives:
-        yield lives
 
 
 def arrived(world: World) -> int:
@@ -67,21 +60,20 @@ def kill_in_a_standing_second(lives: Lives, cap: int) -> int:
 
 
 @pytest.mark.parametrize("cap", [3, 10])
-def test_a_bridge_killed_in_a_burst_lets_out_no_more_in_that_second(lives: Lives, cap: int) -> None:
+def test_a_bridge_killed_in_a_burst_lets_out_no_more_in_that_second(cap: int) -> None:
     """What left before the kill counts on."""
-    assert kill_in_a_standing_second(lives, cap) == cap
+    assert kill_in_a_standing_second(Lives(), cap) == cap
 
 
 def test_a_bridge_that_forgets_what_left_before_its_start_is_caught() -> None:
     """Else the test above would prove nothing."""
-    with Lives("forgets the second at a start") as lives:
-        assert kill_in_a_standing_second(lives, 3) > 3
+    assert kill_in_a_standing_second(Lives("forgets the second at a start"), 3) > 3
 
 
 @pytest.mark.slow
-def test_a_long_burst_through_kills_never_has_more_in_a_second_than_the_cap(lives: Lives) -> None:
+def test_a_long_burst_through_kills_never_has_more_in_a_second_than_the_cap() -> None:
     """By a running clock, with answers that are late or lost: what is still on its way counts in the second it ends in."""
-    with open_world(CALM, lives, orders_per_second=10) as world:
+    with open_world(CALM, Lives(), orders_per_second=10) as world:
         world.begin()
         for _ in range(3):
             world.desk.faults("orders", delay=3, drop_after=1)
@@ -97,7 +89,7 @@ def test_a_long_burst_through_kills_never_has_more_in_a_second_than_the_cap(live
 
 def test_cancels_and_looks_have_an_allowance_of_their_own() -> None:
     """Twenty cancels at once keep within ten other requests a second."""
-    with Lives(is_slow=True) as lives, open_world(CALM, lives) as world:
+    with open_world(CALM, Lives(is_slow=True)) as world:
         world.begin()
         burst(world, 20)
         world.wait(lambda: len(world.working_at_kite()) == 20, "the resting orders")
@@ -113,7 +105,7 @@ def test_cancels_and_looks_have_an_allowance_of_their_own() -> None:
 def test_a_minutes_orders_count_across_a_kill_also_while_the_book_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is too much for a minute, here a short one, waits for the next."""
     monkeypatch.setattr("bridge.sandbox.kite.limits.PER_MINUTE", MINUTE)
-    with Lives(SHORT_MINUTE.name) as lives, open_world(CALM, lives, orders_per_second=10) as world:
+    with open_world(CALM, Lives(SHORT_MINUTE.name), orders_per_second=10) as world:
         world.begin()
         world.clock.stand()
         world.clock.jump(60.5 - world.clock.now().second - world.clock.now().microsecond / 1e6)
@@ -123,12 +115,12 @@ def test_a_minutes_orders_count_across_a_kill_also_while_the_book_cannot_be_read
             world.clock.jump(1)
         burst(world, 5)
         time.sleep(MEANWHILE_S)
-        assert arrived(world) == MINUTE
+        assert arrived(world) == MINUTE, world.desk.server.do(lambda box: box.limits.show())
         world.desk.faults("reads", _503_before=100_000)
         world.kill()
         world.start()
         time.sleep(MEANWHILE_S)
-        assert arrived(world) == MINUTE
+        assert arrived(world) == MINUTE, world.desk.server.do(lambda box: box.limits.show())
         world.desk.faults("reads", _503_before=0)
         world.clock.jump(60)
         world.wait(lambda: arrived(world) == MINUTE + 5, "the next minute's orders")

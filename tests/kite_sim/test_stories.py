@@ -1,6 +1,5 @@
 """Stories of a few seeds, and that broken bridges are seen; `make kite-sim` tells a thousand."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -52,16 +51,10 @@ MET = {
 LATE = ("sends again blindly", "sends again after a crash")
 
 
-@pytest.fixture(scope="module")
-def lives() -> Iterator[Lives]:
-    with Lives() as lives:
-        yield lives
-
-
 @pytest.mark.slow
-def test_whatever_meets_kite_and_the_bridge_each_order_is_there_once_and_known(lives: Lives) -> None:
+def test_whatever_meets_kite_and_the_bridge_each_order_is_there_once_and_known() -> None:
     """Requests dropped, answers lost, 400 "timed out", HTML 5xx, 429, lagging books, dead sessions, SIGKILL."""
-    broken = {story.plan.seed: story.broken for story in run(range(QUICK), lives, AT_ONCE) if story.broken}
+    broken = {story.plan.seed: story.broken for story in run(range(QUICK), Lives(), AT_ONCE) if story.broken}
     assert broken == {}
 
 
@@ -71,9 +64,8 @@ def test_a_bridge_that_is_broken_on_purpose_is_caught(name: str, monkeypatch: py
     """Else the stories would prove nothing. A whole bridge goes through the same unharmed: see above."""
     monkeypatch.setattr("tests.kite_sim.story.ROUNDS", ROUNDS)
     mutant = next(one for one in MUTANTS if one.name == name)
-    with Lives(name) as lives:
-        found = (tell(_plan(name, number), lives).broken for number in range(TRIES))
-        assert any(broken is not None and broken.startswith(mutant.falls) for broken in found)
+    found = (tell(_plan(name, number), Lives(name)).broken for number in range(TRIES))
+    assert any(broken is not None and broken.startswith(mutant.falls) for broken in found)
 
 
 def _plan(name: str, number: int) -> Plan:

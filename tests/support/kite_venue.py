@@ -2,14 +2,12 @@
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from kiteconnect import KiteConnect
 
 from tests.support.rigs import instruments_csv
-from tests.support.server import clean_env, read_lock
+from tests.support.server import clean_env, launch, read_lock
 from tests.support.waiting import wait_for
 
 
@@ -21,15 +19,11 @@ class KiteVenue:
         self.log = folder / "venue.log"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "instruments.csv").write_text(instruments or instruments_csv())
-        words = [sys.executable, "-m", module, "venue", "--kite", "--data", str(folder / "data"), *options]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                words,
-                cwd=folder,
-                env=clean_env(BRIDGE_INSTRUMENTS=str(folder / "instruments.csv"), **env),
-                stdout=log,
-                stderr=log,
-            )
+        self.log.write_bytes(b"")
+        words = ["venue", "--kite", "--data", str(folder / "data"), *options]
+        self.process = launch(
+            module, words, folder, clean_env(BRIDGE_INSTRUMENTS=str(folder / "instruments.csv"), **env), self.log
+        )
 
     def wait(self) -> "KiteVenue":
         """Until it answers."""

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +14,13 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support.nursery import Forked, nursery, run
 from tests.support.rigs import ROOT, instruments_csv
 from tests.support.samples import SBIN
 from tests.support.waiting import wait_for
 
 WEBHOOK = "/webhook/tradingview"
+Process = subprocess.Popen[bytes] | Forked
 
 
 class ServedVenue:
@@ -30,7 +32,7 @@ class ServedVenue:
         self.log = folder / "venue.log"
         self.options = options
         self.env = env or {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.port = 0
         self.http = httpx.Client()
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,10 +54,7 @@ class ServedVenue:
         """Start, and do not wait."""
         words = ["venue", "--port", str(self.port), "--data", str(self.data), *self.options]
         env = clean_env(BRIDGE_INSTRUMENTS=str(self.folder / "instruments.csv"), **self.env)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", *words], cwd=self.folder, env=env, stdout=log, stderr=log
-            )
+        self.process = launch("bridge", words, self.folder, env, self.log)
 
     def start(self) -> "ServedVenue":
         """Start and wait until it answers."""
@@ -119,7 +118,18 @@ def clean_env(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
-def read_lock(process: "subprocess.Popen[bytes] | None", lock: Path, log: Path) -> dict[str, Any]:
+def launch(
+    module: str, words: Sequence[str], folder: Path, env: Mapping[str, str], log: Path, *, fresh: bool = False
+) -> Process:
+    """`python -m MODULE WORDS`, which writes to `log`; `fresh`: a program started from nothing, and not one of the nursery."""
+    with log.open("ab") as told, open(os.devnull, "rb") as nothing:
+        if fresh or "LD_PRELOAD" in env:  # only a program that is started hears of that
+            return subprocess.Popen([sys.executable, "-m", module, *words], cwd=folder, env=env, stdout=told, stderr=told)
+        streams = (nothing.fileno(), told.fileno(), told.fileno())
+        return nursery().start(module, words, cwd=folder, env=env, streams=streams)
+
+
+def read_lock(process: Process | None, lock: Path, log: Path) -> dict[str, Any]:
     """Where the process listens; empty until it says so."""
     assert process is not None
     assert process.poll() is None, f"it ended: {log.read_text()[-2000:]}"
@@ -149,14 +159,16 @@ class Served:
         config: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
         module: str = "bridge",
+        fresh: bool = False,
     ) -> None:
         self.folder = folder
         self.module = module
+        self.is_fresh = fresh
         self.data = folder / "data"
         self.log = folder / "bridge.log"
         self.config = config or {}
         self.env = env or {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.url = ""
         self.http = httpx.Client()
         self._ids = 0
@@ -176,11 +188,8 @@ class Served:
     def launch(self) -> None:
         """Start, and do not wait."""
         self._write_config()
-        env = clean_env(**self.env)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "serve", "--port", "0"], cwd=self.folder, env=env, stdout=log, stderr=log
-            )
+        words, env = ("serve", "--port", "0"), clean_env(**self.env)
+        self.process = launch(self.module, words, self.folder, env, self.log, fresh=self.is_fresh)
 
     def start(self) -> Self:
         """Start if it does not run, and wait until it answers."""
@@ -309,10 +318,7 @@ class Served:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `bridge …` on the same folder."""
-        return subprocess.run(
-            [sys.executable, "-m", "bridge", *words],
-            cwd=self.folder, env=clean_env(**self.env), capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return run(words, cwd=self.folder, env=clean_env(**self.env))
 
     def check_books(self, book: Callable[..., list[tuple[Any, ...]]] | None = None) -> None:
         """What holds at any moment, checked in the files: one broker order per tag, the same executions and positions on both

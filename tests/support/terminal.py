@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,10 +12,9 @@ from typing import Any
 
 import httpx
 
+from tests.support.nursery import LIMIT_S, Forked, nursery, run
+from tests.support.rigs import ROOT
 from tests.support.waiting import wait_for
-
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class Serving:
     """A bridge that serves: its address, its process, and the way to both its doors."""
 
     url: str
-    process: subprocess.Popen[str]
+    process: Forked
     token: str
 
     def get(self, path: str) -> Any:
@@ -76,33 +73,18 @@ class Terminal:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *words: str, stdin: str = "", **env: str) -> Finished:
-        done = subprocess.run(
-            [sys.executable, "-m", "bridge", *words],
-            cwd=self.folder,
-            env=self._environment(env),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
+        done = run(words, cwd=self.folder, env=self._environment(env), given=stdin)
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
         return Finished(code=done.returncode, out=done.stdout, err=done.stderr)
 
     @contextmanager
-    def start(self, *words: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+    def start(self, *words: str, **env: str) -> Iterator[Forked]:
         """A command that goes on; it is ended with the block at the latest. `errors` has its standard error."""
-        with (
-            (self.folder / "errors.txt").open("a") as errors,
-            subprocess.Popen(
-                [sys.executable, "-m", "bridge", *words],
-                cwd=self.folder,
-                env=self._environment(env),
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            ) as process,
-        ):
+        read, write = os.pipe()
+        with open(os.devnull, "rb") as nothing, (self.folder / "errors.txt").open("ab") as errors, open(write, "wb") as out:
+            streams = (nothing.fileno(), out.fileno(), errors.fileno())
+            process = nursery().start("bridge", words, cwd=self.folder, env=self._environment(env), streams=streams)
+        with open(read) as process.stdout, process:
             try:
                 yield process
             finally:

@@ -12,7 +12,7 @@ import pytest
 from bridge import __version__, cli
 from bridge.core.errors import BridgeError, ConfigError, InvariantError, RefusedError, StoreError
 from bridge.core.reasons import RefusalCode
-from tests.support.terminal import ROOT
+from tests.support.rigs import ROOT
 
 HEAVY = ("alembic", "bridge.bootstrap", "cryptography", "httpx", "pydantic", "sqlalchemy", "starlette", "uvicorn", "yaml")
 COMMANDS = {

@@ -24,10 +24,10 @@ from bridge.settings import load_settings
 from bridge.store.backend import Backend
 from bridge.vault import Vault
 from tests.support.dumps import DumpPlan, make_dump
+from tests.support.rigs import ROOT
 from tests.support.samples import make_alert
 from tests.support.server import ServedVenue
 from tests.support.stores import change, fresh_sqlite, opened
-from tests.support.terminal import ROOT
 
 MONDAY = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)  # 10:30 in India
 RAVI = {"broker": "kite", "api_key": "keyofravi", "api_secret": "secretofravi"}

@@ -11,7 +11,7 @@ from bridge.commands.operator import password
 from bridge.core.errors import ConfigError
 from bridge.settings import load_settings
 from bridge.web.auth import is_password, password_hash
-from tests.support.terminal import ROOT
+from tests.support.rigs import ROOT
 
 PASSWORD = "correct horse battery"
 

@@ -11,7 +11,7 @@ from bridge.commands import demo
 from bridge.commands.story import SCENES, Scene, body_of, headers_of
 from bridge.core.errors import ConfigError
 from bridge.settings import load_settings
-from tests.support.terminal import ROOT
+from tests.support.rigs import ROOT
 
 NOW = datetime(2026, 11, 20, 4, 15, 2, 999_999, tzinfo=UTC)
 
