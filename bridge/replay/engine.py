@@ -221,6 +221,8 @@ class Engine:
     def _stretch(self, track: Track, row: Row) -> None:
         """Carry on how far prices have gone since each entry; the bar that was just judged counts from now on."""
         held = self._ledger.positions.held[ACCOUNT]
+        if not held and not track.extremes:
+            return
         track.extremes = {key: known for key, known in track.extremes.items() if key in held}
         for key in held:
             high, low = self._price(track, row, key.symbol, _HIGH), self._price(track, row, key.symbol, _LOW)
@@ -290,7 +292,9 @@ class Engine:
 
     def _ask(self, track: Track, definition: Definition, asked_at: datetime) -> None:
         holdings = self._holdings(track, definition)
-        held_back = self._columns.held_back(definition, track.group.key.symbols, _day_of(asked_at))
+        held_back: Mapping[str, str] = {}
+        if definition.columns:
+            held_back = self._columns.held_back(definition, track.group.key.symbols, _day_of(asked_at))
         evaluation = track.group.evaluate(definition, holdings, lots=self._lots, held_back=held_back)
         if not evaluation.wishes:
             return

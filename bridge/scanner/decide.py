@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from bridge.core.enums import Action
-from bridge.scanner.definition import Definition, Distance, Exits, SideRules, compared, ranked
+from bridge.scanner.definition import Definition, Distance, Exits, SideRules, compared
 from bridge.scanner.terms import BoolArray, FloatArray, Reading, Term, library
 
 LONG, SHORT = 1, -1
@@ -117,10 +117,9 @@ class Evaluation:
 
     def _ranks(self) -> tuple[FloatArray | None, FloatArray | None]:
         definition = self.definition
-        if definition.score is None:
+        if definition.score is None or definition.rank is None:
             return None, None
-        reading = self._reading
-        return reading.value(definition.score), reading.value(ranked(definition.score, definition.passing))
+        return self._reading.value(definition.score), self._reading.value(definition.rank)
 
     def _decide(self) -> tuple[Wish, ...]:
         exits, keeps = self._leaving()
@@ -185,7 +184,7 @@ class Evaluation:
             rules = self._side(side)
             if rules is None:
                 continue
-            places = np.flatnonzero(self._may_enter(rules))
+            places = self._may_enter(rules).nonzero()[0]
             ordered = self._best_first(places)
             free = self.definition.top - keeps[side] if self.definition.is_ranked else len(self.symbols)
             for place in ordered:

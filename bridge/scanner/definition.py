@@ -18,13 +18,14 @@ size: {quantity: 10}         # or {rupees: 50000}, or {risk: 1000}: rupees betwe
 
 import hashlib
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from functools import lru_cache
+from functools import reduce
 from typing import Any
 
 from bridge.core.bar import Interval
@@ -35,7 +36,6 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 SYMBOL = re.compile(r"[A-Z]{2,6}:\S{1,40}")
 MAX_SYMBOLS = 5_000
 MAX_FILTERS = 20
-MAX_REMEMBERED = 512  # of the terms below, which are asked for at every bar
 _DAILY = re.compile(r"daily@(\d\d):(\d\d)")
 _MINUTES = re.compile(r"(\d{1,3})m")
 _KEYS = frozenset({
@@ -120,7 +120,11 @@ class SideRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A definition as read. `source` is what it was read from, `version` twelve hex digits of its hash."""
+    """A definition as read. `source` is what it was read from, `version` twelve hex digits of its hash.
+
+    `passing` is every filter at once, None when there are none; `rank` that of each symbol that is in, 1 for the best, None
+    where there is no score. Both are asked for at every bar.
+    """
 
     name: str
     strategy: str
@@ -141,16 +145,19 @@ class Definition:
     source: Mapping[str, Any] = field(hash=False)
     version: str = ""
     factors: Factors | None = field(default=None, compare=False, repr=False)
+    passing: Term | None = field(init=False, compare=False, repr=False)
+    rank: Term | None = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        passing = reduce(operator.and_, (term for _name, term in self.filters)) if self.filters else None
+        masks = () if passing is None else (passing,)
+        object.__setattr__(self, "passing", passing)
+        object.__setattr__(self, "rank", None if self.score is None else library.rank(self.score, *masks))
 
     @property
     def is_ranked(self) -> bool:
         """True for a scan: it enters the best of its universe."""
         return self.score is not None
-
-    @property
-    def passing(self) -> Term | None:
-        """Every filter at once; None when there are none."""
-        return _joined(self.filters)
 
     def terms(self) -> tuple[Term, ...]:
         """All that an engine has to compute for it: the rules, and what their comparisons compare, to be explained."""
@@ -161,24 +168,10 @@ class Definition:
             wanted += [rule, *compared(rule)]
         if self.passing is not None:
             wanted.append(self.passing)
-        if self.score is not None:
-            wanted += [self.score, ranked(self.score, self.passing)]
+        if self.score is not None and self.rank is not None:
+            wanted += [self.score, self.rank]
         wanted += [library.atr(each.bars) for each in self.exits.distances if each.atr is not None]
         return tuple(dict.fromkeys(wanted))
-
-
-@lru_cache(maxsize=MAX_REMEMBERED)
-def _joined(filters: tuple[tuple[str, Term], ...]) -> Term | None:
-    found: Term | None = None
-    for _name, term in filters:
-        found = term if found is None else found & term
-    return found
-
-
-@lru_cache(maxsize=MAX_REMEMBERED)
-def ranked(score: Term, passing: Term | None) -> Term:
-    """The rank of each symbol that is in: 1 for the best."""
-    return library.rank(score) if passing is None else library.rank(score, passing)
 
 
 def compared(rule: Term) -> list[Term]:

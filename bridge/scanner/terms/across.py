@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bridge.scanner.terms.bars import FloatArray
+from bridge.scanner.terms.bars import NO_PLACES, FloatArray
 from bridge.scanner.terms.moment import Moment
 from bridge.scanner.terms.term import Term
 
@@ -20,12 +20,12 @@ def _z(_term: Term, among: FloatArray, values: FloatArray) -> FloatArray:
 
 def _rank(_term: Term, among: FloatArray, values: FloatArray) -> FloatArray:
     ordered = np.sort(among)
-    return np.asarray(len(among) - np.searchsorted(ordered, values, side="right") + 1, dtype=np.float64)
+    return np.subtract(len(among) + 1, ordered.searchsorted(values, "right"), dtype=np.float64)
 
 
 def _pct(_term: Term, among: FloatArray, values: FloatArray) -> FloatArray:
     ordered = np.sort(among)
-    return np.asarray(100.0 * np.searchsorted(ordered, values, side="right") / len(among))
+    return np.asarray(100.0 * ordered.searchsorted(values, "right") / len(among))
 
 
 def _top(term: Term, among: FloatArray, values: FloatArray) -> FloatArray:
@@ -49,19 +49,20 @@ def stand(term: Term, x: FloatArray, mask: FloatArray | None, moment: Moment, ou
 
     Who is not counted moves nobody else, and is told where he would stand among those who are.
     """
-    who, others = np.isfinite(x), None
+    who, others = np.isfinite(x), NO_PLACES
     if moment.live is not None:
         who &= moment.live
     if mask is not None:
         who &= mask == 1
     if moment.counted is not None:
-        others = who & ~moment.counted
+        others = (who & ~moment.counted).nonzero()[0]
         who &= moment.counted
     out.fill(np.nan)
-    if who.any():
-        compute, among = ACROSS[term.name], x[who]
-        out[who] = compute(term, among, among)
-        if others is not None:
-            out[others] = compute(term, among, x[others])
+    places = who.nonzero()[0]
+    if len(places):
+        compute, among = ACROSS[term.name], x.take(places)
+        out[places] = compute(term, among, among)
+        if len(others):
+            out[others] = compute(term, among, x.take(others))
     if term.name == "top" and mask is not None:
         out[mask == 0] = 0.0

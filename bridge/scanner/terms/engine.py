@@ -131,10 +131,14 @@ class Engine:
                 return  # as after the step before, which is the usual thing
             moment.ages.fill(0)
         else:
+            older = moment.ages.take(moment.absent) + 1
             moment.present = np.asarray(finite)
             np.copyto(moment.fields, fields, where=finite)
-            moment.ages += 1
-            np.copyto(moment.ages, 0, where=finite)
+            moment.ages.fill(0)
+            moment.ages[moment.absent] = older
+            if not (self._stale_after or self._pads):
+                self._fresh, moment.live = False, moment.present
+                return
         self._mark_live()
 
     def _mark_live(self) -> None:

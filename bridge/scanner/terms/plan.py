@@ -227,7 +227,7 @@ class Plan:
 
     def _back(self, term: Term, out: FloatArray) -> Run:
         ring, x = self._rings[term.inputs[0], False], self._homes[term.inputs[0]]
-        rows = ring.rows(int(term.params[0]))
+        rows, hundred = ring.rows(int(term.params[0])), np.array(100.0)
 
         def lag() -> None:
             np.copyto(out, rows[ring.head])
@@ -238,7 +238,7 @@ class Plan:
         def roc() -> None:
             before = rows[ring.head]
             np.subtract(x, before, out)
-            np.multiply(out, 100.0, out)
+            np.multiply(out, hundred, out)
             np.divide(out, before, out)
 
         return {"lag": lag, "change": change, "roc": roc}[term.name]

@@ -1,6 +1,7 @@
 """EMA and RMA, all of one depth in one array: seeded by the mean of the first values, then one formula for every row."""
 
 from collections.abc import Sequence
+from math import isnan
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Recursion:
 
     def run(self) -> None:
         """One bar."""
-        all_known = self._sure or not np.isnan(np.add.reduce(self._x, None))
+        all_known = self._sure or not isnan(np.add.reduce(self._x, None))
         if self._seeded and all_known:
             if self._moment.present is None:
                 self._advance(self._state)

@@ -19,7 +19,7 @@ def sum_rows(window: FloatArray, out: FloatArray) -> FloatArray:
 
 
 def _sma(term: Term) -> Reduce:
-    n = float(term.params[0])
+    n = np.array(float(term.params[0]))
 
     def reduce(window: FloatArray, out: FloatArray) -> None:
         sum_rows(window, out)
