@@ -4,10 +4,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 960, 74, 16, 12, 26
+RIGHT, TOP, BOTTOM = 16, 12, 26
 MAX_POINTS = 900
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MIN_GAP = 64.0  # between two labels of the time axis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Width:
+    """How wide a drawing is, and where its curves begin, in its own units: CSS pixels at full width."""
+
+    name: str
+    width: int
+    left: int
+
+
+# Text in a scaled drawing scales too, so a phone gets a drawing of its own; the style sheet shows one of the two.
+WIDE, NARROW = Width(name="wide", width=960, left=74), Width(name="narrow", width=350, left=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,21 +45,26 @@ class Curve:
 class Chart:
     """A drawing of `height`; `told` says in words what it shows."""
 
+    name: str
+    width: int
     height: int
+    left: int
     curves: tuple[Curve, ...]
     values: tuple[Label, ...]
     times: tuple[Label, ...]
     told: str
-    width: int = WIDTH
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    bottom: int = 0
+
+    @property
+    def right(self) -> int:
+        """Where the curves end."""
+        return self.width - RIGHT
 
 
 def draw_curves(
     days: Sequence[date],
     lines: Sequence[tuple[str, Sequence[float]]],
     *,
+    size: Width,
     height: int,
     base: float,
     write: Callable[[float], str],
@@ -57,10 +75,10 @@ def draw_curves(
     low, high = min([base, *found]), max([base, *found])
     air = (high - low) * 0.06 or abs(base) * 0.01 or 1.0
     low, high = (low - air if low < base else low), (high + air if high > base else high)
-    inner_w, inner_h = WIDTH - LEFT - RIGHT, height - TOP - BOTTOM
+    inner_w, inner_h = size.width - size.left - RIGHT, height - TOP - BOTTOM
 
     def x(place: int) -> float:
-        return LEFT + inner_w * (place / max(len(days) - 1, 1))
+        return size.left + inner_w * (place / max(len(days) - 1, 1))
 
     def y(value: float) -> float:
         return TOP + inner_h * (high - value) / ((high - low) or 1.0)
@@ -70,12 +88,13 @@ def draw_curves(
         places = range(0, len(values), max(1, -(-len(values) // MAX_POINTS)))
         points = [f"{x(place):.1f} {y(values[place]):.1f}" for place in sorted({*places, len(values) - 1})]
         path = "M" + "L".join(points)
-        area = f"{path}L{x(len(values) - 1):.1f} {y(base):.1f}L{LEFT} {y(base):.1f}Z" if number == 0 else ""
+        area = f"{path}L{x(len(values) - 1):.1f} {y(base):.1f}L{size.left} {y(base):.1f}Z" if number == 0 else ""
         curves.append(Curve(name=name, path=path, area=area))
     values_at = tuple(Label(at=f"{y(v):.1f}", text=write(v), is_base=v == base) for v in _rounds(low, high, base))
     return Chart(
-        height=height, curves=tuple(curves), values=values_at, times=_times(days, x), told=told, bottom=height - BOTTOM
-    )
+        name=size.name, width=size.width, height=height, left=size.left, curves=tuple(curves), values=values_at,
+        times=_times(days, x, size.width - RIGHT - 20), told=told,
+    )  # fmt: skip
 
 
 def _rounds(low: float, high: float, base: float) -> list[float]:
@@ -89,13 +108,13 @@ def _rounds(low: float, high: float, base: float) -> list[float]:
     return [round(base + step * number, 10) for number in range(first, last + 1)]
 
 
-def _times(days: Sequence[date], x: Callable[[int], float]) -> tuple[Label, ...]:
-    """The first day of each month, as far as there is room, with the year where it turns."""
+def _times(days: Sequence[date], x: Callable[[int], float], last: float) -> tuple[Label, ...]:
+    """The first day of each month up to `last`, as far as there is room, with the year where it turns."""
     found: list[Label] = []
     year, last_x = 0, -_MIN_GAP
     for place, day in enumerate(days):
         is_first = place == 0 or (day.year, day.month) != (days[place - 1].year, days[place - 1].month)
-        if not is_first or x(place) - last_x < _MIN_GAP or x(place) > WIDTH - RIGHT - 20:
+        if not is_first or x(place) - last_x < _MIN_GAP or x(place) > last:
             continue
         text = f"{_MONTHS[day.month - 1]} {day.year}" if day.year != year else _MONTHS[day.month - 1]
         year, last_x = day.year, x(place)

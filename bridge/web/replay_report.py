@@ -8,7 +8,7 @@ from typing import Any
 from bridge import __version__
 from bridge.core.clock import IST
 from bridge.settings import resource_dir
-from bridge.web.curves import Chart, draw_curves
+from bridge.web.curves import NARROW, WIDE, Chart, draw_curves
 from bridge.web.text import MINUS, NOTHING, Amount, money, signed
 
 TEMPLATE = "report/replay.html"
@@ -45,8 +45,8 @@ def make_context(report: Mapping[str, Any]) -> dict[str, Any]:
         "stamps": report["stamps"],
         "lead": _lead(report),
         "figures": _figures(report),
-        "equity": _equity_chart(report, days),
-        "drawdown": _drawdown_chart(report, days),
+        "equity": _equity_charts(report, days),
+        "drawdown": _drawdown_charts(report, days),
         "legend": ["the strategy", *(one["name"] for one in report["benchmarks"])],
         "comparison": _comparison(report),
         "months": _months(report["days"], report["cash"]),
@@ -70,17 +70,23 @@ def make_context(report: Mapping[str, Any]) -> dict[str, Any]:
 # -- charts -------------------------------------------------------------------------------------------------------------
 
 
-def _equity_chart(report: Mapping[str, Any], days: Sequence[date]) -> Chart:
+def _equity_charts(report: Mapping[str, Any], days: Sequence[date]) -> list[Chart]:
     lines = [("the strategy", [point["equity"] for point in report["days"]])]
     lines += [(one["name"], one["equity"]) for one in report["benchmarks"]]
     told = f"Equity in rupees at each day's end, from {_short(report['cash'])} to {_short(report['final_equity'])}."
-    return draw_curves(days, lines, height=300, base=report["cash"], write=_short, told=told)
+    return [
+        draw_curves(days, lines, size=size, height=height, base=report["cash"], write=_short, told=told)
+        for size, height in ((WIDE, 300), (NARROW, 230))
+    ]
 
 
-def _drawdown_chart(report: Mapping[str, Any], days: Sequence[date]) -> Chart:
+def _drawdown_charts(report: Mapping[str, Any], days: Sequence[date]) -> list[Chart]:
     under = [point["drawdown"] * 100 for point in report["days"]]
     told = f"How far equity lay below its highest so far; at most {_percent(report['curve']['max_drawdown'])}."
-    return draw_curves(days, [("below the top", under)], height=140, base=0.0, write=_percent_tick, told=told)
+    return [
+        draw_curves(days, [("below the top", under)], size=size, height=140, base=0.0, write=_percent_tick, told=told)
+        for size in (WIDE, NARROW)
+    ]
 
 
 # -- figures ------------------------------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ def test_the_page_is_whole_and_says_its_stamps(outcome):
     assert "made up &lt;b&gt;&amp;" in page
     assert "<script" not in page
     assert re.findall(r'(?:src|href)="[^"]*"|url\(|@import', page) == []
-    assert page.count("<svg") == 2
+    drawings = ("equity wide", "equity narrow", "drawdown wide", "drawdown narrow")
+    assert [page.count(f'<svg class="curve {one}"') for one in drawings] == [1, 1, 1, 1]
     assert f"{len(outcome.days)} trading days" in page
 
 
