@@ -22,7 +22,7 @@ from bridge.endings import order_ending, worst_of
 from bridge.execution.orders import adopt_broker_id, ask_cancel, is_of_another, record, record_fill
 from bridge.halves import by_leg
 from bridge.portfolio.book import book_fill, note_exit
-from bridge.protecting import note_closed, note_entry
+from bridge.protecting import note_closed, note_entry, note_flat
 from bridge.risk.changes import WORKS, describe_terms
 from bridge.risk.overtaking import cancelled_by
 from bridge.store.tx import Tx
@@ -58,8 +58,17 @@ class Following:
         self._accounts = accounts
         self._instrument = instrument
 
-    def apply_report(self, tx: Tx, report: Report, now: datetime) -> None:
-        """Apply one report to the order that carries its tag; what is known already, and orders not ours, change nothing."""
+    def apply_reports(self, tx: Tx, reports: Sequence[Report], now: datetime) -> None:
+        """Apply each to the order that carries its tag; what is known already, and orders not ours, change nothing.
+
+        In which order fills that are told together came about is not always known: what is held counts when all are booked.
+        """
+        for report in reports:
+            self._apply_report(tx, report, now)
+        if any(report.kind is ReportKind.FILL for report in reports):
+            note_flat(tx, now)
+
+    def _apply_report(self, tx: Tx, report: Report, now: datetime) -> None:
         order = tx.find_order(tag=report.tag) if report.tag else None
         if order is None or order.intent.account != report.account:
             return

@@ -525,8 +525,7 @@ class Pipeline:
 
     def apply_reports(self, tx: Tx, reports: Sequence[Report], now: datetime) -> None:
         """Apply what a broker says; repeats and disorder change nothing twice."""
-        for report in reports:
-            self._following.apply_report(tx, report, now)
+        self._following.apply_reports(tx, reports, now)
 
     def give_up(self, tx: Tx, order: Order, message: str, now: datetime) -> None:
         """End an order in doubt of which nobody can say what became of it; its alert ends with it, as failed."""

@@ -28,7 +28,7 @@ from bridge.core.signal import OrderIntent
 from bridge.core.values import evolve
 from bridge.execution.orders import ask_cancel, open_order, queue_order
 from bridge.risk.engine import approve_protection
-from bridge.risk.protective import Step, coverable, next_step, passed_now, resting_order
+from bridge.risk.protective import Step, coverable, next_step, passed_now, resting_order, share_of
 from bridge.risk.usage import key_of
 from bridge.store.store import Store
 from bridge.store.tx import Tx
@@ -134,6 +134,13 @@ def note_closed(tx: Tx, order: Order, now: datetime) -> None:
         _watch(tx, one, why, now)
     else:
         _fail(tx, one, why, now)
+
+
+def note_flat(tx: Tx, now: datetime) -> None:
+    """After fills: who holds nothing more wishes for nothing more, also if he enters anew at once. What rests goes first."""
+    for one in list(tx.ledger.protections.values.values()):
+        if one.status is not ProtectionStatus.RESTING and not share_of(tx.ledger, one):
+            _put(tx, move_protection(one, Kind.FLAT, now))
 
 
 # -- looking after them -------------------------------------------------------------------------------------------------

@@ -70,11 +70,7 @@ class Bench:
         return order
 
     def apply(self, *reports: Report) -> None:
-        def command(tx: Tx) -> None:
-            for report in reports:
-                self.following.apply_report(tx, report, NOON)
-
-        self.write(command)
+        self.write(lambda tx: self.following.apply_reports(tx, reports, NOON))
 
     def order(self, order: Order) -> Order:
         found = self.store.ledger.orders.get(order.cl_ord_id)

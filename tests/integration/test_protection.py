@@ -117,6 +117,21 @@ def test_one_leg_closes_the_position_and_the_other_is_gone(tmp_path: Path, price
     tell(tmp_path, story)
 
 
+def test_an_entry_that_follows_an_exit_at_once_does_not_have_the_stop_of_the_one_before(tmp_path: Path) -> None:
+    """The wish ends with the fill that leaves nothing held, and not with a look a moment later."""
+
+    async def story(rig: Rig) -> None:
+        await enter(rig)
+        await resting(rig, 10)
+        await rig.ended(await rig.accept(action="exit"))
+        assert rig.ledger.protections.values == {}
+        await rig.ended(await rig.accept(action="buy", quantity="4"))
+        await rig.bridge.protector.look()
+        assert (rig.quantity(), rig.ledger.protections.values) == (4, {})
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.parametrize("exit_by", [{"action": "exit"}, {"action": "sell", "quantity": "10"}, {"target": "0"}])
 def test_an_exit_goes_after_the_protection_is_withdrawn(tmp_path: Path, exit_by: dict[str, str]) -> None:
     """Exit, sell and target close what was opened, and never more than that."""

@@ -42,23 +42,27 @@ def check_cover(world: "World", books: Books) -> Iterator[str]:
 
 
 def protected_since(world: "World") -> int | None:
-    """The audit's number of the fill since which the present position is to be protected; None when it is not."""
-    held, since = 0, None
+    """The audit's number of the fill since which the present position is to be protected; None when it is not.
+
+    Of fills that are told together nobody knows which came first: a wish ends with the last of them, if nothing is held then.
+    """
+    held, since, wished_sign, told_at = 0, None, 0, None
     sql = (
-        "SELECT audit.seq, orders.alert_id, orders.side, orders.legs IS NOT NULL, fills.last_qty FROM audit "
+        "SELECT audit.at, audit.seq, orders.alert_id, orders.side, orders.legs IS NOT NULL, fills.last_qty FROM audit "
         "JOIN orders ON orders.cl_ord_id = audit.cl_ord_id "
         "JOIN fills ON fills.exec_id = json_extract(audit.data, '$.exec_id') "
         "WHERE audit.action IN ('order_fill', 'order_late_fill') ORDER BY audit.seq"
     )
-    for seq, alert_id, side, is_protection, qty in world.rows(sql):
-        before, sign = held, 1 if side == "BUY" else -1
-        held += sign * int(qty)
-        if held == 0 or held * before < 0:
+    for at, seq, alert_id, side, is_protection, qty in world.rows(sql):
+        if at != told_at and held * wished_sign <= 0:
             since = None
+        told_at, sign = at, 1 if side == "BUY" else -1
+        held += sign * int(qty)
         fields = world.sent.get(alert_id, {})
-        if not is_protection and held * sign > 0 and since is None and ("stop_loss" in fields or "take_profit" in fields):
-            since = seq
-    return since
+        is_wish = not is_protection and held * sign > 0 and ("stop_loss" in fields or "take_profit" in fields)
+        if is_wish and (since is None or wished_sign != sign):
+            since, wished_sign = seq, sign
+    return since if held * wished_sign > 0 else None
 
 
 def was_told(world: "World", since: int) -> bool:
