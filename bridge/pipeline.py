@@ -386,21 +386,21 @@ class Pipeline:
             tx.put(tx.ledger.waiting, alert.alert_id, alert)
             return
         message = f"cancelled by alert {alert.alert_id}"
+        waiting = withdrawn_by(tx.ledger, alert)
         asked = [ask_cancel(tx, order, now, message) for order in orders]
         for account in signal.accounts if not signal.order else ():  # for those that nobody can ask for yet
             tx.put(tx.ledger.cancels, (account, signal.strategy, signal.symbol), alert)
-        waiting = withdrawn_by(tx.ledger, alert) if not signal.order else []
-        for entry in waiting:
-            self._withdraw_waiting(tx, entry, now, message)
-        self._end(tx, alert.alert_id, cancel_ending(sum(asked) + len(waiting), len(asked) + len(waiting)), now)
+        for other in waiting:
+            self._withdraw_waiting(tx, other, now, message)
+        orders_waiting = sum(other.signal.action is not Action.MODIFY for other in waiting)
+        self._end(tx, alert.alert_id, cancel_ending(sum(asked) + orders_waiting, len(asked) + orders_waiting), now)
         for order in orders:
             self._settle(tx, order.cl_ord_id, now)
 
     def _withdraw_waiting(self, tx: Tx, alert: Alert, now: datetime, message: str) -> None:
-        """End an alert that was cancelled before its order was made; of a reversal only the half that was to open."""
-        told = Ending(
-            disposition=Disposition.DONE, code=Reason.CANCELLED_UNFILLED.value, message=f"No order was sent: {message}."
-        )
+        """End an alert that was cancelled before an order was made or changed; of a reversal only the half that was to open."""
+        what = "Nothing was changed" if alert.signal.action is Action.MODIFY else "No order was sent"
+        told = Ending(disposition=Disposition.DONE, code=Reason.CANCELLED_UNFILLED.value, message=f"{what}: {message}.")
         tx.put(tx.ledger.waiting, alert.alert_id, None)
         if not tx.ledger.orders_of(alert):
             self._end(tx, alert.alert_id, told, now)

@@ -13,7 +13,6 @@ from bridge.core.clock import elapsed
 from bridge.core.decision import Denied
 from bridge.core.enums import Disposition
 from bridge.core.ids import make_cl_ord_id
-from bridge.core.ledger import Ledger
 from bridge.core.order import Order, whole_of
 from bridge.core.reasons import AuditAction, Reason
 from bridge.core.replacement import Replacement, Terms
@@ -22,7 +21,7 @@ from bridge.deciding import Deciding
 from bridge.endings import change_ending, denied_ending, order_ending, tell_intent, worst_of
 from bridge.execution.orders import ask_replace, drop_change
 from bridge.following import after_close
-from bridge.risk.changes import WORKS, describe_terms, find_changeable, intent_left
+from bridge.risk.changes import WORKS, asked_by, describe_terms, find_changeable, intent_left
 from bridge.risk.turns import EXIT_WAIT
 from bridge.risk.wishes import Nothing
 from bridge.store.tx import Tx
@@ -118,12 +117,6 @@ class Replacing:
             return made
         self._hand_over(tx, made, now)
         return None
-
-
-def asked_by(ledger: Ledger, alert: Alert) -> list[Order]:
-    """The orders of which the alert has asked a change that is not settled."""
-    orders = list(ledger.orders.values.values())
-    return [order for order in orders if order.replace is not None and order.replace.alert_id == alert.alert_id]
 
 
 def release(tx: Tx, alert: Alert, now: datetime) -> None:

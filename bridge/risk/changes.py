@@ -31,6 +31,12 @@ def find_changeable(ledger: Ledger, signal: Signal, account: str) -> Order | Not
     return found[0]
 
 
+def asked_by(ledger: Ledger, alert: Alert) -> list[Order]:
+    """The orders of which the alert has asked a change that is not settled."""
+    orders = list(ledger.orders.values.values())
+    return [order for order in orders if order.replace is not None and order.replace.alert_id == alert.alert_id]
+
+
 def _is_meant(order: Order, signal: Signal) -> bool:
     intent = order.intent
     if order.is_protection:

@@ -18,6 +18,7 @@ from bridge.core.order_states import OrderStatus
 from bridge.core.position import PositionKey
 from bridge.core.reasons import Reason
 from bridge.core.signal import Signal
+from bridge.risk.changes import asked_by
 from bridge.risk.wishes import Wait
 
 # Alerts of one bar are apart by milliseconds, and seconds are rare; an exit that nothing precedes is not held up longer.
@@ -89,16 +90,25 @@ def is_stuck(order: Order, now: datetime, after: timedelta = STUCK_AFTER) -> boo
 
 
 def withdrawn_by(ledger: Ledger, cancel: Alert) -> list[Alert]:
-    """Who waits and would have an open order by now had it not had to: entries before `cancel`, and reversals half done."""
+    """Who came before `cancel` and waits: entries and half done reversals, which would have an open order by now had they not
+    had to, and changes that nobody was asked for yet, which could place anew what is cancelled. A cancel of one order ends
+    changes of that one alone.
+    """
     signal = cancel.signal
+
+    def is_meant(other: Signal, alert: Alert) -> bool:
+        if other.action is Action.MODIFY:
+            return signal.order in ("", other.order) and not asked_by(ledger, alert)
+        is_order = other.action in (Action.BUY, Action.SELL) or _has_begun(ledger, alert)
+        return is_order and other.action not in OF_ORDERS and not signal.order
+
     return [
         other
         for other in ledger.waiting.by_symbol.get(signal.symbol, {}).values()
         if other.signal.strategy == signal.strategy
         and _received(other) < _received(cancel)
         and set(other.signal.accounts).issubset(signal.accounts)
-        and other.signal.action not in OF_ORDERS
-        and (other.signal.action in (Action.BUY, Action.SELL) or _has_begun(ledger, other))
+        and is_meant(other.signal, other)
     ]
 
 

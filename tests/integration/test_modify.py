@@ -381,6 +381,27 @@ def test_a_cancel_goes_before_a_change(tmp_path: Path) -> None:
     tell(tmp_path, story, call_timeout_s=1)
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_cancel_ends_a_change_that_still_waits(tmp_path: Path, is_named: bool) -> None:
+    """Where the broker refuses to cancel just now, the change would place anew what was to go."""
+
+    async def story(rig: Rig) -> None:
+        known = await resting(rig)
+        rig.broker.modifies.append(IDLE)
+        await modify(rig, price="805")
+        await until(lambda: rig.broker.modified, "the request")
+        named = {"order": known.cl_ord_id} if is_named else {}
+        waiting = await modify(rig, price="806", **named)
+        rig.broker.cancels.append(REFUSE)
+        cancel = await rig.ended(await rig.accept(action="cancel", price=None, **named))
+        assert (cancel.code, cancel.message[:12]) == ("CANCELS_SENT", "1 open order")
+        ended = await rig.ended(waiting)
+        assert (ended.disposition, ended.code) == ("done", "CANCELLED_UNFILLED")
+        assert ended.message.startswith("Nothing was changed: cancelled by alert")
+
+    tell(tmp_path, story)
+
+
 def test_a_halt_that_cancels_takes_an_order_that_is_being_changed(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         known = await resting(rig)
