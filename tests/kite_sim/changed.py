@@ -58,7 +58,8 @@ def read_wishes(world: "World") -> Mapping[str, list[Wish]]:
     asked: dict[str, list[Wish]] = {}
     for alert_id, name in world.rows("SELECT alert_id, cl_ord_id FROM audit WHERE action = 'order_replace_asked' ORDER BY seq"):
         fields = world.sent.get(alert_id, {})
-        if fields.get("action") == "modify":  # the same is told in the way of the alert that made the order
+        # The same is told in the way of the alert that made the order, which may be one that had another placed anew.
+        if fields.get("action") == "modify" and not name.startswith(f"{alert_id}-"):
             asked.setdefault(name, []).append(Wish(alert_id, codes[alert_id], fields))
     return asked
 
