@@ -96,11 +96,12 @@ def withdrawn_by(ledger: Ledger, cancel: Alert) -> list[Alert]:
     """
     signal = cancel.signal
 
-    def is_meant(other: Signal, alert: Alert) -> bool:
-        if other.action is Action.MODIFY:
-            return signal.order in ("", other.order) and not asked_by(ledger, alert)
-        is_order = other.action in (Action.BUY, Action.SELL) or _has_begun(ledger, alert)
-        return is_order and other.action not in OF_ORDERS and not signal.order
+    def is_meant(other: Alert) -> bool:
+        action = other.signal.action
+        if action is Action.MODIFY:
+            return signal.order in ("", other.signal.order) and not asked_by(ledger, other)
+        is_order = action in (Action.BUY, Action.SELL) or _has_begun(ledger, other)
+        return is_order and action is not Action.CANCEL and not signal.order
 
     return [
         other
@@ -108,7 +109,7 @@ def withdrawn_by(ledger: Ledger, cancel: Alert) -> list[Alert]:
         if other.signal.strategy == signal.strategy
         and _received(other) < _received(cancel)
         and set(other.signal.accounts).issubset(signal.accounts)
-        and is_meant(other.signal, other)
+        and is_meant(other)
     ]
 
 

@@ -4,23 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-RIGHT, TOP, BOTTOM = 16, 12, 26
+from bridge.web.svg import Size
+
 MAX_POINTS = 900
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MIN_GAP = 64.0  # between two labels of the time axis
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Width:
-    """How wide a drawing is, and where its curves begin, in its own units: CSS pixels at full width."""
-
-    name: str
-    width: int
-    left: int
-
-
-# Text in a scaled drawing scales too, so a phone gets a drawing of its own; the style sheet shows one of the two.
-WIDE, NARROW = Width(name="wide", width=960, left=74), Width(name="narrow", width=350, left=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,29 +31,20 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A drawing of `height`; `told` says in words what it shows."""
+    """A drawing; `told` says in words what it shows."""
 
-    name: str
-    width: int
-    height: int
-    left: int
+    size: Size
     curves: tuple[Curve, ...]
     values: tuple[Label, ...]
     times: tuple[Label, ...]
     told: str
-
-    @property
-    def right(self) -> int:
-        """Where the curves end."""
-        return self.width - RIGHT
 
 
 def draw_curves(
     days: Sequence[date],
     lines: Sequence[tuple[str, Sequence[float]]],
     *,
-    size: Width,
-    height: int,
+    size: Size,
     base: float,
     write: Callable[[float], str],
     told: str,
@@ -75,13 +54,13 @@ def draw_curves(
     low, high = min([base, *found]), max([base, *found])
     air = (high - low) * 0.06 or abs(base) * 0.01 or 1.0
     low, high = (low - air if low < base else low), (high + air if high > base else high)
-    inner_w, inner_h = size.width - size.left - RIGHT, height - TOP - BOTTOM
+    inner_w, inner_h = size.width - size.left - size.right, size.height - size.top - size.bottom
 
     def x(place: int) -> float:
         return size.left + inner_w * (place / max(len(days) - 1, 1))
 
     def y(value: float) -> float:
-        return TOP + inner_h * (high - value) / ((high - low) or 1.0)
+        return size.top + inner_h * (high - value) / ((high - low) or 1.0)
 
     curves = []
     for number, (name, values) in enumerate(lines):
@@ -91,10 +70,8 @@ def draw_curves(
         area = f"{path}L{x(len(values) - 1):.1f} {y(base):.1f}L{size.left} {y(base):.1f}Z" if number == 0 else ""
         curves.append(Curve(name=name, path=path, area=area))
     values_at = tuple(Label(at=f"{y(v):.1f}", text=write(v), is_base=v == base) for v in _rounds(low, high, base))
-    return Chart(
-        name=size.name, width=size.width, height=height, left=size.left, curves=tuple(curves), values=values_at,
-        times=_times(days, x, size.width - RIGHT - 20), told=told,
-    )  # fmt: skip
+    times = _times(days, x, size.width - size.right - 20)
+    return Chart(size=size, curves=tuple(curves), values=values_at, times=times, told=told)
 
 
 def _rounds(low: float, high: float, base: float) -> list[float]:

@@ -8,7 +8,8 @@ from typing import Any
 from bridge import __version__
 from bridge.core.clock import IST
 from bridge.settings import resource_dir
-from bridge.web.curves import NARROW, WIDE, Chart, draw_curves
+from bridge.web.curves import Chart, draw_curves
+from bridge.web.svg import Size
 from bridge.web.text import MINUS, NOTHING, Amount, money, signed
 
 TEMPLATE = "report/replay.html"
@@ -70,13 +71,20 @@ def make_context(report: Mapping[str, Any]) -> dict[str, Any]:
 # -- charts -------------------------------------------------------------------------------------------------------------
 
 
+def _wide(height: int) -> Size:
+    return Size(name="wide", width=960, height=height, left=74, right=16, bottom=26)
+
+
+def _narrow(height: int) -> Size:
+    return Size(name="narrow", width=350, height=height, left=60, right=16, bottom=26)
+
+
 def _equity_charts(report: Mapping[str, Any], days: Sequence[date]) -> list[Chart]:
     lines = [("the strategy", [point["equity"] for point in report["days"]])]
     lines += [(one["name"], one["equity"]) for one in report["benchmarks"]]
     told = f"Equity in rupees at each day's end, from {_short(report['cash'])} to {_short(report['final_equity'])}."
     return [
-        draw_curves(days, lines, size=size, height=height, base=report["cash"], write=_short, told=told)
-        for size, height in ((WIDE, 300), (NARROW, 230))
+        draw_curves(days, lines, size=size, base=report["cash"], write=_short, told=told) for size in (_wide(300), _narrow(230))
     ]
 
 
@@ -84,8 +92,8 @@ def _drawdown_charts(report: Mapping[str, Any], days: Sequence[date]) -> list[Ch
     under = [point["drawdown"] * 100 for point in report["days"]]
     told = f"How far equity lay below its highest so far; at most {_percent(report['curve']['max_drawdown'])}."
     return [
-        draw_curves(days, [("below the top", under)], size=size, height=140, base=0.0, write=_percent_tick, told=told)
-        for size in (WIDE, NARROW)
+        draw_curves(days, [("below the top", under)], size=size, base=0.0, write=_percent_tick, told=told)
+        for size in (_wide(140), _narrow(140))
     ]
 
 

@@ -1,7 +1,6 @@
 """Bridges as processes of their own, and the clock that they share with whoever moves it."""
 
 import mmap
-import os
 import struct
 import time
 from dataclasses import dataclass
@@ -72,6 +71,5 @@ class Lives:
     def start(self, folder: Path) -> Forked:
         """A new bridge on this folder."""
         words = (str(folder), self.mutant, "slow" * self.is_slow)
-        with (folder / LOG).open("ab") as log, open(os.devnull, "rb") as nothing:
-            streams = (nothing.fileno(), log.fileno(), log.fileno())
-            return nursery(*_MODULES).start("tests.kite_sim.alive", words, cwd=folder, env=clean_env(), streams=streams)
+        with (folder / LOG).open("ab") as log:
+            return nursery(*_MODULES).start("tests.kite_sim.alive", words, cwd=folder, env=clean_env(), out=log, errors=log)

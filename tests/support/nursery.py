@@ -48,15 +48,15 @@ class Nursery:
             self._process = subprocess.Popen(words, cwd=_ROOT, env=env, pass_fds=[theirs.fileno()])
 
     def start(
-        self, module: str, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], streams: Sequence[int] = ()
-    ) -> "Forked":
-        """`python -m MODULE WORDS`; `streams` are descriptors for standard input, output and error, in this order."""
-        with open(os.devnull, "r+b") as nowhere:
-            given = [*streams, *[nowhere.fileno()] * (3 - len(streams))]
-            ours, theirs = socket.socketpair()
-            with theirs, self._lock:
-                asked = json.dumps([module, *words, str(cwd), dict(env)]).encode()
-                socket.send_fds(self._ours, [asked], [theirs.fileno(), *given])
+        self, module: str, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], out: IO[Any], errors: IO[Any],
+        given: IO[Any] | None = None,
+    ) -> "Forked":  # fmt: skip
+        """`python -m MODULE WORDS` with these files as standard output, error and input, which is empty when there is none."""
+        ours, theirs = socket.socketpair()
+        with theirs, open(os.devnull, "rb") as nothing, self._lock:
+            asked = json.dumps([module, *words, str(cwd), dict(env)]).encode()
+            streams = [file.fileno() for file in (given or nothing, out, errors)]
+            socket.send_fds(self._ours, [asked], [theirs.fileno(), *streams])
         return Forked(ours)
 
 
@@ -127,8 +127,7 @@ def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str], given: str =
     with TemporaryFile("w+") as stdin, TemporaryFile("w+") as out, TemporaryFile("w+") as errors:
         stdin.write(given)
         stdin.seek(0)
-        streams = (stdin.fileno(), out.fileno(), errors.fileno())
-        process = nursery().start("bridge", words, cwd=cwd, env=env, streams=streams)
+        process = nursery().start("bridge", words, cwd=cwd, env=env, out=out, errors=errors, given=stdin)
         try:
             code = process.wait(LIMIT_S)
         finally:

@@ -122,11 +122,10 @@ def launch(
     module: str, words: Sequence[str], folder: Path, env: Mapping[str, str], log: Path, *, fresh: bool = False
 ) -> Process:
     """`python -m MODULE WORDS`, which writes to `log`; `fresh`: a program started from nothing, and not one of the nursery."""
-    with log.open("ab") as told, open(os.devnull, "rb") as nothing:
+    with log.open("ab") as told:
         if fresh or "LD_PRELOAD" in env:  # only a program that is started hears of that
             return subprocess.Popen([sys.executable, "-m", module, *words], cwd=folder, env=env, stdout=told, stderr=told)
-        streams = (nothing.fileno(), told.fileno(), told.fileno())
-        return nursery().start(module, words, cwd=folder, env=env, streams=streams)
+        return nursery().start(module, words, cwd=folder, env=env, out=told, errors=told)
 
 
 def read_lock(process: Process | None, lock: Path, log: Path) -> dict[str, Any]:

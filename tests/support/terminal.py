@@ -81,9 +81,8 @@ class Terminal:
     def start(self, *words: str, **env: str) -> Iterator[Forked]:
         """A command that goes on; it is ended with the block at the latest. `errors` has its standard error."""
         read, write = os.pipe()
-        with open(os.devnull, "rb") as nothing, (self.folder / "errors.txt").open("ab") as errors, open(write, "wb") as out:
-            streams = (nothing.fileno(), out.fileno(), errors.fileno())
-            process = nursery().start("bridge", words, cwd=self.folder, env=self._environment(env), streams=streams)
+        with (self.folder / "errors.txt").open("ab") as errors, open(write, "wb") as out:
+            process = nursery().start("bridge", words, cwd=self.folder, env=self._environment(env), out=out, errors=errors)
         with open(read) as process.stdout, process:
             try:
                 yield process
