@@ -159,7 +159,8 @@ def _atr_of(program: Program, symbol: str) -> Callable[[int], float]:
 def notes_of(evaluation: Evaluation, wish: Wish) -> dict[str, str]:
     """What the alert's page tells of a wish: the bar, and each rule with the numbers that it compared."""
     line = evaluation.line(evaluation.symbols.index(wish.symbol))
-    told = {"bar closed at": evaluation.at.isoformat()}
+    day = evaluation.day
+    told = {"bar closed at": evaluation.at.isoformat()} if day is None else {"bar of": day.isoformat()}
     for check in line.checks:
         numbers = ", ".join(f"{name} = {value:.6g}" for name, value in check.values)
         told[check.name] = f"{check.rule}: {'unknown' if check.passed is None else 'yes' if check.passed else 'no'} ({numbers})"

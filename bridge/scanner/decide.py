@@ -6,12 +6,14 @@ since when. So a restart decides what it would have decided, and a replay decide
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 
 import numpy as np
 
+from bridge.core.bar import Interval
+from bridge.core.clock import IST
 from bridge.core.enums import Action
 from bridge.scanner.definition import Definition, Distance, Exits, SideRules, compared
 from bridge.scanner.terms import BoolArray, FloatArray, Reading, Term, library
@@ -112,6 +114,13 @@ class Evaluation:
         self._score, self._rank = self._ranks()
         self._verdicts: dict[int, tuple[Verdict, str, int]] = {}
         self.wishes: tuple[Wish, ...] = self._decide()
+
+    @property
+    def day(self) -> date | None:
+        """The day of a daily bar, else None; `at` is as late as the midnight after it, when no more of it can come."""
+        if self.definition.interval is not Interval.DAY:
+            return None
+        return (self.at - timedelta(microseconds=1)).astimezone(IST).date()
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 

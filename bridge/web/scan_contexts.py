@@ -207,7 +207,7 @@ def make_card(view: DefinitionView, evaluation: "Evaluation | None", now: dateti
         accounts=", ".join(view.accounts) or "no account",
         approval=approval_of(view, now),
         is_approved=record.is_approved,
-        seen_at=short_time(evaluation.at, now) if evaluation else NOTHING,
+        seen_at=_bar_of(evaluation, now) if evaluation else NOTHING,
         tally=tally(evaluation),
         message="" if evaluation else (NOT_ASKED if record.enabled else NOT_ENABLED),
         trouble=f"{waits_for[:1].upper()}{waits_for[1:]}" if record.enabled else "",
@@ -223,6 +223,13 @@ def approval_of(view: DefinitionView, now: datetime) -> str:
     if record.approved_version:
         return f"Not approved: what was approved is {record.approved_version}"
     return "Not approved for live accounts"
+
+
+def _bar_of(evaluation: "Evaluation", now: datetime | None = None) -> str:
+    """The latest bar: a day's by its date, another by its close, which is told in short where `now` is given."""
+    if evaluation.day is not None:
+        return f"{evaluation.day:%-d %b %Y}"
+    return day_minute(evaluation.at) if now is None else short_time(evaluation.at, now)
 
 
 def tally(evaluation: "Evaluation | None") -> str:
@@ -300,7 +307,7 @@ def make_table(view: DefinitionView, evaluation: "Evaluation | None", narrowing:
     checks = lines[0].checks if lines else ()
     first = (page - 1) * PER_PAGE + 1
     return ScanTable(
-        seen_at=day_minute(evaluation.at),
+        seen_at=_bar_of(evaluation),
         message="" if lines else "No symbol is asked for.",
         is_ranked=evaluation.definition.is_ranked,
         rules=tuple(RuleHead(name=check.name, rule=as_written(evaluation.definition, check)) for check in checks),
@@ -361,7 +368,7 @@ def make_symbol(evaluation: "Evaluation", line: "Line", alerts: Sequence[AlertVi
         symbol=line.symbol,
         verdict=VERDICTS[line.verdict.value],
         why=line.why,
-        seen_at=day_minute(evaluation.at),
+        seen_at=_bar_of(evaluation),
         rank=NOTHING if line.rank is None else str(line.rank),
         score=exact(line.score),
         close=price_text(line.close),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.recorded_days import SYMBOLS, Plot, Wished, day_settings, live, replayed, store_days_before
+from tests.support.recorded_days import SYMBOLS, Plot, Wished, day_settings, live, replayed, store_day_bars, store_days_before
 
 SCAN: dict[str, Any] = {
     "name": "scan", "strategy": "scan", "universe": list(SYMBOLS), "interval": "1m",
@@ -24,7 +24,15 @@ QUARTERS: dict[str, Any] = {
     "name": "quarters", "strategy": "quarters", "universe": list(SYMBOLS), "interval": "5m", "cadence": "15m",
     "score": "roc(close, 1)", "top": 2, "keep": 2, "size": {"quantity": 3},
 }  # fmt: skip
-ALL = (SCAN, BOTH_WAYS, QUARTERS)
+DAILY: dict[str, Any] = {
+    "name": "daily", "strategy": "daily", "universe": list(SYMBOLS), "interval": "1d", "cadence": "daily@09:35",
+    "filters": {"trend": "close > sma(close, 2) * 0.9"}, "score": "roc(close, 1)", "top": 2, "keep": 2, "size": {"quantity": 5},
+}  # fmt: skip
+DAWN: dict[str, Any] = {
+    "name": "dawn", "strategy": "dawn", "universe": list(SYMBOLS), "interval": "1d", "cadence": "pre-open",
+    "long": {"enter": "close > open"}, "short": {"enter": "close < open"}, "size": {"quantity": 5},
+}  # fmt: skip
+ALL = (SCAN, BOTH_WAYS, QUARTERS, DAILY, DAWN)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -44,7 +52,9 @@ def both_days(folder: Path, plot: Plot, definitions: Sequence[dict[str, Any]]) -
     """The day lived, and the same replayed."""
     made = day_settings(folder, definitions)
     prices = store_days_before(made, plot.seed)
+    store_day_bars(made)
     lived = live(made, plot, definitions, prices)
+    store_day_bars(made)
     return by_bar(lived), by_bar([wish for one in definitions for wish in replayed(made, one)])
 
 
@@ -74,7 +84,7 @@ def test_a_recorded_day_with_a_kill_and_a_gap_has_wishes_of_every_definition(tmp
     plot = Plot(seed=3, busy=0.8, silent=0.1, killed_s=1200.5, down_s=90, away_s=700, gap_s=70)
     lived, again = both_days(tmp_path, plot, ALL)
     assert lived == again
-    assert {wish[0] for wish in lived} == {"scan", "both", "quarters"}
+    assert {wish[0] for wish in lived} == {"scan", "both", "quarters", "daily", "dawn"}
 
 
 ONCE = {"enter": "bars_seen() == 755"}

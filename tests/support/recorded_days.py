@@ -17,9 +17,9 @@ from bridge.core.clock import IST
 from bridge.core.enums import Source
 from bridge.core.market import Tick
 from bridge.core.reasons import AuditAction
-from bridge.market.bars.store import BarStore
+from bridge.market.bars.store import BarStore, Part
 from bridge.market.bars.synthetic import Plan as MarketPlan
-from bridge.market.bars.synthetic import make_parts
+from bridge.market.bars.synthetic import combine, make_parts
 from bridge.market.lists import open_newest
 from bridge.replay.bridge import ReplayBackend
 from bridge.replay.history import History
@@ -98,6 +98,14 @@ def store_days_before(settings: Settings, seed: int, days: Sequence[date] = BEFO
     parts = list(make_parts(MarketPlan(seed=seed, symbols=SYMBOLS, days=tuple(days))))
     BarStore(settings.bars_file()).merge(Interval.MINUTE, parts)
     return {part.symbol: float(part.series.close[-1]) for part in parts}
+
+
+def store_day_bars(settings: Settings) -> None:
+    """The daily bars of all the minutes that are stored, as a broker tells them of a day that is over."""
+    store = BarStore(settings.bars_file())
+    for symbol in SYMBOLS:
+        minutes = store.series(Interval.MINUTE, symbol, BEFORE[0], DAY)
+        store.merge(Interval.DAY, [Part(symbol=symbol, series=combine(Interval.DAY, minutes))])
 
 
 def make_ticks(plot: Plot, prices: dict[str, float], tokens: dict[str, int]) -> list[Tick]:
@@ -197,11 +205,24 @@ def wish_of(alert: Alert) -> Wished:
     told = notes.get("bar closed at")
     at = datetime.fromisoformat(told) if told else alert.signal.signal_at.replace(second=0, microsecond=0) + MINUTE
     name, why = notes["definition"], notes["why"].partition(";")[0]
-    return name, clock_time(at), alert.signal.symbol, alert.signal.action.value, why, notes.get("rank"), notes.get("score")
+    return (
+        name,
+        notes.get("bar of") or clock_time(at),
+        alert.signal.symbol,
+        alert.signal.action.value,
+        why,
+        notes.get("rank"),
+        notes.get("score"),
+    )
 
 
 def clock_time(at: datetime) -> str:
     return at.astimezone(IST).strftime("%H:%M")
+
+
+def bar_of(closed_at: datetime, interval: Interval) -> str:
+    """What a bar is called in a wish: a daily one by its day."""
+    return clock_time(closed_at) if interval is not Interval.DAY else closed_at.astimezone(IST).date().isoformat()
 
 
 def replayed(settings: Settings, definition: dict[str, Any], begin: date = DAY) -> list[Wished]:
@@ -216,7 +237,7 @@ def replayed(settings: Settings, definition: dict[str, Any], begin: date = DAY) 
     assert outcome.faults == ()
     return [
         (
-            one.definition, clock_time(one.bar_closed_at), one.wish.symbol, one.wish.action.value, one.wish.why,
+            one.definition, bar_of(one.bar_closed_at, read.interval), one.wish.symbol, one.wish.action.value, one.wish.why,
             None if one.wish.rank is None else str(one.wish.rank),
             None if one.wish.score is None else f"{one.wish.score:.6g}",
         )
