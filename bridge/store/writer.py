@@ -281,7 +281,7 @@ class Writer:
             self._roll_back(sure=not committing or self._backend.is_surely_undone(error))
             raise self._name_fault(error) from error
         if tx.has_written:  # an empty commit needs no room, and proves nothing
-            self.trouble, self._failed_looks = "", 0
+            self.trouble, self._failed_looks, self._next_look = "", 0, 0.0
         self.ledger.forget_closed()
         return [*tx.events, *(Changed(what=what) for what in sorted(tx.touched))]
 

@@ -13,7 +13,7 @@ from bridge.store.audit import verify_chain
 from bridge.store.backend import Backend
 from bridge.store.store import Store
 from bridge.store.tx import Tx
-from tests.support.clocks import NOON, StillClock
+from tests.support.clocks import NOON, StandingDay, StillClock
 from tests.support.pictures import picture_of
 from tests.support.plays import play
 from tests.support.postgres import PostgresBox
@@ -73,7 +73,7 @@ def test_a_cut_session_costs_a_refusal_and_is_taken_up_again(postgres_box: Postg
     """The server ends our session: the next group is refused, nothing is lost or doubled, and work goes on."""
 
     async def story() -> None:
-        async with opened(postgres_url) as store:
+        async with opened(postgres_url, StandingDay()) as store:
             assert await attempt(store, 1)
             before = picture_of(store.ledger)
             postgres_box.end_sessions(postgres_url)
@@ -91,7 +91,7 @@ def test_sessions_cut_in_the_middle_of_load_lose_nothing_acknowledged(postgres_b
     """Whatever was told as written is there; whatever was refused can be sent again; the chain stays whole."""
 
     async def story() -> None:
-        async with opened(postgres_url) as store:
+        async with opened(postgres_url, StandingDay()) as store:
             written: set[str] = set()
 
             async def load(start: int) -> None:

@@ -22,7 +22,7 @@ from bridge.core.reasons import AuditAction
 from bridge.store.audit import verify_chain
 from bridge.store.store import Store
 from bridge.store.tx import Tx
-from bridge.store.writer import SMALL_GROUP, WriterMode
+from bridge.store.writer import LONGEST_REST_S, SMALL_GROUP, WriterMode
 from tests.support.clocks import NOON, RunningClock, StillClock
 from tests.support.pictures import picture_of
 from tests.support.plays import play
@@ -878,5 +878,29 @@ def test_a_server_never_stalls_the_loop(postgres_url: str) -> None:
         async with opened(postgres_url, mode="auto") as store:
             for _ in range(3):
                 assert await store.write(lambda _tx: threading.get_ident()) != threading.get_ident()
+
+    play(story)
+
+
+def test_a_database_that_was_back_and_is_lost_again_is_looked_for_at_once(sqlite_url: str) -> None:
+    """How long it was away before says nothing of this time."""
+
+    async def story() -> None:
+        clock = StillClock()
+        async with opened(sqlite_url, clock) as store:
+            writer: Any = store.writer
+            raw, writer._backend.raw = writer._backend.raw, is_away
+            writer._stale = True
+            for _ in range(3):
+                with pytest.raises(StoreError, match="cannot be reached"):
+                    await store.write(take(1))
+                clock.move(seconds=LONGEST_REST_S)
+            writer._backend.raw = raw
+            await store.write(take(1))
+            writer._stale = True
+            await store.write(take(2))
+
+    def is_away() -> Any:
+        raise sqlite3.OperationalError("unable to open database file")
 
     play(story)

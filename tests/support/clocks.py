@@ -22,6 +22,13 @@ class StillClock:
         self.at += timedelta(**by)
 
 
+class StandingDay(StillClock):
+    """A day that stands, on which what is waited for passes."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
 class RunningClock:
     """The machine's clock, with `ahead` added: waits are real, long ones are jumped over."""
 
