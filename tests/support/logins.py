@@ -10,6 +10,7 @@ from bridge.sandbox.kite.box import API_KEY, API_SECRET
 from bridge.settings import Settings
 from bridge.store.store import Store
 from bridge.vault import Vault
+from tests.support.calendars import present_calendar
 from tests.support.kite import Desk
 from tests.support.web import make_settings
 
@@ -33,4 +34,5 @@ def login_settings(folder: Path, desk: Desk | None = None, **changes: Any) -> Se
         "updates": "poll",
     }  # fmt: skip
     accounts = {ACCOUNT: {**ravi, **changes}, "paper": {"broker": "paper", "session": "always"}}
-    return make_settings(folder, accounts=accounts, strategies={"demo": {"accounts": ["paper"]}})
+    strategies = {"demo": {"accounts": ["paper"]}}
+    return make_settings(folder, accounts=accounts, strategies=strategies, calendar=present_calendar())

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.calendars import present_calendar
 from tests.support.nursery import LIMIT_S, Forked, nursery, run
 from tests.support.rigs import ROOT
 from tests.support.waiting import wait_for
@@ -108,5 +109,6 @@ class Terminal:
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
-        ours = {"PYTHONPATH": str(ROOT), "BRIDGE_INSTRUMENTS": str(ROOT / "config" / "instruments.csv")}
+        files = {"BRIDGE_INSTRUMENTS": ROOT / "config" / "instruments.csv", "BRIDGE_CALENDAR": present_calendar()}
+        ours = {"PYTHONPATH": str(ROOT), **{name: str(file) for name, file in files.items()}}
         return {**kept, **ours, **self.env, **more}
