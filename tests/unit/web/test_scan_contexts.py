@@ -3,15 +3,18 @@
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.bar import Interval
 from bridge.core.definition import DefinitionRecord, Deployment
 from bridge.definitions import DefinitionView
-from bridge.web.scan_contexts import Narrowing, exact, make_asks, make_card, number, read_narrowing
+from bridge.web.scan_contexts import Narrowing, exact, make_asks, make_card, make_symbol, make_table, number, read_narrowing
+from tests.support.scans import MOMENTUM, SYMBOLS, evaluate, store_bars
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 RECORD = DefinitionRecord(name="cross", version="0123456789ab", strategy="demo", updated_at=NOW)
@@ -60,6 +63,25 @@ def test_a_card_tells_what_keeps_an_enabled_one_from_its_bars() -> None:
     """As a sentence; one that is disabled waits for nothing."""
     assert make_card(view(replace(RECORD, enabled=True)), None, NOW, "no bars of NSE:SBIN").trouble == "No bars of NSE:SBIN"
     assert make_card(view(RECORD), None, NOW, "no bars of NSE:SBIN").trouble == ""
+
+
+@pytest.mark.parametrize(
+    ("interval", "at", "short", "full"),
+    [
+        ("15m", NOW, "15:30:00", "20 Nov 2026, 15:30 IST"),
+        ("1d", NOW, "20 Nov 2026", "20 Nov 2026"),
+        ("1d", NOW.replace(hour=18, minute=30), "20 Nov 2026", "20 Nov 2026"),
+    ],
+)
+def test_a_daily_bar_is_told_by_its_day(tmp_path: Path, interval: str, at: datetime, short: str, full: str) -> None:
+    """Live it is over at the midnight after it, which is no day that anybody would look for."""
+    bars = store_bars(tmp_path / "bars", SYMBOLS, Interval(interval))
+    seen = evaluate({**MOMENTUM, "interval": interval, "filters": {}, "score": "close"}, bars)
+    seen.at = at
+    shown = view(replace(RECORD, enabled=True))
+    assert make_card(shown, seen, NOW).seen_at == short
+    assert make_table(shown, seen, Narrowing()).seen_at == full
+    assert make_symbol(seen, seen.line(0), [], NOW).seen_at == full
 
 
 @pytest.mark.parametrize(
