@@ -1,9 +1,11 @@
 """Bar: what was traded of an instrument in one interval of time; a bar counts once its interval is over."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+
+from bridge.core.clock import IST
 
 
 class Interval(StrEnum):
@@ -27,6 +29,11 @@ class Interval(StrEnum):
     def seconds(self) -> int:
         """The same in seconds."""
         return int(self.length.total_seconds())
+
+
+def day_of_bar(closed_at: datetime) -> date:
+    """The day in India of a daily bar, which is over at its session's close or, live, at the midnight after it."""
+    return (closed_at - timedelta(microseconds=1)).astimezone(IST).date()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

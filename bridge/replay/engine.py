@@ -23,7 +23,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import count
 
-from bridge.core.bar import Interval
+from bridge.core.bar import Interval, day_of_bar
 from bridge.core.clock import market_day
 from bridge.core.enums import Action, Product, Source
 from bridge.core.market import Mark
@@ -287,7 +287,7 @@ class Engine:
             return
         track.pending = []  # a day later they are of a day before
         for definition in track.group.definitions:
-            if due_on(definition, row.opened_at, _day_of(last)) is not None:
+            if due_on(definition, row.opened_at, day_of_bar(last)) is not None:
                 self._ask(track, definition, row.opened_at)
 
     def _ask(self, track: Track, definition: Definition, asked_at: datetime) -> None:

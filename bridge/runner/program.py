@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from bridge.core.bar import Interval
+from bridge.core.bar import Interval, day_of_bar
 from bridge.core.clock import from_us
 from bridge.core.ledger import Ledger
 from bridge.market.bars.doctor import Doctor
@@ -189,7 +189,7 @@ class Program:
         if self._due.get(f"{definition.name} {definition.version}") == today or now >= hours[1]:
             return False
         assert self.group.closed_at is not None
-        due = due_on(definition, hours[0], day_of(self.group.closed_at - timedelta(days=1)))
+        due = due_on(definition, hours[0], day_of_bar(self.group.closed_at))
         return due is not None and now >= due + OPENING_GRACE and due > member.since
 
     def note_asked(self, definition: Definition, now: datetime) -> None:

@@ -6,14 +6,13 @@ since when. So a restart decides what it would have decided, and a replay decide
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 
 import numpy as np
 
-from bridge.core.bar import Interval
-from bridge.core.clock import IST
+from bridge.core.bar import Interval, day_of_bar
 from bridge.core.enums import Action
 from bridge.scanner.definition import Definition, Distance, Exits, SideRules, compared
 from bridge.scanner.terms import BoolArray, FloatArray, Reading, Term, library
@@ -117,10 +116,8 @@ class Evaluation:
 
     @property
     def day(self) -> date | None:
-        """The day of a daily bar, else None; `at` is as late as the midnight after it, when no more of it can come."""
-        if self.definition.interval is not Interval.DAY:
-            return None
-        return (self.at - timedelta(microseconds=1)).astimezone(IST).date()
+        """The day of a daily bar, else None."""
+        return day_of_bar(self.at) if self.definition.interval is Interval.DAY else None
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
