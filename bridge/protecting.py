@@ -28,7 +28,7 @@ from bridge.core.signal import OrderIntent
 from bridge.core.values import evolve
 from bridge.execution.orders import ask_cancel, open_order, queue_order
 from bridge.risk.engine import approve_protection
-from bridge.risk.protective import Step, coverable, next_step, passed_now, resting_order, share_of
+from bridge.risk.protective import Step, coverable, next_step, passed_now, resting_order
 from bridge.risk.usage import key_of
 from bridge.store.store import Store
 from bridge.store.tx import Tx
@@ -139,7 +139,7 @@ def note_closed(tx: Tx, order: Order, now: datetime) -> None:
 def note_flat(tx: Tx, now: datetime) -> None:
     """After fills: who holds nothing more wishes for nothing more, also if he enters anew at once. What rests goes first."""
     for one in list(tx.ledger.protections.values.values()):
-        if one.status is not ProtectionStatus.RESTING and not share_of(tx.ledger, one):
+        if next_step(tx.ledger, one, now) is Step.FINISH:
             _put(tx, move_protection(one, Kind.FLAT, now))
 
 

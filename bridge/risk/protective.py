@@ -44,7 +44,7 @@ def next_step(ledger: Ledger, one: Protection, now: datetime) -> Step:
         return _step_of_order(ledger, one, order, quantity, now)
     if one.status is ProtectionStatus.RESTING:
         return Step.LOST  # its end is always noted in the commit that ends the order
-    if not share_of(ledger, one):
+    if not _share(ledger, one):
         return Step.FINISH
     if one.status is ProtectionStatus.WATCHED and passed_now(ledger, one):
         return Step.CLOSE
@@ -100,7 +100,7 @@ def coverable(ledger: Ledger, one: Protection) -> Decimal:
     """Units that may rest: the strategy's share, of what the broker holds less what other orders close."""
     own = resting_order(ledger, one)
     room = -_reach_without(ledger, one, own) - _missing(ledger, one)
-    return max(ZERO, min(share_of(ledger, one), room))
+    return max(ZERO, min(_share(ledger, one), room))
 
 
 def _reach_without(ledger: Ledger, one: Protection, own: Order | None) -> Decimal:
@@ -111,7 +111,7 @@ def _reach_without(ledger: Ledger, one: Protection, own: Order | None) -> Decima
     return sells - leaves - held if one.side is Side.BUY else held + buys - leaves
 
 
-def share_of(ledger: Ledger, one: Protection) -> Decimal:
+def _share(ledger: Ledger, one: Protection) -> Decimal:
     """Units that the strategy holds on the protected side; zero when none, or when the whole position is on the other side."""
     position = ledger.positions.values.get(one.key)
     if position is None or position.quantity * one.side.sign <= 0:
