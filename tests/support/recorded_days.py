@@ -12,7 +12,7 @@ import numpy as np
 
 from bridge.bootstrap import Bridge
 from bridge.core.alert import Alert
-from bridge.core.bar import Interval
+from bridge.core.bar import Interval, day_of_bar
 from bridge.core.clock import IST
 from bridge.core.enums import Source
 from bridge.core.market import Tick
@@ -103,9 +103,8 @@ def store_days_before(settings: Settings, seed: int, days: Sequence[date] = BEFO
 def store_day_bars(settings: Settings) -> None:
     """The daily bars of all the minutes that are stored, as a broker tells them of a day that is over."""
     store = BarStore(settings.bars_file())
-    for symbol in SYMBOLS:
-        minutes = store.series(Interval.MINUTE, symbol, BEFORE[0], DAY)
-        store.merge(Interval.DAY, [Part(symbol=symbol, series=combine(Interval.DAY, minutes))])
+    minutes = {symbol: store.series(Interval.MINUTE, symbol, BEFORE[0], DAY) for symbol in SYMBOLS}
+    store.merge(Interval.DAY, [Part(symbol=name, series=combine(Interval.DAY, each)) for name, each in minutes.items()])
 
 
 def make_ticks(plot: Plot, prices: dict[str, float], tokens: dict[str, int]) -> list[Tick]:
@@ -205,15 +204,8 @@ def wish_of(alert: Alert) -> Wished:
     told = notes.get("bar closed at")
     at = datetime.fromisoformat(told) if told else alert.signal.signal_at.replace(second=0, microsecond=0) + MINUTE
     name, why = notes["definition"], notes["why"].partition(";")[0]
-    return (
-        name,
-        notes.get("bar of") or clock_time(at),
-        alert.signal.symbol,
-        alert.signal.action.value,
-        why,
-        notes.get("rank"),
-        notes.get("score"),
-    )
+    bar = notes.get("bar of") or clock_time(at)
+    return name, bar, alert.signal.symbol, alert.signal.action.value, why, notes.get("rank"), notes.get("score")
 
 
 def clock_time(at: datetime) -> str:
@@ -222,7 +214,7 @@ def clock_time(at: datetime) -> str:
 
 def bar_of(closed_at: datetime, interval: Interval) -> str:
     """What a bar is called in a wish: a daily one by its day."""
-    return clock_time(closed_at) if interval is not Interval.DAY else closed_at.astimezone(IST).date().isoformat()
+    return clock_time(closed_at) if interval is not Interval.DAY else day_of_bar(closed_at).isoformat()
 
 
 def replayed(settings: Settings, definition: dict[str, Any], begin: date = DAY) -> list[Wished]:
