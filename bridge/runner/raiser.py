@@ -64,6 +64,11 @@ class Raiser:
         if answer.evaluation.wishes:
             self._open.append(answer)
 
+    def coming(self, member: Member) -> list[Wish]:
+        """What a definition has wished at a bar before, and is raised in the next moment."""
+        fresh = [answer for answer in self._open if answer.member.definition == member.definition and self.is_fresh(answer.at)]
+        return [wish for answer in fresh for wish in answer.evaluation.wishes]
+
     async def raise_open(self, latest: Callable[[], Mapping[str, Tick]]) -> int:
         """Raise what is open, in order; how many signals. StoreError leaves the rest to the next time."""
         count = 0

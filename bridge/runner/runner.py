@@ -23,6 +23,7 @@ from bridge.market.bars.series import BarsError
 from bridge.market.bars.store import BarStore
 from bridge.market.calendar import Calendar
 from bridge.metrics import Metrics
+from bridge.raising import held_with
 from bridge.runner.books import Member, opened_times
 from bridge.runner.fill import SETTLE, Fetch, Filler
 from bridge.runner.hours import Hours, day_of
@@ -276,7 +277,9 @@ class Runner:
     def _evaluate(self, program: Program, member: Member) -> Evaluation:
         today = day_of(self._parts.clock.now())
         held_back = self._parts.columns.held_back(member.definition, program.key.symbols, today)
-        return program.evaluate(member, program.holdings(self._parts.ledger, member), {**program.held_back, **held_back})
+        # Two bars may be asked about in one turn, as after a gap: what the first wishes is not wished again by the second.
+        holdings = held_with(program.holdings(self._parts.ledger, member), self._raiser.coming(member))
+        return program.evaluate(member, holdings, {**program.held_back, **held_back})
 
     async def _watch_prices(self, program: Program, now: datetime) -> None:
         if not program.hours.is_open(now) or self._parts.feed.heard_since() is None:

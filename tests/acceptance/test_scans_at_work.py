@@ -60,7 +60,10 @@ class Floor:
             self.price(price)
             return what()
 
-        return wait_for(look, told, limit_s=80)
+        try:
+            return wait_for(look, told, limit_s=80)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.told_now()}") from None
 
     def log_in(self) -> None:
         """By the button, Kite's own page, and the way back."""
@@ -80,6 +83,10 @@ class Floor:
         """Whether so much is held, by so many signals and as many orders."""
         orders = [order["status"] for order in self.server.api("GET", "/orders")]
         return (self.quantity(), len(self.signals()), orders) == (wanted, number, ["FILLED"] * number)
+
+    def told_now(self) -> dict[str, Any]:
+        """What there is to say when something does not come true."""
+        return {path: self.server.api("GET", path) for path in ("/alerts", "/orders", "/positions", "/scans/level/lines")}
 
     def message(self) -> str:
         return str(self.server.api("GET", "/scans/level/lines").get("message", ""))
