@@ -311,3 +311,24 @@ def test_an_entry_under_way_is_not_wished_again(tmp_path: Path) -> None:
         await until(lambda: len(day.raised()) >= 2, "the exit")
 
     tell(tmp_path, story, is_scripted=True)
+
+
+def test_two_bars_that_are_judged_in_one_moment_enter_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a gap: what the first has wished is in no book yet when the second is judged."""
+
+    async def story(day: Day) -> None:
+        await day.enable()
+        with monkeypatch.context() as patch:
+            patch.setattr(Raiser, "raise_open", wait)
+            for opening, closing in (("10:31", "10:32"), ("10:32", "10:33")):
+                await day.bar(opening, "800", "801.5")
+                await day.close(closing)
+        await day.signals(1)
+        await until(lambda: day.rig.quantity() == 10, "the position")
+        await asyncio.sleep(0.1)
+        assert len(day.raised()) == 1
+
+    async def wait(*_: Any) -> int:
+        return 0
+
+    tell(tmp_path, story)
